@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// actor<A>: an object whose methods run one at a time, each as a task. Methods may be plain functions, tasks and
+// generators, with all options of submit. detail/mailbox.hpp says in which order they run.
+
+#include <dyngen/detail/mailbox.hpp>
+#include <dyngen/promise.hpp>
+#include <dyngen/submit.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen {
+
+template <class A>
+class actor;
+
+namespace detail {
+
+/// The actor itself: its object, built and destroyed in turns of their own.
+template <class A>
+class actor_state final : public actor_host {
+ public:
+  actor_state(task_host& base, std::uint64_t limit, std::string name) : actor_host(base, limit, std::move(name)) {}
+
+  A& object() noexcept { return *std::launder(reinterpret_cast<A*>(storage_)); }
+
+  template <class... Args>
+  void build(Args&&... args) {
+    ::new (static_cast<void*>(storage_)) A(std::forward<Args>(args)...);
+    alive_ = true;
+  }
+  /// Ends it; `built` is the builder's. What the destructor throws, and what nobody was told of the constructor, is
+  /// reported.
+  void destroy(const ref<void>& built) noexcept {
+    std::exception_ptr thrown;
+    try {
+      if (std::exchange(alive_, false)) object().~A();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (thrown) report(std::move(thrown), "~actor");
+    if (built.valid() && built.failed() && !told()) report(built.error(), "make_actor");
+  }
+
+  void add_handle() noexcept {
+    // relaxed: the caller holds one already.
+    handles_.fetch_add(1, relaxed);
+  }
+  void drop_handle() noexcept {
+    // acq_rel: the last one comes after all that the others did.
+    if (handles_.fetch_sub(1, acq_rel) == 1) end();
+  }
+  /// The actor ends after the calls that are queued.
+  void end() noexcept {
+    if (!ending_.exchange(true, acq_rel)) over.set_value();  // acq_rel: one of all sets it
+  }
+
+  promise<void> over;  ///< fulfilled when it is to end
+
+ private:
+  void free() noexcept override {
+    destroy({});  // if not even the task that ends it could be made
+    delete this;
+  }
+
+  atomic<std::uint32_t> handles_{1};
+  atomic<bool> ending_{false};
+  bool alive_ = false;  ///< changed only in turns
+  alignas(A) std::byte storage_[sizeof(A)];
+};
+
+template <class A>
+struct actor_builder {
+  static constexpr auto call_kind = call_ticket::kind::builder;
+  actor_state<A>* state;
+  template <class... Args>
+    requires std::is_constructible_v<A, Args...>
+  void operator()(Args&&... args) {
+    state->build(std::forward<Args>(args)...);
+  }
+};
+
+/// Ends the actor when it goes, run or not: it has its turn then.
+template <class A>
+class actor_ender {
+ public:
+  static constexpr auto call_kind = call_ticket::kind::ender;
+  actor_ender(actor_state<A>& s, ref<void> built) noexcept : state_(&s), built_(std::move(built)) {}
+  actor_ender(actor_ender&& other) noexcept
+      : state_(std::exchange(other.state_, nullptr)), built_(std::move(other.built_)) {}
+  actor_ender& operator=(actor_ender&&) = delete;
+  ~actor_ender() {
+    if (state_ != nullptr) state_->destroy(built_);
+  }
+  void operator()() noexcept {}
+
+ private:
+  actor_state<A>* state_;
+  ref<void> built_;
+};
+
+template <class A, class F>
+class actor_method {
+ public:
+  static constexpr auto call_kind = call_ticket::kind::method;
+  template <class G>
+  actor_method(actor_state<A>& s, G&& f) : state_(&s), callable_(std::forward<G>(f)) {}
+
+  template <class... Args>
+    requires std::is_invocable_v<F, A&, Args...>
+  decltype(auto) operator()(Args&&... args) {
+    return std::invoke(std::move(callable_), state_->object(), std::forward<Args>(args)...);
+  }
+
+ private:
+  actor_state<A>* state_;
+  F callable_;
+};
+
+template <class A>
+inline constexpr bool is_actor_call<actor_builder<A>> = true;
+template <class A>
+inline constexpr bool is_actor_call<actor_ender<A>> = true;
+template <class A, class F>
+inline constexpr bool is_actor_call<actor_method<A, F>> = true;
+
+/// What is known of the callable's parameters, without the first, which is the actor.
+template <class A, class F>
+  requires(signature<F>::known && signature<F>::count > 0)
+struct signature<actor_method<A, F>> {
+  static constexpr bool known = true;
+  template <class First, class... Rest>
+  static std::tuple<Rest...> without_first(std::tuple<First, Rest...>*);
+  using types = decltype(without_first(static_cast<typename signature<F>::types*>(nullptr)));
+  static constexpr std::size_t count = std::tuple_size_v<types>;
+};
+
+/// Submits a call.
+template <class A, class... Os, class F, class... Args>
+auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args&&... args) {
+  using callable = std::decay_t<F>;
+  static_assert(std::is_constructible_v<callable, F>,
+                "dyngen: the callable cannot be copied into the task; write submit(std::move(f), args...)");
+  if constexpr (!std::is_constructible_v<callable, F>) {
+    return nothing_submitted();
+  } else {
+    reject_null(f);
+    return submit_to(state, os, actor_method<A, callable>(state, std::forward<F>(f)), std::forward<Args>(args)...);
+  }
+}
+
+/// What actor.options(...) gives. Holds the actor.
+template <class A, class... Os>
+class actor_options {
+ public:
+  actor_options(actor<A> a, option_pack<Os...> pack) : actor_(std::move(a)), pack_(std::move(pack)) {}
+
+  /// As actor<A>::submit, with these options.
+  template <class F, class... Args>
+  auto submit(F&& f, Args&&... args) const {
+    return submit_call(actor_.state(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+ private:
+  actor<A> actor_;
+  option_pack<Os...> pack_;
+};
+
+}  // namespace detail
+
+/// A handle on an object of type A that lives in a pool; copies share it. Its methods are submitted, and run one at a
+/// time, in the order of the submits: what one thread or task submits runs in that order, and a call that waits for its
+/// arguments holds up later ones of the same submitter only. A method that suspends, a generator whose stream is full for
+/// example, keeps its turn, unless max_concurrency allows several.
+///
+/// When the last handle is gone the actor is destroyed, on a worker, after all its calls. It does not outlive its pool:
+/// calls after that, after kill(), and after a constructor that threw, give refs that hold actor_died.
+template <class A>
+class actor {
+  static_assert(std::is_object_v<A> && std::is_same_v<A, std::remove_cv_t<A>> && !std::is_array_v<A>,
+                "dyngen: actor<A> needs A to be an object type, neither const nor a reference nor an array");
+
+ public:
+  /// An empty handle.
+  actor() = default;
+  actor(const actor& other) noexcept : state_(other.state_) { retain(); }
+  actor(actor&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  actor& operator=(actor other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~actor() {
+    if (state_ == nullptr) return;
+    state_->drop_handle();
+    state_->drop_host_reference();
+  }
+
+  bool valid() const noexcept { return state_ != nullptr; }
+
+  /// Submits a call: `f` is a member function of A, or a callable that takes an A& first. Gives what thread_pool::submit
+  /// gives, but streams are unbounded by default. A method that waits for another call of its own actor gets an error;
+  /// it calls the method directly. Throws as submit, and empty_ref; never pool_stopped.
+  template <class F, class... Args>
+  auto submit(F&& f, Args&&... args) const {
+    return detail::submit_call(state(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Options for calls; may be kept and reused, and keeps the actor alive.
+  template <class... Os>
+  auto options(Os&&... os) const {
+    state();
+    return [&]<class... Flat>(option_pack<Flat...>&& pack) {
+      return detail::actor_options<A, Flat...>(*this, std::move(pack));
+    }(detail::make_pack(std::forward<Os>(os)...));
+  }
+
+  /// Cancels calls that are queued or suspended, and lets the one that runs go on; then the actor is destroyed. Later
+  /// calls give refs that hold actor_died. Runs no code of the actor on the calling thread.
+  void kill() const {
+    state().kill();
+    state().end();
+  }
+
+  /// Do both stand for the same actor?
+  friend bool operator==(const actor& a, const actor& b) noexcept { return a.state_ == b.state_; }
+
+ private:
+  template <class>
+  friend struct detail::actor_maker;
+  template <class, class...>
+  friend class detail::actor_options;
+
+  explicit actor(detail::actor_state<A>& state) noexcept : state_(&state) {}  // takes over a handle and a reference
+
+  detail::actor_state<A>& state() const {
+    if (state_ == nullptr) detail::throw_empty("actor");
+    return *state_;
+  }
+  void retain() noexcept {
+    if (state_ == nullptr) return;
+    state_->add_handle();
+    state_->add_host_reference();
+  }
+
+  detail::actor_state<A>* state_ = nullptr;
+};
+
+namespace detail {
+
+template <class A>
+struct actor_maker {
+  template <class... Os, class... Args>
+  static actor<A> make(task_host& host, const std::tuple<Os...>& os, Args&&... args) {
+    static_assert(((is_name<Os> || is_max_concurrency<Os>) && ...),
+                  "dyngen: make_actor takes the options name and max_concurrency; others are for its methods: "
+                  "actor.options(...).submit(...)");
+    constexpr std::size_t name = index_of<Os...>({is_name<Os>..., true});
+    constexpr std::size_t concurrency = index_of<Os...>({is_max_concurrency<Os>..., true});
+    std::uint64_t limit = 1;
+    if constexpr (concurrency < sizeof...(Os)) limit = std::get<concurrency>(os).count;
+    std::string text;
+    if constexpr (name < sizeof...(Os)) text = std::get<name>(os).text;
+
+    host.admit();  // throws if it is closed
+    host.retract();
+    actor<A> result(*new actor_state<A>(host, limit, text));
+    actor_state<A>& state = *result.state_;
+    ref<void> built =
+        submit_to(state, std::tuple(dyngen::name(std::move(text))), actor_builder<A>{&state}, std::forward<Args>(args)...);
+    submit_to(state, std::tuple(after(state.over.get_ref())), actor_ender<A>(state, std::move(built)));
+    return result;
+  }
+};
+
+}  // namespace detail
+
+}  // namespace dyngen

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a coroutine of this library can co_await beside a task: refs, all or any of several things, the next item of a
+// stream. The coroutine suspends, and goes on where its own executor runs it; no thread is held meanwhile. A coroutine
+// that is iterated in place, without a task, blocks its thread instead.
+
+#include <dyngen/ref.hpp>
+#include <dyngen/ref_stream.hpp>
+#include <dyngen/submit.hpp>
+#include <dyngen/task.hpp>
+#include <dyngen/wait.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace dyngen {
+namespace detail {
+
+// --- one ref ---
+
+/// `Ref`: `const ref<T>&` gives `const T&`, `ref<T>` gives T.
+template <class Ref>
+class ref_awaiter {
+ public:
+  template <class R>
+  ref_awaiter(frame_promise& p, R&& r) : suspension_(p), ref_(std::forward<R>(r)) {}
+
+  bool await_ready() {
+    if (suspension_.must_stop()) return false;
+    if (!ref_.valid()) throw_empty("ref");
+    slot& s = *access::slot_of(ref_);
+    return slot_ready(s) || !suspension_.begin(s);
+  }
+  void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
+  decltype(auto) await_resume() {
+    suspension_.end();
+    return std::forward<Ref>(ref_).get();
+  }
+
+ private:
+  suspension suspension_;
+  Ref ref_;
+};
+
+template <class T>
+struct awaiting<ref<T>> {
+  static ref_awaiter<const ref<T>&> make(frame_promise& p, const ref<T>& r) noexcept {
+    return ref_awaiter<const ref<T>&>(p, r);
+  }
+  static ref_awaiter<ref<T>> make(frame_promise& p, ref<T>&& r) noexcept { return ref_awaiter<ref<T>>(p, std::move(r)); }
+};
+
+// --- the next item of a stream ---
+
+template <class T, bool Value>
+class stream_awaiter {
+ public:
+  stream_awaiter(frame_promise& p, ref_stream<T>& s) noexcept : suspension_(p), stream_(s) {}
+
+  bool await_ready() {
+    if (suspension_.must_stop()) return false;
+    sequence_task<T>& t = stream_access::task_of(stream_);
+    if (t.has_value() || t.completed()) return true;
+    if (suspension_.task() != nullptr) refuse_self_wait(t, suspension_.task());
+    t.give_back();
+    const wait_point point = t.next_item();
+    return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.home() == suspension_.task()->home());
+  }
+  void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
+  auto await_resume() {
+    suspension_.end();
+    if constexpr (Value)
+      return stream_.next_value();
+    else
+      return stream_.next();
+  }
+
+ private:
+  suspension suspension_;
+  ref_stream<T>& stream_;
+};
+
+template <class T, bool Value>
+struct awaiting<stream_item<T, Value>> {
+  static stream_awaiter<T, Value> make(frame_promise& p, stream_item<T, Value> item) noexcept {
+    return stream_awaiter<T, Value>(p, *item.stream);
+  }
+};
+
+// --- all of several ---
+
+/// One operand of when_all: a ref, or a task that becomes one, or is run right here.
+template <class A>
+class part;
+
+template <class T, bool Moves>
+class ref_part {
+ public:
+  template <class R>
+  explicit ref_part(R&& r) : ref_(std::forward<R>(r)) {
+    if (!ref_.valid()) throw_empty("ref given to when_all");
+  }
+  static constexpr bool is_task = false;
+  const auto* waits_for() const noexcept { return &ref_; }
+  std::exception_ptr failure() const { return ref_.error(); }
+  decltype(auto) result() {
+    if constexpr (std::is_void_v<T>)
+      return std::monostate();
+    else if constexpr (Moves)
+      return std::move(ref_).get();
+    else
+      return std::as_const(ref_).get();
+  }
+
+ private:
+  ref<T> ref_;
+};
+template <class T>
+class part<ref<T>> : public ref_part<T, true> {
+  using ref_part<T, true>::ref_part;
+};
+template <class T>
+class part<const ref<T>&> : public ref_part<T, false> {
+  using ref_part<T, false>::ref_part;
+};
+template <class T>
+class part<ref<T>&> : public ref_part<T, false> {
+  using ref_part<T, false>::ref_part;
+};
+template <class T>
+class part<const ref<T>> : public ref_part<T, true> {
+  using ref_part<T, true>::ref_part;
+};
+
+template <class R>
+class part<task<R>> {
+ public:
+  static constexpr bool is_task = true;
+  explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
+  part(part&&) noexcept = default;
+  part& operator=(part&&) = delete;
+  ~part() {
+    if (ref_.valid() && !ref_.ready()) ref_.cancel();  // who awaited it is gone
+  }
+
+  void spawn(task_host& host) {
+    ref_ = submit_to(host, std::tuple<>(), [t = std::move(task_)]() mutable { return std::move(t); });
+  }
+  dyngen::task<void> run_here() {
+    try {
+      if constexpr (std::is_void_v<R>) {
+        co_await std::move(task_);
+        value_.emplace();
+      } else {
+        value_.emplace(co_await std::move(task_));
+      }
+    } catch (...) {
+      thrown_ = std::current_exception();
+    }
+  }
+  const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
+  std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : thrown_; }
+  not_void<R> result() {
+    if (!ref_.valid()) return std::move(*value_);
+    if constexpr (std::is_void_v<R>)
+      return {};
+    else
+      return std::move(ref_).get();
+  }
+
+ private:
+  task<R> task_;
+  ref<R> ref_;
+  std::optional<not_void<R>> value_;
+  std::exception_ptr thrown_;
+};
+
+/// The type of the part for an operand of type `A&&`: refs are held by value, and remember how they were given.
+template <class A>
+using part_of = part<std::conditional_t<std::is_lvalue_reference_v<A>, A, std::remove_reference_t<A>>>;
+
+template <class A>
+concept awaitable_in_all =
+    any_ref<A> || (is_task<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A> && !std::is_const_v<A>);
+
+/// Runs all that are tasks, one of them right here, and waits until all parts are there.
+class all_parts {
+ public:
+  template <class Part>
+  void add(Part& p) {
+    if constexpr (Part::is_task) {
+      // Only when another task follows does this one go elsewhere; where there is no elsewhere, they follow each other.
+      if (task_host* const host = host_of_children(); host != nullptr && last_task_) {
+        here_.clear();
+        last_task_(*host);
+      }
+      here_.push_back(p.run_here());
+      last_task_ = [&p](task_host& host) { p.spawn(host); };
+    }
+  }
+  /// What is to be awaited right here, one after the other.
+  std::vector<task<void>> here() { return std::move(here_); }
+
+  template <class Part>
+  void look_at(const Part& p) {
+    const auto* r = p.waits_for();
+    if (r == nullptr || r->ready()) return;
+    if (context().tasks != nullptr) refuse_self_wait(*group::of(*access::slot_of(*r)).owner, context().tasks->task);
+    slot& s = *access::slot_of(*r);
+    points_.push_back(point_of(s));
+    own_host_ = own_host_ && home_of_caller() != nullptr && group::of(s).owner->home() == home_of_caller();
+  }
+  wait_for_points rest() const noexcept {
+    return {points_.data(), points_.size(), static_cast<std::int64_t>(points_.size()), own_host_};
+  }
+
+  static const void* home_of_caller() noexcept {
+    const running_task* here = context().tasks;
+    return here == nullptr ? nullptr : here->task->home();
+  }
+
+ private:
+  static task_host* host_of_children() noexcept {
+    const running_task* here = context().tasks;
+    return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
+  }
+
+  std::vector<task<void>> here_;
+  std::function<void(task_host&)> last_task_;
+  std::vector<wait_point> points_;
+  bool own_host_ = true;
+};
+
+template <class Part>
+using part_result = decltype(std::declval<Part&>().result());
+
+template <class... Parts>
+task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<Parts...> parts) {
+  all_parts all;
+  std::apply([&](auto&... p) { (all.add(p), ...); }, parts);
+  std::vector<task<void>> here = all.here();
+  for (task<void>& t : here) co_await std::move(t);
+  std::apply([&](auto&... p) { (all.look_at(p), ...); }, parts);
+  co_await all.rest();
+  std::exception_ptr failure;
+  std::apply([&](auto&... p) { ((failure = failure ? failure : p.failure()), ...); }, parts);
+  if (failure) std::rethrow_exception(failure);
+  co_return std::apply([](auto&... p) { return std::tuple<part_result<Parts>...>(p.result()...); }, parts);
+}
+
+template <class Part>
+task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vector<Part> parts) {
+  all_parts all;
+  for (Part& p : parts) all.add(p);
+  std::vector<task<void>> here = all.here();
+  for (task<void>& t : here) co_await std::move(t);
+  for (Part& p : parts) all.look_at(p);
+  co_await all.rest();
+  for (Part& p : parts)
+    if (std::exception_ptr failure = p.failure()) std::rethrow_exception(failure);
+  std::vector<std::remove_cvref_t<part_result<Part>>> results;
+  results.reserve(parts.size());
+  for (Part& p : parts) results.push_back(p.result());
+  co_return results;
+}
+
+#define DYNGEN_DETAIL_WHEN_ALL "dyngen: when_all takes refs and tasks, or a range of them; a range of tasks by std::move(range)"
+
+struct when_all_function {
+  /// `co_await when_all(a, b, …)`: waits until all are there, then gives a tuple, or rethrows the first failure in
+  /// argument order. An lvalue ref gives `const T&`, which lives as long as that ref; an rvalue ref gives T, as `get() &&`;
+  /// a task, given as an rvalue, its result; void gives std::monostate. Tasks run in parallel on the executor of the
+  /// awaiting one, the last of them in its place; if that is cancelled meanwhile, they are too. In an actor's method, and
+  /// in a generator that is iterated in place, they run one after the other.
+  template <class... As>
+    requires(sizeof...(As) > 0)
+  auto operator()(As&&... as) const {
+    static_assert((awaitable_in_all<As> && ...), DYNGEN_DETAIL_WHEN_ALL);
+    if constexpr ((awaitable_in_all<As> && ...))
+      return all_of_tuple(std::tuple<part_of<As>...>(part_of<As>(std::forward<As>(as))...));
+    else
+      return yield_to_others();
+  }
+
+  /// The same for a range of refs or tasks: gives a vector. Of a range given as an lvalue, refs stay and values are
+  /// copied; of an rvalue both are moved.
+  template <std::ranges::input_range Range>
+    requires(!awaitable_in_all<Range>)
+  auto operator()(Range&& range) const {
+    using reference = std::ranges::range_reference_t<Range>;
+    using element = std::conditional_t<owns_elements<Range> && std::is_lvalue_reference_v<reference>,
+                                       std::remove_reference_t<reference>, reference>;
+    static_assert(awaitable_in_all<element>, DYNGEN_DETAIL_WHEN_ALL);
+    if constexpr (awaitable_in_all<element>) {
+      std::vector<part_of<element>> parts;
+      for (auto&& e : range) parts.emplace_back(static_cast<element&&>(e));
+      return all_of_range(std::move(parts));
+    } else {
+      return yield_to_others();
+    }
+  }
+};
+#undef DYNGEN_DETAIL_WHEN_ALL
+
+// --- any of several ---
+
+inline task<std::size_t> any_of(std::vector<watched> handles) {
+  if (handles.empty())
+    throw std::invalid_argument("dyngen: when_any of nothing would never return: give it at least one ref or stream");
+  const std::size_t start = rotating_start(handles.size());
+  for (;;) {
+    std::vector<wait_point> points;
+    std::size_t ended = 0;
+    bool own_host = true;
+    for (std::size_t k = 0; k < handles.size(); ++k) {
+      const std::size_t i = (start + k) % handles.size();
+      switch (handles[i].look()) {
+        case watched::seen::ready: co_return i;
+        case watched::seen::ended: ++ended; break;
+        case watched::seen::nothing:
+          points.push_back(handles[i].point);
+          own_host = own_host && all_parts::home_of_caller() != nullptr && handles[i].home == all_parts::home_of_caller();
+      }
+    }
+    if (ended == handles.size()) co_return start;
+    co_await wait_for_points{points.data(), points.size(), 1, own_host};
+  }
+}
+
+struct when_any_function {
+  /// `co_await when_any(a, b, …)`, or of one range: the index of a ref or stream that is ready, as wait_any(). Consumes
+  /// nothing, cancels nobody. The handles must live so long. Throws std::invalid_argument for none.
+  template <class... Handles>
+  task<std::size_t> operator()(const Handles&... handles) const {
+    return any_of(watch(handles...));
+  }
+};
+
+}  // namespace detail
+
+/// co_await when_all(…): all results of refs and tasks.
+inline constexpr detail::when_all_function when_all{};
+/// co_await when_any(…): the index of one that is ready.
+inline constexpr detail::when_any_function when_any{};
+
+}  // namespace dyngen

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A callable and its arguments, kept with the task for its whole run. Each argument is stored decayed, or as the type
+// of the parameter it is for, where that is known and a reference to another type (a `const std::string&` from "text"
+// must not dangle); each is passed as an rvalue, or, where the call may be made again, as a const lvalue. Refs are
+// dependencies: the callable gets what they refer to.
+
+#include <dyngen/detail/attempts.hpp>
+#include <dyngen/ref.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <functional>  // std::invoke
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen {
+
+/// A ref passed as itself: see unresolved().
+template <class T>
+struct unresolved_ref {
+  ref<T> handle;
+};
+/// A ref passed as the value it gives up: see consume().
+template <class T>
+struct consumed_ref {
+  ref<T> handle;
+};
+
+namespace detail {
+struct unresolved_function {
+  template <class T>
+  unresolved_ref<T> operator()(ref<T> r) const {
+    return {std::move(r)};
+  }
+};
+struct consume_function {
+  template <class T>
+  auto operator()(ref<T>&& r) const {
+    static_assert(!std::is_void_v<T>, "dyngen: consume: a ref<void> has no value to give up; pass it as it is");
+    if constexpr (std::is_void_v<T>)
+      return std::move(r);
+    else
+      return consumed_ref<T>{std::move(r)};
+  }
+  template <class T>
+  auto operator()(const ref<T>& r) const {
+    static_assert(!sizeof(ref<T>), "dyngen: consume takes a ref that is given up; write consume(std::move(r))");
+    return (*this)(ref<T>(r));
+  }
+};
+}  // namespace detail
+
+/// unresolved(r), as an argument of submit: the task gets the ref itself, and does not wait for it.
+inline constexpr detail::unresolved_function unresolved{};
+/// consume(std::move(r)), as an argument of submit: the task waits for the ref and gets `U&&`, by the rules of
+/// `get() &&`: moved out if nobody else holds it, copied where that is allowed, else it fails with shared_value.
+inline constexpr detail::consume_function consume{};
+
+namespace detail {
+
+// --- what is known of a callable's parameters ---
+
+template <class F>
+struct signature {
+  static constexpr bool known = false;
+};
+template <class... P>
+struct known_parameters {
+  static constexpr bool known = true;
+  static constexpr std::size_t count = sizeof...(P);
+  using types = std::tuple<P...>;
+};
+template <class R, class... P>
+struct signature<R (*)(P...)> : known_parameters<P...> {};
+template <class R, class... P>
+struct signature<R (*)(P...) noexcept> : known_parameters<P...> {};
+
+/// Of a member function, without its object.
+template <class M>
+struct member_signature : signature<void> {};
+template <class M>
+struct member_of;
+#define DYNGEN_DETAIL_MEMBER(QUALIFIERS)                                          \
+  template <class R, class C, class... P>                                          \
+  struct member_signature<R (C::*)(P...) QUALIFIERS> : known_parameters<P...> {};
+DYNGEN_DETAIL_MEMBER()
+DYNGEN_DETAIL_MEMBER(const)
+DYNGEN_DETAIL_MEMBER(&)
+DYNGEN_DETAIL_MEMBER(const&)
+DYNGEN_DETAIL_MEMBER(&&)
+DYNGEN_DETAIL_MEMBER(const&&)
+DYNGEN_DETAIL_MEMBER(noexcept)
+DYNGEN_DETAIL_MEMBER(const noexcept)
+DYNGEN_DETAIL_MEMBER(& noexcept)
+DYNGEN_DETAIL_MEMBER(const& noexcept)
+DYNGEN_DETAIL_MEMBER(&& noexcept)
+DYNGEN_DETAIL_MEMBER(const&& noexcept)
+#undef DYNGEN_DETAIL_MEMBER
+
+template <class F>
+  requires std::is_member_function_pointer_v<F>
+struct signature<F> {
+  static constexpr bool known = member_signature<F>::known;
+  // The object comes first; nothing is assumed about how it is passed.
+  struct any_object {};
+  template <class... P>
+  static std::tuple<any_object, P...> with_object(std::tuple<P...>*);
+  using types = decltype(with_object(static_cast<typename member_signature<F>::types*>(nullptr)));
+  static constexpr std::size_t count = std::tuple_size_v<types>;
+};
+template <class F>
+  requires(std::is_class_v<F> && requires { &F::operator(); })
+struct signature<F> : member_signature<decltype(&F::operator())> {};
+
+/// The type of parameter `I`, void if it is not known.
+template <class F, std::size_t I>
+constexpr auto parameter_type() {
+  if constexpr (signature<F>::known) {
+    if constexpr (I < signature<F>::count) return std::type_identity<std::tuple_element_t<I, typename signature<F>::types>>{};
+    else return std::type_identity<void>{};
+  } else {
+    return std::type_identity<void>{};
+  }
+}
+
+// --- how one argument is stored, waited for and passed ---
+
+/// Stored as a T, passed as T&&.
+template <class T>
+class plain_argument {
+ public:
+  static constexpr bool passed = true;
+  static constexpr std::size_t dependencies = 0;
+  template <class A>
+  explicit plain_argument(A&& a) : value_(std::forward<A>(a)) {}
+  T&& pass() noexcept { return std::move(value_); }
+  const T& pass_again() const noexcept { return value_; }
+
+ private:
+  T value_;
+};
+
+/// A dependency: waited for, passed as const U&.
+template <class U>
+class resolved_argument {
+ public:
+  static constexpr bool passed = !std::is_void_v<U>;
+  static constexpr std::size_t dependencies = 1;
+  explicit resolved_argument(ref<U> r) noexcept : ref_(std::move(r)) {}
+  slot& dependency() const noexcept { return *access::slot_of(ref_); }
+  decltype(auto) pass() const { return ref_.get(); }
+  decltype(auto) pass_again() const { return ref_.get(); }
+
+ private:
+  ref<U> ref_;
+};
+
+/// A dependency, passed as U&&.
+template <class U>
+class consumed_argument {
+ public:
+  static constexpr bool passed = true;
+  static constexpr std::size_t dependencies = 1;
+  explicit consumed_argument(consumed_ref<U> c) noexcept : ref_(std::move(c.handle)) {}
+  slot& dependency() const noexcept { return *access::slot_of(ref_); }
+  U&& pass() {
+    value_.emplace(std::move(ref_).get());
+    return std::move(*value_);
+  }
+  const U& pass_again() {
+    if (!value_) pass();
+    return *value_;
+  }
+
+ private:
+  ref<U> ref_;
+  std::optional<U> value_;
+};
+
+template <class T>
+inline constexpr bool is_consumed = false;
+template <class T>
+inline constexpr bool is_consumed<consumed_ref<T>> = true;
+template <class T>
+inline constexpr bool is_unresolved = false;
+template <class T>
+inline constexpr bool is_unresolved<unresolved_ref<T>> = true;
+
+/// An argument as the callable gets it, once or again and again.
+template <bool Again, class Argument>
+decltype(auto) pass(Argument& argument) {
+  if constexpr (Again)
+    return argument.pass_again();
+  else
+    return argument.pass();
+}
+
+/// Does an argument of type A become one of the call's?
+template <class A>
+inline constexpr bool takes_a_place = !std::is_same_v<std::decay_t<A>, ref<void>>;
+
+template <class T>
+inline constexpr bool is_reference_wrapper = false;
+template <class T>
+inline constexpr bool is_reference_wrapper<std::reference_wrapper<T>> = true;
+
+template <class P>
+inline constexpr bool binds_to_temporary =
+    std::is_rvalue_reference_v<P> || (std::is_lvalue_reference_v<P> && std::is_const_v<std::remove_reference_t<P>>);
+
+/// The storage for an argument of type A that is meant for a parameter of type P (void if unknown).
+template <class A, class P>
+constexpr auto storage_for() {
+  using type = std::decay_t<A>;
+  using parameter = std::remove_cvref_t<P>;
+  if constexpr (is_consumed<type>) {
+    return std::type_identity<consumed_argument<typename decltype(type::handle)::value_type>>{};
+  } else if constexpr (is_unresolved<type>) {
+    return std::type_identity<plain_argument<decltype(type::handle)>>{};
+  } else if constexpr (is_ref<type>) {
+    if constexpr (std::is_same_v<parameter, type>)
+      return std::type_identity<plain_argument<type>>{};
+    else
+      return std::type_identity<resolved_argument<typename type::value_type>>{};
+  } else if constexpr (binds_to_temporary<P> && !is_reference_wrapper<type> && !std::is_same_v<parameter, type> &&
+                       !std::is_base_of_v<parameter, type> && !std::is_abstract_v<parameter> &&
+                       std::is_constructible_v<parameter, A>) {
+    return std::type_identity<plain_argument<parameter>>{};
+  } else {
+    return std::type_identity<plain_argument<type>>{};
+  }
+}
+
+/// Can an argument given as A be put into its storage?
+template <class Storage, class A>
+inline constexpr bool can_be_stored = true;
+template <class T, class A>
+inline constexpr bool can_be_stored<plain_argument<T>, A> =
+    is_unresolved<std::decay_t<A>> || std::is_constructible_v<T, A>;
+
+template <class A>
+decltype(auto) unwrap_unresolved(A&& a) {
+  if constexpr (is_unresolved<std::decay_t<A>>)
+    return std::forward<A>(a).handle;
+  else
+    return std::forward<A>(a);
+}
+
+/// For each argument, which parameter it is for: those that take no place in the call are skipped.
+template <class... Args, std::size_t... I>
+constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<I...>) {
+  constexpr std::array<bool, sizeof...(Args)> places{takes_a_place<Args>...};
+  std::array<std::size_t, sizeof...(Args)> result{};
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < sizeof...(Args); ++i) {
+    result[i] = next;
+    if (places[i]) ++next;
+  }
+  return result;
+}
+
+template <class F, class Indices, class... Args>
+struct stored_arguments;
+template <class F, std::size_t... I, class... Args>
+struct stored_arguments<F, std::index_sequence<I...>, Args...> {
+  static constexpr auto positions = [] {
+    if constexpr (sizeof...(Args) == 0)
+      return std::array<std::size_t, 1>{};
+    else
+      return parameter_positions<Args...>(std::index_sequence<I...>{});
+  }();
+  using type = std::tuple<typename decltype(storage_for<
+      Args, typename decltype(parameter_type<F, positions[I]>())::type>())::type...>;
+};
+
+/// Is F a call of an actor? Then F::call_kind says which.
+template <class F>
+inline constexpr bool is_actor_call = false;
+
+/// What options say about a call: refs that are only waited for, attempts, an outside token.
+template <class After, class Retry, class Stop>
+struct call_terms {
+  using after_type = After;
+  using retry_type = Retry;
+  using stop_type = Stop;
+  After after;
+  [[no_unique_address]] Retry retry;
+  [[no_unique_address]] Stop stop;
+};
+
+/// A callable with its stored arguments and its terms.
+template <class F, class Stored, class Terms>
+class bound_call;
+
+template <class F, class... Stored, class... Afters, class Retry, class Stop>
+class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Retry, Stop>> {
+ public:
+  using callable_type = F;
+  static constexpr std::size_t dependencies = (Stored::dependencies + ... + 0) + sizeof...(Afters);
+  static constexpr bool retries = Retry::enabled;
+  static constexpr bool stops = Stop::enabled;
+  /// A call of an actor?
+  static constexpr bool is_call = is_actor_call<F>;
+
+  template <class G, class Terms, class... Args>
+  bound_call(G&& callable, Terms&& terms, Args&&... args)
+      : callable_(std::forward<G>(callable)),
+        after_(std::move(terms.after)),
+        arguments_(unwrap_unresolved(std::forward<Args>(args))...),
+        retry_(std::move(terms.retry)),
+        stop_(std::move(terms.stop)) {}
+
+  Retry& retry() noexcept { return retry_; }
+  Stop& stop() noexcept { return stop_; }
+  void end_attempt() { callable_.end_attempt(); }
+
+  /// Calls it. Once for each attempt.
+  decltype(auto) operator()() {
+    return std::apply(
+        [this](auto&... rest) -> decltype(auto) {
+          return this->call_with(std::tuple<>(), rest...);
+        },
+        arguments_);
+  }
+
+  template <class Visitor>
+  void for_each_dependency(Visitor visit) {
+    std::apply([&](auto&... a) { (visit_one(a, visit), ...); }, arguments_);
+    std::apply([&](auto&... r) { (visit(*access::slot_of(r)), ...); }, after_);
+  }
+
+ private:
+  template <class Argument, class Visitor>
+  static void visit_one(Argument& a, Visitor& visit) {
+    if constexpr (Argument::dependencies != 0) visit(a.dependency());
+  }
+
+  // Collects what takes a place in the call, then calls.
+  template <class... Passed>
+  decltype(auto) call_with(std::tuple<Passed...>&& passed) {
+    return std::apply(
+        [this](auto&&... p) -> decltype(auto) {
+          return std::invoke(callable_.for_attempt(), std::forward<decltype(p)>(p)...);
+        },
+        std::move(passed));
+  }
+  template <class... Passed, class First, class... Rest>
+  decltype(auto) call_with(std::tuple<Passed...>&& passed, First& first, Rest&... rest) {
+    if constexpr (First::passed)
+      return call_with(std::tuple_cat(std::move(passed), std::tuple<decltype(pass<retries>(first))>(pass<retries>(first))),
+                       rest...);
+    else
+      return call_with(std::move(passed), rest...);
+  }
+
+  kept_callable<F, retries> callable_;
+  [[no_unique_address]] std::tuple<Afters...> after_;
+  [[no_unique_address]] std::tuple<Stored...> arguments_;
+  [[no_unique_address]] Retry retry_;
+  [[no_unique_address]] Stop stop_;
+};
+
+/// What std::invoke gives for the stored forms, passed once or again and again.
+template <class F, class Stored, bool Again = false>
+struct call_result;
+template <class F, class... Stored, bool Again>
+struct call_result<F, std::tuple<Stored...>, Again> {
+  template <class S>
+  static auto passed_types() {
+    if constexpr (S::passed)
+      return std::type_identity<std::tuple<decltype(pass<Again>(std::declval<S&>()))>>{};
+    else
+      return std::type_identity<std::tuple<>>{};
+  }
+  template <class... P>
+  static constexpr bool invocable(std::type_identity<std::tuple<P...>>) {
+    return std::is_invocable_v<F, P...>;
+  }
+  template <class... P>
+  static auto result(std::type_identity<std::tuple<P...>>) {
+    if constexpr (std::is_invocable_v<F, P...>)
+      return std::type_identity<std::invoke_result_t<F, P...>>{};
+    else
+      return std::type_identity<void>{};
+  }
+  template <class... Tuples>
+  static auto joined(std::type_identity<Tuples>...) {
+    return std::type_identity<decltype(std::tuple_cat(std::declval<Tuples>()...))>{};
+  }
+  using passed = decltype(joined(passed_types<Stored>()...));
+  static constexpr bool is_invocable = invocable(passed{});
+  using type = typename decltype(result(passed{}))::type;
+};
+
+}  // namespace detail
+
+}  // namespace dyngen

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The one place where the library names its atomics and where a thread goes to sleep on one.
+// Everything else writes `detail::atomic<T>`, `sleep_on` and `wake_*`: a model checker puts a header of this name
+// earlier on the include path, and so checks the very code that users run.
+
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#  include <linux/futex.h>
+#  include <sys/syscall.h>
+#  include <time.h>
+#  include <unistd.h>
+#else
+#  include <condition_variable>
+#  include <mutex>
+#endif
+
+namespace dyngen::detail {
+
+template <class T>
+using atomic = std::atomic<T>;
+
+inline constexpr auto relaxed = std::memory_order_relaxed;
+inline constexpr auto acquire = std::memory_order_acquire;
+inline constexpr auto release = std::memory_order_release;
+inline constexpr auto acq_rel = std::memory_order_acq_rel;
+inline constexpr auto seq_cst = std::memory_order_seq_cst;
+
+/// Distance that keeps two things written by different threads off each other's cache line, in bytes.
+inline constexpr std::size_t cache_line = 64;
+
+using deadline = std::chrono::steady_clock::time_point;
+
+/// The deadline of a wait that has none.
+inline constexpr deadline never = deadline::max();
+
+#if defined(__linux__)
+
+static_assert(sizeof(atomic<std::uint32_t>) == sizeof(std::uint32_t), "a futex is a plain 32-bit word");
+
+/// Sleeps while `word` holds `expected`, at the longest until `until`; may return early for no reason.
+inline void sleep_on(atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = never) noexcept {
+  timespec at{};
+  if (until != never) {
+    // steady_clock is CLOCK_MONOTONIC, the clock FUTEX_WAIT_BITSET measures absolute time with.
+    const auto since = until.time_since_epoch();
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
+    if (seconds.count() < 0) return;
+    at.tv_sec = static_cast<time_t>(seconds.count());
+    at.tv_nsec = static_cast<long>(std::chrono::nanoseconds(since - seconds).count());
+  }
+  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, until == never ? nullptr : &at, nullptr,
+          FUTEX_BITSET_MATCH_ANY);
+}
+
+/// Wakes one thread that sleeps on `word`; costs a system call also when nobody does.
+inline void wake_one(atomic<std::uint32_t>& word) noexcept {
+  syscall(SYS_futex, &word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, 1, nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+/// Wakes all threads that sleep on `word`.
+inline void wake_all(atomic<std::uint32_t>& word) noexcept {
+  syscall(SYS_futex, &word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+#else
+
+// No futex: sleepers share a few condition variables, chosen by the word's address.
+struct sleeping_place {
+  std::mutex mutex;
+  std::condition_variable changed;
+};
+
+inline sleeping_place& place_of(const void* word) noexcept {
+  static sleeping_place places[64];
+  return places[(reinterpret_cast<std::uintptr_t>(word) >> 4) % 64];
+}
+
+inline void sleep_on(atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = never) noexcept {
+  sleeping_place& place = place_of(&word);
+  std::unique_lock lock(place.mutex);
+  if (word.load(seq_cst) != expected) return;
+  if (until == never)
+    place.changed.wait(lock);
+  else
+    place.changed.wait_until(lock, until);
+}
+
+inline void wake_all(atomic<std::uint32_t>& word) noexcept {
+  sleeping_place& place = place_of(&word);
+  { std::lock_guard lock(place.mutex); }
+  place.changed.notify_all();
+}
+
+inline void wake_one(atomic<std::uint32_t>& word) noexcept { wake_all(word); }
+
+#endif
+
+}  // namespace dyngen::detail

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What the library knows about the thread it runs on: its role in a pool, the tasks whose code is on its stack, the
+// stream it last took from, and the work list that keeps long chains of destructors from recursing.
+// A coroutine may change threads at each suspension, so all of it is read through one function that is not inlined.
+
+#include <cstdint>
+
+namespace dyngen::detail {
+
+class producer;
+struct slot;
+
+/// What a pool knows about one of its threads, seen from a wait.
+class thread_role {
+ public:
+  /// This thread is about to block: its place goes to another one. False if no other thread could be had; then the
+  /// caller must not block for long, and calls run_one() meanwhile.
+  virtual bool leave_seat() noexcept = 0;
+  /// It goes on. Never waits.
+  virtual void enter_seat() noexcept = 0;
+  /// Runs one queued task of the pool, if there is one.
+  virtual bool run_one() noexcept = 0;
+
+ protected:
+  ~thread_role() = default;
+};
+
+class thread_wait;
+
+/// A task whose code is on this thread's stack.
+struct running_task {
+  producer* task;
+  running_task* outer;
+  const thread_wait* wait = nullptr;  ///< what it is blocked in, without a time limit; guarded by its host, as the links
+  running_task* previous = nullptr;
+  running_task* next = nullptr;
+};
+
+/// A stream whose consumer has not yet given back all the room it made.
+class room_giver {
+ public:
+  virtual void give_back() noexcept = 0;
+  virtual void drop_reference() noexcept = 0;
+
+ protected:
+  ~room_giver() = default;
+};
+
+struct thread_context {
+  thread_role* role = nullptr;
+  running_task* tasks = nullptr;
+  std::int64_t busy_since = 0;   ///< when it was first seen to keep others waiting since it last slept, in ns; 0: never
+  unsigned helping = 0;          ///< how many tasks this thread runs for waits on its stack
+  room_giver* last_taken = nullptr;
+  bool (*run_inline)() noexcept = nullptr;  ///< while a task runs inline: runs the next one that is queued behind it
+  unsigned firing = 0;           ///< while waiters are fired, nothing is run inline
+  void (*after_firing)() noexcept = nullptr;  ///< runs what became ready meanwhile
+  slot* dropped = nullptr;       ///< values waiting to be destroyed, linked through their words
+  bool dropping = false;
+};
+
+/// The calling thread's. Valid until that thread ends; never keep it over a suspension.
+[[gnu::noinline]] inline thread_context& context() noexcept {
+  static thread_local constinit thread_context here;
+  return here;
+}
+
+/// Is this task's code on the calling thread's stack?
+inline bool runs_on_this_stack(const producer& task) noexcept {
+  for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
+    if (t->task == &task) return true;
+  return false;
+}
+
+/// Gives back the room of the stream that this thread last took from. Called before any wait, and between tasks.
+inline void settle_streams() noexcept {
+  thread_context& here = context();
+  if (here.last_taken == nullptr) return;
+  room_giver* stream = here.last_taken;
+  here.last_taken = nullptr;
+  stream->give_back();
+  stream->drop_reference();
+}
+
+/// The same when the thread ends: it may not wait for anything after it has taken.
+[[gnu::noinline]] inline void settle_streams_at_thread_end() noexcept {
+  struct settler {
+    ~settler() { settle_streams(); }
+  };
+  static thread_local settler at_end;
+  (void)at_end;
+}
+
+}  // namespace dyngen::detail

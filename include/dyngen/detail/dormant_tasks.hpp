@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The tasks of a pool that wait: for dependencies, for room, in a co_await, for their turn at an actor, or blocked in code
+// on a thread. Only closing looks at them. A task enters before it waits and stays in the list until it has ended: whether
+// it waits at the moment, its state word says.
+
+#include <dyngen/detail/task_record.hpp>
+#include <dyngen/detail/wait.hpp>
+
+#include <cstdint>
+#include <mutex>
+#include <utility>
+
+namespace dyngen::detail {
+
+class dormant_tasks {
+ public:
+  void add(task_record& task) noexcept {
+    std::lock_guard lock(mutex_);
+    if (task.listed) return;
+    task.listed = true;
+    task.dormant = {nullptr, first_};
+    if (first_ != nullptr) first_->dormant.previous = &task;
+    first_ = &task;
+  }
+  void remove(task_record& task) noexcept {
+    std::lock_guard lock(mutex_);
+    task.listed = false;
+    (task.dormant.previous != nullptr ? task.dormant.previous->dormant.next : first_) = task.dormant.next;
+    if (task.dormant.next != nullptr) task.dormant.next->dormant.previous = task.dormant.previous;
+  }
+
+  /// The code of a task blocks its thread in `wait`, or goes on if that is null. Counts it in `wakes` if it waited before.
+  void note_blocked(running_task& entry, const thread_wait* wait, atomic<std::uint64_t>& wakes) noexcept {
+    std::lock_guard lock(mutex_);
+    const bool listed = std::exchange(entry.wait, wait) != nullptr;
+    if (wait != nullptr && !listed) {
+      entry.previous = nullptr;
+      entry.next = blocked_;
+      if (blocked_ != nullptr) blocked_->previous = &entry;
+      blocked_ = &entry;
+      return;
+    }
+    if (wait == nullptr) {
+      (entry.previous != nullptr ? entry.previous->next : blocked_) = entry.next;
+      if (entry.next != nullptr) entry.next->previous = entry.previous;
+    }
+    wakes.fetch_add(1, seq_cst);
+  }
+
+  struct survey {
+    std::uint64_t waiting = 0;
+    bool blocked = false;           ///< some of them block a thread
+    bool idle_actors_only = true;   ///< all of them are actors that have nothing to do
+  };
+  survey look() noexcept {
+    survey all;
+    std::lock_guard lock(mutex_);
+    for (task_record* t = first_; t != nullptr; t = t->dormant.next) {
+      if (!waits(*t)) continue;
+      ++all.waiting;
+      const call_ticket* const call = t->ticket();
+      if (call == nullptr || call->is != call_ticket::kind::ender) all.idle_actors_only = false;
+    }
+    // A task on a blocked thread's stack waits as well, unless what it waits for is there already.
+    for (running_task* t = blocked_; t != nullptr; t = t->next)
+      if (!t->wait->satisfied()) ++all.waiting, all.blocked = true, all.idle_actors_only = false;
+    return all;
+  }
+
+  enum class whom { outside, any, also_polling };
+
+  /// Cancels one that is not cancelled yet: of those that wait for something outside, or of all that wait, or also one that
+  /// runs and looks at its stop token. False if there is none.
+  bool cancel_one(whom who) noexcept {
+    task_record* found = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant.next)
+        if (waits(*t) ? who != whom::outside || t->waits_for_outside() : who == whom::also_polling && polls_token(*t)) found = t;
+      if (found != nullptr) found->add_references(1);
+    }
+    if (found == nullptr) return false;
+    found->cancel();
+    found->drop_references(1);
+    return true;
+  }
+
+ private:
+  static bool waits(task_record& t) noexcept {
+    const std::uint32_t word = t.state().load();
+    const phase now = state_word::phase_of(word);
+    return (now == phase::waiting || now == phase::parked || (word & state_word::held) != 0) &&
+           (word & state_word::cancelled) == 0;
+  }
+  static bool polls_token(task_record& t) noexcept {
+    const std::uint32_t word = t.state().load();
+    return state_word::phase_of(word) == phase::running && (word & state_word::cancelled) == 0 && t.has_stop_token();
+  }
+
+  std::mutex mutex_;
+  task_record* first_ = nullptr;
+  running_task* blocked_ = nullptr;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The order in which the calls of an actor run. An actor is a host of tasks that stands before another one: its calls
+// are tasks as any others, but queued here until it is their turn, and then handed on, one at a time.
+//
+//   enlisted ──▶ in calls_, in the order of submit ──its turn──▶ active_ ──▶ ended
+//                                                                 │  ▲
+//                                                suspended, or    │  │ its turn again
+//                                                let others run   ▼  │
+//                                                            in resumed_ (once it is ready)
+//
+// The turn is `active_`: set when a task is handed to the pool, cleared by the thread that ran it when that has left it,
+// whether it ended, parked, or asked to be queued again; that thread, or whoever makes a call ready while the turn is
+// free, picks the next. At most `limit_` calls are begun and not ended. So no two threads are ever inside the actor.
+// Begun calls are cancelled where they have the turn; others leave the queue and end at once, since nothing of the
+// actor is needed for that.
+//
+// [M1] held and cancelled: a task is marked as held (seq_cst), then looked at for cancellation; who cancels sets that
+//      flag (seq_cst) and learns in the same operation whether it is held.
+
+#include <dyngen/detail/task_record.hpp>
+#include <dyngen/error.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace dyngen::detail {
+
+class actor_host : public task_host {
+ public:
+  actor_host(const actor_host&) = delete;
+  actor_host& operator=(const actor_host&) = delete;
+
+  /// A call is submitted, and not started yet: its place in the order.
+  void enlist(call_ticket& t, task_record& task, admission how) noexcept {
+    t.task = &task;
+    const running_task* const here = context().tasks;
+    t.submitter = here != nullptr ? here->task->id() << 1 : std::uint64_t{thread_number()} << 1 | 1;
+    std::lock_guard lock(mutex_);
+    t.inlined = how == admission::refused;
+    t.refused = t.inlined || (closed_ && t.is == call_ticket::kind::method);
+    if (!t.refused && t.is != call_ticket::kind::ender) calls_.append(t);
+  }
+
+  /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already.
+  std::exception_ptr death(bool closed) noexcept {
+    std::lock_guard lock(mutex_);
+    if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
+    if (death_) told_ = true;
+    return death_;
+  }
+
+  /// Cancels what is queued or suspended, and refuses what comes.
+  void kill() noexcept {
+    const std::exception_ptr why = make_death("it was killed", nullptr);
+    {
+      std::lock_guard lock(mutex_);
+      if (!death_) death_ = why;
+      closed_ = true;
+      killed_.store(true, release);  // pairs with left()
+    }
+    cancel_waiting();
+  }
+
+
+  // --- as the host of its calls ---
+
+  const void* home() const noexcept override { return base_.home(); }
+  admission admit() override { return base_.admit_late(); }
+  void retract() noexcept override { base_.retract(); }
+  task_host* for_children() noexcept override { return nullptr; }
+  std::uint64_t default_backpressure() const noexcept override { return no_limit; }
+  const void* turn() const noexcept override { return this; }
+  bool one_method_at_a_time() const noexcept override { return limit_ == 1; }
+  bool pressed() const noexcept override { return base_.pressed(); }
+  void goes_dormant(task_record& task) noexcept override { base_.goes_dormant(task); }
+  void dormancy_settled() noexcept override { base_.dormancy_settled(); }
+  void wakes() noexcept override { base_.wakes(); }
+  void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
+  bool cancelling() const noexcept override { return base_.cancelling(); }
+  void count_end(task_outcome how) noexcept override { base_.count_end(how); }
+  void count_retry() noexcept override { base_.count_retry(); }
+  void count_values(std::int64_t stored, std::int64_t gone) noexcept override { base_.count_values(stored, gone); }
+  void report(std::exception_ptr e, std::string_view task) noexcept override { base_.report(std::move(e), task); }
+
+  void push(task_record& task, bool) noexcept override {
+    const keeper alive(*this);
+    call_ticket& t = *task.ticket();
+    if (t.inlined) return task.run_popped();
+    bool let_go = t.refused;
+    bool held = false;
+    task_record* next = nullptr;
+    if (!let_go) {
+      std::lock_guard lock(mutex_);
+      if (t.begun) {
+        resumed_.append(t);
+      } else {
+        t.ready = true;
+        if (t.is == call_ticket::kind::ender) {
+          closed_ = true;
+          calls_.append(t);
+        }
+      }
+      next = take_turn();
+      if (next != &task) {
+        base_.goes_dormant(task);
+        held = true;
+        let_go = (task.state().set(state_word::held) & state_word::cancelled) != 0 && take_out(t);  // [M1]
+        if (let_go && next == nullptr) next = take_turn();  // it may have held up others
+      }
+    }
+    if (let_go) hand_on(task);
+    if (next != nullptr) hand_on(*next);
+    if (held) base_.dormancy_settled();
+  }
+
+  void held_cancelled(task_record& task) noexcept override {
+    const keeper alive(*this);
+    task_record* next = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (!take_out(*task.ticket())) return;
+      next = take_turn();
+    }
+    hand_on(task);
+    if (next != nullptr) hand_on(*next);
+  }
+
+  void left() noexcept override {
+    const keeper alive(*this);
+    task_record* next = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      active_ = nullptr;
+      next = take_turn();
+    }
+    if (next != nullptr) hand_on(*next);
+    if (killed_.load(acquire)) cancel_waiting();  // acquire: what the killer did comes before
+  }
+
+  void ended(task_record& task) noexcept override {
+    const keeper alive(*this);
+    call_ticket& t = *task.ticket();
+    std::exception_ptr why;
+    bool failed = false;
+    if (t.is == call_ticket::kind::builder && task.failure()) {
+      failed = (task.state().load() & state_word::cancelled) == 0;
+      why = failed ? make_death("its constructor failed", task.failure()) : make_death("it was cancelled before it was built", nullptr);
+    }
+    task_record* next = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (t.is == call_ticket::kind::builder) {
+        built_ = true;
+        if (!death_) death_ = why;
+        if (!failed) told_ = true;
+      }
+      if (t.begun) {
+        begun_.remove(t);
+        --in_progress_;
+        active_ = nullptr;
+      }
+      next = take_turn();
+    }
+    if (next != nullptr) hand_on(*next);
+    base_.ended(task);
+  }
+
+  void add_host_reference() noexcept override {
+    // relaxed: whoever adds one has it from somebody who keeps it alive.
+    references_.fetch_add(1, relaxed);
+  }
+  void drop_host_reference() noexcept override {
+    // acq_rel: the last one comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) == 1) free();
+  }
+
+ protected:
+  /// Is there nothing to be told of the constructor, or has a call been told?
+  bool told() noexcept {
+    std::lock_guard lock(mutex_);
+    return told_;
+  }
+
+  /// Stands before `base`. At most `limit` calls are in progress.
+  actor_host(task_host& base, std::uint64_t limit, std::string name) : base_(base), limit_(limit), name_(std::move(name)) {
+    base_.add_host_reference();
+  }
+  ~actor_host() { base_.drop_host_reference(); }
+
+  virtual void free() noexcept = 0;
+
+ private:
+  /// Keeps the actor alive while a member goes on after others may have let it go.
+  class keeper {
+   public:
+    explicit keeper(actor_host& a) noexcept : actor_(a) { actor_.add_host_reference(); }
+    keeper(const keeper&) = delete;
+    keeper& operator=(const keeper&) = delete;
+    ~keeper() { actor_.drop_host_reference(); }
+
+   private:
+    actor_host& actor_;
+  };
+
+  template <call_ticket::links call_ticket::*Links>
+  class ticket_list {
+   public:
+    void append(call_ticket& t) noexcept {
+      t.*Links = {last_, nullptr};
+      (last_ == nullptr ? first_ : (last_->*Links).next) = &t;
+      last_ = &t;
+    }
+    void remove(call_ticket& t) noexcept {
+      const auto [previous, next] = t.*Links;
+      (previous == nullptr ? first_ : (previous->*Links).next) = next;
+      (next == nullptr ? last_ : (next->*Links).previous) = previous;
+    }
+    call_ticket* first() const noexcept { return first_; }
+
+   private:
+    call_ticket* first_ = nullptr;
+    call_ticket* last_ = nullptr;
+  };
+
+  /// Gives the free turn to whose it is. Under the mutex.
+  task_record* take_turn() noexcept {
+    if (active_ != nullptr) return nullptr;
+    call_ticket* next = resumed_.first();
+    if (next != nullptr) {
+      resumed_.remove(*next);
+    } else {
+      next = next_call();
+      if (next == nullptr) return nullptr;
+      calls_.remove(*next);
+      next->begun = true;
+      begun_.append(*next);
+      ++in_progress_;
+    }
+    active_ = next->task;
+    return active_;
+  }
+
+  /// The first call that may begin: a call that is not ready holds up those of its own submitter.
+  call_ticket* next_call() const noexcept {
+    if (in_progress_ >= limit_) return nullptr;
+    for (call_ticket* t = calls_.first(); t != nullptr; t = t->queued.next) {
+      if (t->is == call_ticket::kind::ender) return t->queued.previous == nullptr && in_progress_ == 0 ? t : nullptr;
+      if (!built_ && t->is != call_ticket::kind::builder) return nullptr;
+      if (t->ready && !follows_unready(*t)) return t;
+    }
+    return nullptr;
+  }
+  static bool follows_unready(const call_ticket& t) noexcept {
+    for (const call_ticket* before = t.queued.previous; before != nullptr; before = before->queued.previous)
+      if (!before->ready && before->submitter == t.submitter) return true;
+    return false;
+  }
+
+  /// Takes a call that has not begun out of the order. Under the mutex.
+  bool take_out(call_ticket& t) noexcept {
+    if (t.begun || !t.ready || t.is != call_ticket::kind::method) return false;
+    calls_.remove(t);
+    t.ready = false;
+    return true;
+  }
+
+  void hand_on(task_record& task) noexcept {
+    base_.wakes();
+    task.state().clear(state_word::held);
+    // Now and then behind all other work, lest a busy actor keep its worker for itself.
+    base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
+  }
+
+
+  std::exception_ptr make_death(const char* why, const std::exception_ptr& cause) const noexcept {
+    try {
+      const actor_died died("dyngen: the actor " + (name_.empty() ? std::string() : "'" + name_ + "' ") +
+                            "is dead: " + why + "; this call does not run");
+      if (!cause) return std::make_exception_ptr(died);
+      try {
+        std::rethrow_exception(cause);
+      } catch (...) {
+        std::throw_with_nested(died);
+      }
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  /// Cancels all that waits here, but the end itself; what runs is left to run.
+  void cancel_waiting() noexcept {
+    for (;;) {
+      task_record* found = nullptr;
+      {
+        std::lock_guard lock(mutex_);
+        for (call_ticket* t = calls_.first(); t != nullptr && found == nullptr; t = t->queued.next)
+          if (t->is == call_ticket::kind::method && !is_cancelled(*t)) found = t->task;
+        for (call_ticket* t = begun_.first(); t != nullptr && found == nullptr; t = t->begun_ones.next)
+          if (t->is == call_ticket::kind::method && !is_cancelled(*t) && !runs(*t)) found = t->task;
+        if (found == nullptr) return;
+        found->add_references(1);
+      }
+      found->cancel();
+      found->drop_references(1);
+    }
+  }
+  static bool is_cancelled(const call_ticket& t) noexcept {
+    return (t.task->state().load() & state_word::cancelled) != 0;
+  }
+  static bool runs(const call_ticket& t) noexcept {
+    return state_word::phase_of(t.task->state().load()) == phase::running;
+  }
+
+  task_host& base_;
+  const std::uint64_t limit_;
+  const std::string name_;
+  atomic<std::uint32_t> references_{1};
+  atomic<std::uint32_t> streak_{0};
+  atomic<bool> killed_{false};
+
+  std::mutex mutex_;
+  ticket_list<&call_ticket::queued> calls_;        ///< not begun, in the order of their submits
+  ticket_list<&call_ticket::queued> resumed_;      ///< begun, and ready to go on
+  ticket_list<&call_ticket::begun_ones> begun_;    ///< and not ended
+  task_record* active_ = nullptr;    ///< has the turn
+  std::uint64_t in_progress_ = 0;    ///< begun, and not ended
+  bool built_ = false;
+  bool closed_ = false;              ///< no further calls
+  bool told_ = false;                ///< the constructor was well, or some call has failed with its exception
+  std::exception_ptr death_;
+};
+
+}  // namespace dyngen::detail

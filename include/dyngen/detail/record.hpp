@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The concrete task: a base that knows where values go, a bound call, and a body that knows how to run the call: once
+// through for a plain function, step by step for a coroutine. One allocation holds record, callable, arguments and,
+// where the number of values is known, the slots too.
+
+#include <dyngen/detail/arguments.hpp>
+#include <dyngen/detail/fixed_task.hpp>
+#include <dyngen/detail/mailbox.hpp>
+#include <dyngen/detail/sequence_task.hpp>
+#include <dyngen/generator.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+// --- bodies ---
+
+/// A plain function with one result, or none.
+template <class Bound, class R>
+class function_body {
+ public:
+  template <class Task>
+  step resume(Task& task, Bound& call, std::uint64_t) {
+    if constexpr (std::is_void_v<R>) {
+      call();
+    } else {
+      ::new (task.buffer().place()) R(call());
+      task.buffer().template commit<R>();
+    }
+    return step::ended;
+  }
+  std::exception_ptr close() noexcept { return nullptr; }
+};
+
+/// A plain function that returns a tuple or pair: its elements are the values.
+template <class Bound, class Tuple>
+class tuple_body {
+ public:
+  template <class Task>
+  step resume(Task& task, Bound& call, std::uint64_t) {
+    Tuple values(call());
+    std::uint64_t position = 0;
+    std::apply([&](auto&... v) { (store(task.buffer(), v, position++), ...); }, values);
+    return step::ended;
+  }
+  std::exception_ptr close() noexcept { return nullptr; }
+
+ private:
+  template <class V>
+  static void store(fixed_buffer& buffer, V& value, std::uint64_t position) {
+    if (position < buffer.made()) return;  // an earlier attempt has stored it
+    ::new (buffer.place()) V(std::move(value));
+    buffer.commit<V>();
+  }
+};
+
+/// A coroutine. `Coroutine` is what runs: what the call returns, or a generator of its elements.
+template <class Bound, class Coroutine>
+class coroutine_body {
+ public:
+  template <class Task>
+  step resume(Task& task, Bound& call, std::uint64_t stop_at) {
+    if (!coroutine_) {
+      task.note_started();
+      coroutine_.emplace(make(call));
+      if (coroutine_->frame_.get() == nullptr) return moved_from();
+      task.make_sink(sink_);
+      promise& p = own_promise();
+      sink_->leaf = p.self;
+      p.driver = &*sink_;
+      sink_->replay = task.stored_before();
+      if constexpr (requires { p.place_result(nullptr); }) p.place_result(task.buffer().place());
+    }
+    sink_->stop_at = stop_at;
+    if constexpr (requires { sink_->settle_pending(); })
+      if (sink_->settle_pending()) return step::paused;
+    const step last = sink_->drive();
+    if (last == step::ended) {
+      promise& p = own_promise();
+      if (p.thrown)
+        task.note_thrown(p.thrown);
+      else if constexpr (requires { p.commit_result(task.buffer()); })
+        p.commit_result(task.buffer());
+      if (!p.thrown && sink_->replay != 0) return step::too_few;
+    }
+    return last;
+  }
+
+  thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
+
+  std::exception_ptr close() noexcept {
+    coroutine_.reset();
+    std::exception_ptr thrown;
+    if (sink_) thrown = std::move(sink_->destroyed_with);
+    if constexpr (requires { sink_->drop_pending(); })
+      if (sink_) sink_->drop_pending();
+    sink_.reset();
+    return thrown;
+  }
+
+ private:
+  using promise = typename Coroutine::promise_type;
+
+  promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
+
+  /// The callable returned an object that was moved from: no values, but a result cannot be made up.
+  static step moved_from() {
+    if constexpr (requires(promise& p) { p.place_result(nullptr); })
+      throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
+    return step::ended;
+  }
+
+  static Coroutine make(Bound& call) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(call())>, Coroutine>)
+      return call();
+    else
+      return promise::all_of(call());
+  }
+
+  std::optional<typename promise::sink_type> sink_;
+  std::optional<Coroutine> coroutine_;
+};
+
+// --- the record ---
+
+/// A dependency that is not ready: stands in that value's list, and holds a reference on the record.
+struct dependency_waiter : waiter {
+  task_record* task = nullptr;
+  waiter_list* list = nullptr;
+  slot* target = nullptr;
+  bool from_outside = false;  ///< no task of the same host produces it
+
+  dependency_waiter() noexcept { claimed.store(1, relaxed); }  // relaxed: not shared yet
+};
+
+template <class Base, class Bound, class Body>
+class record final : public Base {
+ public:
+  /// Builds one on the heap, for `host`, which has admitted it; `make` constructs it from its address and its buffer's.
+  template <class Make>
+  static record* create(task_host& host, std::size_t buffer_bytes, Make make) {
+    void* memory = nullptr;
+    try {
+      memory = allocate(memory_kind::record, buffer_offset + buffer_bytes, alignment);
+      record* r = make(memory, static_cast<std::byte*>(memory) + buffer_offset);
+      host.add_host_reference();
+      return r;
+    } catch (...) {
+      if (memory != nullptr) deallocate(memory_kind::record, memory, buffer_offset + buffer_bytes, alignment);
+      host.retract();
+      throw;
+    }
+  }
+
+  /// `call`: a tuple of references to what Bound is made of.
+  template <class... CallArgs, class... BaseArgs>
+  record(std::tuple<CallArgs...>&& call, BaseArgs&&... base)
+      : Base(std::forward<BaseArgs>(base)...),
+        call_(std::make_from_tuple<Bound>(std::move(call))) {}
+  ~record() {}  // call_ is gone since the task has ended
+
+  void start(admission how) noexcept {
+    if constexpr (Bound::is_call) {
+      ticket_.is = Bound::callable_type::call_kind;
+      static_cast<actor_host&>(this->host()).enlist(ticket_, *this, how);
+    }
+    if constexpr (Bound::stops) call_.stop().watch(*this);
+    Base::start(how);
+  }
+
+  call_ticket* ticket() noexcept override {
+    if constexpr (Bound::is_call)
+      return &ticket_;
+    else
+      return nullptr;
+  }
+
+  void note_started() noexcept {
+    if constexpr (requires(record& r) { r.is_stream(); }) this->started_ = true;
+  }
+  void note_thrown(std::exception_ptr e) noexcept { this->thrown_ = std::move(e); }
+  /// How many values earlier attempts have stored, when a new one begins.
+  std::uint64_t stored_before() const noexcept {
+    if constexpr (Bound::retries)
+      return this->made();
+    else
+      return 0;
+  }
+  template <class Sink>
+  void make_sink(std::optional<Sink>& sink) {
+    if constexpr (requires(record& r) { r.is_stream(); })
+      sink.emplace(this->buffer(), *this, this->is_stream(), this->budget());
+    else if constexpr (std::is_same_v<Sink, sink_base>)
+      sink.emplace(this);
+    else
+      sink.emplace(this->buffer(), *this);
+  }
+
+ private:
+  step resume(std::uint64_t stop_at) noexcept override {
+    try {
+      const step last = body_.resume(*this, call_, stop_at);
+      if (last == step::out_of_order) this->thrown_ = order_error();
+      if (last == step::too_few) this->thrown_ = replay_error();
+      return last;
+    } catch (...) {
+      this->thrown_ = std::current_exception();
+    }
+    return step::ended;
+  }
+
+  std::exception_ptr close_body() noexcept override {
+    std::exception_ptr thrown = body_.close();
+    leave_dependencies();
+    try {
+      call_.~Bound();
+    } catch (...) {
+      if (!thrown) thrown = std::current_exception();
+    }
+    return thrown;
+  }
+
+  bool try_again() noexcept override {
+    if constexpr (Bound::retries) {
+      if (attempt_ > call_.retry().most) return false;
+      // What is left of the failed attempt is gone before anybody decides about the next one.
+      std::exception_ptr late = body_.close();
+      try {
+        call_.end_attempt();
+      } catch (...) {
+        if (!late) late = std::current_exception();
+      }
+      if (late) this->report(std::move(late));
+      bool accepted = false;
+      std::exception_ptr thrown;
+      try {
+        accepted = call_.retry().accept(std::as_const(this->thrown_));
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      if (thrown) this->report(std::move(thrown));
+      if (!accepted || (this->state().load() & state_word::cancelled) != 0) return false;
+      this->thrown_ = nullptr;
+      ++attempt_;
+      if (this->made() != 0) this->state().set(state_word::replaying);
+      this->host().count_retry();
+      return true;
+    } else {
+      return false;
+    }
+  }
+
+  std::uint64_t attempt() const noexcept override {
+    if constexpr (Bound::retries)
+      return attempt_;
+    else
+      return 1;
+  }
+
+  thread_wait* awaited() noexcept override {
+    if constexpr (requires { body_.awaited(); })
+      return body_.awaited();
+    else
+      return nullptr;
+  }
+
+  std::exception_ptr order_error() {
+    return std::make_exception_ptr(type_order_error(
+        "dyngen: task " + this->label() + " yielded a value that does not convert to the type of its position " +
+        std::to_string(this->made()) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
+  }
+
+  std::exception_ptr replay_error() {
+    return std::make_exception_ptr(nondeterministic_error(
+        "dyngen: attempt " + std::to_string(attempt()) + " of task " + this->label() +
+        " ended with fewer values than the " + std::to_string(this->made()) +
+        " that earlier attempts had stored; with max_retries a task must yield the same values each time"));
+  }
+
+  bool register_dependencies() noexcept override {
+    if constexpr (Bound::dependencies != 0) {
+      // relaxed: nobody else knows the record yet; the lists' exchanges publish it.
+      this->pending_.store(this->registering + Bound::dependencies, relaxed);
+      std::size_t i = 0;
+      call_.for_each_dependency([&](slot& s) { register_with(s, waiters_[i++]); });
+      this->host().goes_dormant(*this);  // last: from now on a host that closes may cancel it, and then it may run
+    }
+    return Bound::dependencies != 0;
+  }
+
+  void register_with(slot& s, dependency_waiter& w) noexcept {
+    if (slot_ready(s)) return this->dependency_done(has_failed(s));
+    const wait_point point = point_of(s);
+    w.task = this;
+    w.list = point.list;
+    w.target = &s;
+    w.from_outside = group::of(s).owner->home() != this->home();
+    w.index = point.index;
+    w.claimed.store(0, relaxed);  // relaxed: published by add()
+    w.settle = [](waiter& self, bool fired) noexcept {
+      auto& me = static_cast<dependency_waiter&>(self);
+      record& r = static_cast<record&>(*me.task);
+      // The publisher, who calls this, keeps the slot alive; the record's own refs may be going at this moment.
+      if (fired) r.dependency_done(has_failed(*me.target));
+      r.drop_references(1);
+    };
+    this->add_references(1);
+    point.list->add(w, [&](std::uint32_t index) noexcept { return point.published(point.object, index); });
+    if (point.ready() && w.try_claim()) {  // [W1]
+      point.list->note_left();
+      this->dependency_done(has_failed(s));
+    }
+  }
+
+  /// The refs are about to be dropped: what is still registered with them leaves.
+  void leave_dependencies() noexcept {
+    if constexpr (Bound::dependencies != 0)
+      for (dependency_waiter& w : waiters_)
+        if (w.try_claim()) w.list->note_left();
+  }
+
+  static bool has_failed(slot& s) noexcept {
+    // relaxed: the caller knows it is ready, by acquire.
+    return slot_ready(s) && slot::stage_of(s.word.load(relaxed)) == stage::failed;
+  }
+
+  std::exception_ptr failed_dependency() noexcept override {
+    std::exception_ptr failure;
+    if constexpr (Bound::is_call) {
+      if (ticket_.is == call_ticket::kind::method) failure = static_cast<actor_host&>(this->host()).death(ticket_.refused);
+      if (failure) return failure;
+    }
+    if constexpr (Bound::dependencies != 0) {
+      call_.for_each_dependency([&](slot& s) {
+        if (!failure && has_failed(s)) failure = group::of(s).owner->failure();
+      });
+    }
+    return failure;
+  }
+
+  std::exception_ptr refusal() noexcept override {
+    if constexpr (Bound::is_call)
+      return ticket_.refused ? static_cast<actor_host&>(this->host()).death(true) : nullptr;
+    else
+      return nullptr;
+  }
+
+  bool waits_for_outside() noexcept override {
+    if constexpr (Bound::dependencies != 0) {
+      if (state_word::phase_of(this->state().load()) == phase::waiting) {
+        for (dependency_waiter& w : waiters_)
+          if (!w.is_claimed() && w.from_outside) return true;
+        return false;
+      }
+    }
+    return Base::waits_for_outside();
+  }
+
+  void free_memory() noexcept override {
+    task_host& host = this->host();
+    const std::size_t bytes = buffer_offset + this->buffer_bytes();
+    if (this->values_in_record() != 0) host.count_values(0, static_cast<std::int64_t>(this->values_in_record()));
+    this->~record();
+    deallocate(memory_kind::record, this, bytes, alignment);
+    host.drop_host_reference();
+  }
+
+  static constexpr auto first_attempt() noexcept {
+    if constexpr (Bound::retries)
+      return std::uint64_t{1};
+    else
+      return once();
+  }
+
+  static constexpr std::size_t alignment = std::max(alignof(Base), alignof(Bound)) > Base::buffer_alignment
+                                               ? std::max(alignof(Base), alignof(Bound))
+                                               : Base::buffer_alignment;
+  static const std::size_t buffer_offset;
+
+  struct once {};
+  struct no_ticket {};
+
+  [[no_unique_address]] Body body_;
+  [[no_unique_address]] std::conditional_t<Bound::is_call, call_ticket, no_ticket> ticket_;
+  [[no_unique_address]] std::conditional_t<Bound::retries, std::uint64_t, once> attempt_ = first_attempt();
+  [[no_unique_address]] std::array<dependency_waiter, Bound::dependencies> waiters_;
+  union {
+    Bound call_;
+  };
+};
+
+template <class Base, class Bound, class Body>
+inline constexpr std::size_t record<Base, Bound, Body>::buffer_offset =
+    (sizeof(record) + Base::buffer_alignment - 1) / Base::buffer_alignment * Base::buffer_alignment;
+
+}  // namespace dyngen::detail

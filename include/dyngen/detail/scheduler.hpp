@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The engine of thread_pool: workers with a deque each, a queue for everybody else, seats that say who may be awake,
+// spares for workers that block, and the rules by which a pool closes. Tasks push and are run; everything else about
+// them is theirs.
+//
+//   open ──close(drain)───▶ draining ──────────▶ stopped     submits from outside throw in all but open; tasks of the
+//     │                        │                              pool may go on submitting until none is left
+//     └────close(cancel)──▶ cancelling ──────────────┘
+//
+// Whether anything is alive, the counters say (pool_counters.hpp). What is alive but waits (for a dependency, for room)
+// is in a list.
+//
+// [C1] closing_ and the counts: a submit counts itself (seq_cst), then looks whether the pool is open (seq_cst); the
+//      closer closes (seq_cst), then sums (seq_cst). An end counts itself, then looks whether somebody closes.
+
+#include <dyngen/detail/dormant_tasks.hpp>
+#include <dyngen/detail/injection_queue.hpp>
+#include <dyngen/detail/pool_counters.hpp>
+#include <dyngen/detail/seats.hpp>
+#include <dyngen/detail/task_record.hpp>
+#include <dyngen/detail/wait.hpp>
+#include <dyngen/detail/work_deque.hpp>
+#include <dyngen/stats.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#  include <pthread.h>
+#endif
+
+namespace dyngen::detail {
+
+/// How far a pool is on its way down, in this order.
+enum class closing : std::uint32_t { open, draining, cancelling };
+
+/// The user's hook for exceptions that nobody else gets; copyable, whatever it holds.
+class error_hook {
+ public:
+  virtual ~error_hook() = default;
+  virtual void operator()(std::exception_ptr e, std::string_view task) = 0;
+};
+
+struct pool_settings {
+  std::uint32_t width = 1;
+  std::uint32_t max_spare_threads = 64;
+  bool waiters_help = true;
+  std::string name;
+  std::shared_ptr<error_hook> hook;
+};
+
+class pool_core final : public task_host {
+ public:
+  /// Starts the threads. Throws std::system_error or std::bad_alloc, and then none is left. `end()` ends it.
+  static pool_core* create(pool_settings settings) {
+    auto* core = new pool_core(std::move(settings));
+    try {
+      for (std::uint32_t i = 0; i < core->settings_.width; ++i) core->start_thread(false);
+    } catch (...) {
+      core->stop_threads();
+      core->drop_host_reference();
+      throw;
+    }
+    return core;
+  }
+
+  std::uint32_t width() const noexcept { return settings_.width; }
+
+  // --- as the host of tasks ---
+
+  admission admit() override {
+    shard_type& s = shard();
+    s.started.fetch_add(1, seq_cst);  // [C1]
+    const closing now = closing_.load(seq_cst);  // [C1]
+    if (now == closing::open) return admission::granted;
+    if (!runs_own_task()) {
+      retract();
+      throw pool_stopped("dyngen: submit on a pool that was shut down" +
+                         (settings_.name.empty() ? std::string() : " ('" + settings_.name + "')") +
+                         "; only its own tasks may still submit to it");
+    }
+    return now == closing::cancelling ? admission::as_cancelled : admission::granted;
+  }
+  admission admit_late() noexcept override {
+    shard().started.fetch_add(1, seq_cst);  // [C1]
+    const closing now = closing_.load(seq_cst);  // [C1]
+    if (now == closing::open) return admission::granted;
+    if (!runs_own_task()) return admission::refused;
+    return now == closing::cancelling ? admission::as_cancelled : admission::granted;
+  }
+  void retract() noexcept override {
+    shard_type& s = shard();
+    s.retracted.fetch_add(1, relaxed);  // relaxed: a statistic
+    s.ended.fetch_add(1, seq_cst);      // [C1]
+    if (closing_.load(seq_cst) != closing::open) something_settled();
+  }
+
+  void push(task_record& task, bool behind) noexcept override {
+    worker* w = behind ? nullptr : own_worker();
+    if (w == nullptr || !w->deque.push(&task)) injected_.push(&task);
+    seats_.notify();
+  }
+
+  bool helps() const noexcept override { return settings_.waiters_help; }
+  void link_left_behind() noexcept override {
+    // relaxed: only decides when to tidy up.
+    if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) purge_links();
+  }
+  bool pressed() const noexcept override {
+    const worker* w = own_worker();
+    return injected_.maybe_nonempty() || (w != nullptr && w->deque.maybe_nonempty());
+  }
+  bool cancelling() const noexcept override {
+    // relaxed: a late look only lets a task run on for a while.
+    return closing_.load(relaxed) == closing::cancelling;
+  }
+
+  void goes_dormant(task_record& task) noexcept override {
+    settling_.fetch_add(1, seq_cst);
+    dormant_.add(task);
+  }
+  void dormancy_settled() noexcept override {
+    settling_.fetch_sub(1, seq_cst);
+    const closing now = closing_.load(seq_cst);
+    if (now == closing::open) return;
+    // Whoever asked for the cancelling may not be there to see who goes to sleep after it.
+    while (now == closing::cancelling && dormant_.cancel_one(dormant_tasks::whom::also_polling)) {
+    }
+    something_settled();
+  }
+  void task_blocks(running_task& entry, const thread_wait* wait) noexcept override {
+    dormant_.note_blocked(entry, wait, wakes_);
+    if (closing_.load(seq_cst) != closing::open) something_settled();
+  }
+  void wakes() noexcept override { wakes_.fetch_add(1, seq_cst); }
+
+  void count_end(task_outcome how) noexcept override {
+    // relaxed: statistics.
+    shard().outcomes[static_cast<unsigned>(how)].fetch_add(1, relaxed);
+  }
+  void count_retry() noexcept override {
+    shard().retried.fetch_add(1, relaxed);  // relaxed: a statistic
+  }
+  void count_values(std::int64_t stored, std::int64_t gone) noexcept override {
+    shard_type& s = shard();
+    // relaxed: statistics.
+    if (stored != 0) s.values_stored.fetch_add(static_cast<std::uint64_t>(stored), relaxed);
+    if (gone != 0) s.values_gone.fetch_add(static_cast<std::uint64_t>(gone), relaxed);
+  }
+
+  void ended(task_record& task) noexcept override {
+    if (task.listed) dormant_.remove(task);
+    shard().ended.fetch_add(1, seq_cst);  // [C1]
+    if (closing_.load(seq_cst) != closing::open) something_settled();
+  }
+
+  void add_host_reference() noexcept override {
+    // relaxed: whoever retains it has it from somebody who keeps it alive.
+    references_.fetch_add(1, relaxed);
+  }
+  void drop_host_reference() noexcept override {
+    // acq_rel: the last one comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) == 1) delete this;
+  }
+
+  void report(std::exception_ptr e, std::string_view task) noexcept override {
+    if (settings_.hook == nullptr) return print_unhandled(std::move(e), task);
+    std::exception_ptr thrown;
+    try {
+      (*settings_.hook)(e, task);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (!thrown) return;
+    print_unhandled(std::move(e), task);
+    print_unhandled(std::move(thrown), "on_unhandled_error");
+  }
+
+  // --- as the engine of a pool ---
+
+  /// Refuses submits from outside and waits until every task has ended. `mode` draining: everything runs; if
+  /// `give_up_on_outside`, what only the outside could wake is cancelled. Not from a task of this pool.
+  void close(closing mode, bool give_up_on_outside) noexcept {
+    announce_closing(mode);
+    settle_streams();
+    thread_role* const role = context().role;
+    const bool replaced = role != nullptr && role->leave_seat();
+    for (;;) {
+      const std::uint32_t settled = settled_.load(seq_cst);
+      if (look_around(give_up_on_outside)) break;
+      sleep_on(settled_, settled);
+    }
+    if (replaced) role->enter_seat();
+  }
+
+  /// The first half of close(), without waiting.
+  void announce(closing mode) noexcept {
+    announce_closing(mode);
+    if (mode == closing::cancelling) look_around(false);
+  }
+
+  /// Ends the pool: as close(), then its threads. From one of its own tasks it only announces it, and the workers see
+  /// to the rest. Takes over the pool's reference.
+  void end() noexcept {
+    if (runs_own_task() || own_worker() != nullptr) {
+      announce_closing(closing::draining);
+      unattended_.store(true, seq_cst);
+      {
+        std::lock_guard lock(threads_mutex_);
+        for (auto& t : threads_)
+          if (t.joinable()) t.detach();
+      }
+      something_settled();
+      seats_.notify();
+    } else {
+      close(closing::draining, true);
+      stop_threads();
+    }
+    drop_host_reference();
+  }
+
+  pool_stats stats() noexcept {
+    pool_stats total = counters_.snapshot();
+    const std::uint32_t threads = thread_count_.load(relaxed);  // relaxed: a statistic
+    total.spare_threads = threads > settings_.width ? threads - settings_.width : 0;
+    return total;
+  }
+
+  /// Is a task of this pool on the calling thread's stack?
+  bool runs_own_task() const noexcept {
+    for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
+      if (t->task->home() == static_cast<const task_host*>(this)) return true;
+    return false;
+  }
+
+ private:
+  struct worker final : thread_role {
+    explicit worker(pool_core& p) noexcept : pool(p) {}
+    bool leave_seat() noexcept override { return pool.leave_seat(); }
+    void enter_seat() noexcept override {
+      pool.seats_.enter();
+      pool.blocked_.fetch_sub(1, seq_cst);
+    }
+    bool run_one() noexcept override {
+      task_record* task = pool.find_work(*this);
+      if (task == nullptr) return false;
+      task->run_popped();
+      settle_streams();
+      return true;
+    }
+
+    pool_core& pool;
+    work_deque deque;
+    worker* next = nullptr;  ///< in the list of all workers, which only grows
+    std::uint32_t picks = 0;
+  };
+
+  using shard_type = pool_counters::shard_type;
+  using totals = pool_counters::totals;
+
+  explicit pool_core(pool_settings settings) : settings_(std::move(settings)), seats_(settings_.width) {}
+  ~pool_core() {
+    // Nobody is left to run what a foreign executor may have queued here.
+    while (injected_.maybe_nonempty())
+      if (popped p = injected_.try_pop(); p.item != nullptr) static_cast<task_record*>(p.item)->abandon_popped();
+    for (worker* w = workers_.load(relaxed); w != nullptr;) {  // relaxed: nobody else is left
+      worker* next = w->next;
+      delete w;
+      w = next;
+    }
+  }
+
+  shard_type& shard() noexcept { return counters_.here(); }
+
+  worker* own_worker() const noexcept {
+    auto* w = static_cast<worker*>(context().role);
+    return w != nullptr && &w->pool == this ? w : nullptr;
+  }
+
+  // --- finding work ---
+
+  bool work_may_be_left() const noexcept {
+    if (injected_.maybe_nonempty()) return true;
+    for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
+      if (w->deque.maybe_nonempty()) return true;
+    return false;
+  }
+
+  /// The next task for a worker that is running: its own newest, now and then the oldest of the others'.
+  task_record* next_task(worker& w) noexcept {
+    if (++w.picks % 61 == 0)
+      if (popped p = injected_.try_pop(); p.item != nullptr) return static_cast<task_record*>(p.item);
+    if (work_item* item = w.deque.pop()) return static_cast<task_record*>(item);
+    return take_injected(w);
+  }
+
+  /// Takes some of what was pushed from outside; all but the first go to the worker's own deque.
+  task_record* take_injected(worker& w) noexcept {
+    constexpr std::size_t batch = 16;
+    work_item* items[batch];
+    const std::size_t n = injected_.try_pop_batch(items, batch);
+    if (n == 0) return nullptr;
+    for (std::size_t i = n; i-- > 1;)
+      if (!w.deque.push(items[i])) injected_.push(items[i]);
+    if (n > 1) seats_.notify();  // a thread that parked while they were in no queue did not see them
+    return static_cast<task_record*>(items[0]);
+  }
+
+  task_record* find_work(worker& w) noexcept {
+    if (task_record* task = next_task(w)) return task;
+    const worker* const start = w.next != nullptr ? w.next : workers_.load(acquire);  // [C2]
+    const worker* victim = start;
+    do {
+      if (victim != &w) {
+        if (popped p = const_cast<worker*>(victim)->deque.steal(); p.item != nullptr) {
+          shard().steals.fetch_add(1, relaxed);  // relaxed: a statistic
+          return static_cast<task_record*>(p.item);
+        }
+      }
+      victim = victim->next != nullptr ? victim->next : workers_.load(acquire);  // [C2]
+    } while (victim != start);
+    return nullptr;
+  }
+
+  /// Takes links of tasks that are not queued any more out of the injected queue, when there may be more of them than
+  /// of the others: a busy pool whose waiters help would keep them for ever.
+  void purge_links() noexcept {
+    constexpr std::size_t batch = 64;
+    work_item* items[batch];
+    std::uint64_t kept = 0;
+    // relaxed, here and below: only decides when to tidy up.
+    std::uint64_t left = 4 * purge_at_.load(relaxed);  // others push meanwhile: not for ever
+    links_left_.store(0, relaxed);
+    for (;;) {
+      const std::size_t n = injected_.try_pop_batch(items, batch);
+      for (std::size_t i = 0; i < n; ++i) {
+        auto* task = static_cast<task_record*>(items[i]);
+        if (task->drop_stale_link()) continue;
+        injected_.push(task);
+        ++kept;
+      }
+      if (n < batch || left < n) break;
+      left -= n;
+    }
+    purge_at_.store(std::max(std::uint64_t{1024}, kept), relaxed);
+    seats_.notify();  // for what was in no queue while a worker looked
+  }
+
+  // --- threads ---
+
+  void start_thread(bool spare) {
+    std::lock_guard lock(threads_mutex_);
+    start_thread_locked(spare);
+  }
+
+  void start_thread_locked(bool spare) {
+    if (!unattended_.load(seq_cst)) threads_.reserve(threads_.size() + 1);
+    auto* w = new worker(*this);
+    // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
+    w->next = workers_.load(relaxed);
+    workers_.store(w, release);
+    add_host_reference();
+    if (!spare) seats_.start_searching();
+    std::thread thread;
+    try {
+      thread = std::thread([this, w, spare, number = thread_count_.load(seq_cst)] { work(*w, spare, number); });
+    } catch (...) {
+      drop_host_reference();
+      throw;
+    }
+    thread_count_.fetch_add(1, seq_cst);
+    if (unattended_.load(seq_cst))
+      thread.detach();
+    else
+      threads_.push_back(std::move(thread));
+  }
+
+  void stop_threads() noexcept {
+    seats_.stop();
+    // Again and again: a worker that still runs a task of another executor may block in it, and be replaced.
+    for (;;) {
+      std::vector<std::thread> threads;
+      {
+        std::lock_guard lock(threads_mutex_);
+        threads.swap(threads_);
+      }
+      if (threads.empty()) return;
+      for (std::thread& t : threads) t.join();
+    }
+  }
+
+  void work(worker& w, bool spare, std::uint32_t number) noexcept {
+    name_thread(number);
+    context().role = &w;
+    const auto look = [this]() noexcept { return work_may_be_left(); };
+    // A spare may be all that is left awake of an unattended pool: it looks around first.
+    bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }) ==
+                                 park_result::stopping;
+    for (;;) {
+      if (task_record* task = find_work(w)) {
+        if (seats_.found_work() && work_may_be_left()) seats_.notify();
+        if (!run_tasks(w, task, stopping)) seats_.resume_searching();
+        continue;
+      }
+      if (stopping && !work_may_be_left()) break;
+      const std::uint32_t settled = settled_.load(seq_cst);
+      if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
+      shard().parks.fetch_add(1, relaxed);  // relaxed: a statistic
+      stopping = seats_.park([&]() noexcept {
+                   return work_may_be_left() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
+                 }) == park_result::stopping;
+    }
+    context().role = nullptr;
+    drop_host_reference();
+  }
+
+  /// Runs tasks until the worker's own queue and the injected one are empty. True if it slept meanwhile, for want of a
+  /// seat, and is now searching.
+  bool run_tasks(worker& w, task_record* task, bool& stopping) noexcept {
+    do {
+      context().busy_since = 0;
+      task->run_popped();
+      settle_streams();
+      if (seats_.surplus()) {
+        stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }) == park_result::stopping;
+        return true;
+      }
+      task = next_task(w);
+    } while (task != nullptr);
+    return false;
+  }
+
+  void name_thread(std::uint32_t number) const noexcept {
+#if defined(__linux__)
+    if (settings_.name.empty()) return;
+    char text[16];  // as long as the system allows
+    std::snprintf(text, sizeof text, "%.10s-%u", settings_.name.c_str(), number % 10'000);
+    pthread_setname_np(pthread_self(), text);
+#else
+    (void)number;
+#endif
+  }
+
+  /// A worker is about to block. Makes sure that threads are left to fill the seats, then gives up its own.
+  bool leave_seat() noexcept {
+    const std::uint32_t blocked = blocked_.fetch_add(1, seq_cst) + 1;
+    if (thread_count_.load(seq_cst) < blocked + settings_.width && !start_spare()) {
+      blocked_.fetch_sub(1, seq_cst);
+      return false;
+    }
+    seats_.leave();
+    if (work_may_be_left() || unattended_.load(seq_cst)) seats_.notify();
+    return true;
+  }
+
+  /// False only if no thread but blocked ones is left, and none can be had.
+  bool start_spare() noexcept {
+    std::lock_guard lock(threads_mutex_);
+    const std::uint32_t threads = thread_count_.load(seq_cst);
+    const std::uint32_t blocked = blocked_.load(seq_cst);
+    const bool keeps_width = threads < blocked + settings_.width && threads < settings_.width + settings_.max_spare_threads;
+    const bool last_one = threads <= blocked;
+    if (!keeps_width && !last_one) return true;
+    try {
+      start_thread_locked(true);
+      return true;
+    } catch (...) {
+      return !last_one;
+    }
+  }
+
+  // --- closing ---
+
+  void announce_closing(closing mode) noexcept {
+    closing now = closing_.load(seq_cst);
+    while (now < mode && !closing_.compare_exchange_weak(now, mode, seq_cst)) {  // [C1]
+    }
+  }
+
+  void something_settled() noexcept {
+    settled_.fetch_add(1, seq_cst);
+    wake_all(settled_);
+    // Unattended, a worker looks whether all is over when it finds nothing to do: one must be awake for that.
+    if (unattended_.load(seq_cst)) seats_.notify();
+  }
+
+  totals count() const noexcept { return counters_.count(); }
+
+  /// True when every task has ended. If all that live wait, and `cancel_stuck`, cancels those that wait for something
+  /// outside; if none does, all of them.
+  bool look_around(bool cancel_stuck) noexcept {
+    using whom = dormant_tasks::whom;
+    const std::uint64_t wakes = wakes_.load(seq_cst);
+    const totals before = count();
+    if (before.ended == before.started) return true;
+    if (cancelling()) {
+      while (dormant_.cancel_one(whom::also_polling)) {
+      }
+    } else if (dormant_tasks::survey all; everything_waits(before, wakes, all)) {
+      bool any = false;
+      if (cancel_stuck || all.idle_actors_only)
+        while (dormant_.cancel_one(whom::outside)) any = true;
+      if (cancel_stuck && !any && !all.blocked) dormant_.cancel_one(whom::any);
+    }
+    return false;
+  }
+
+  bool everything_waits(const totals& before, std::uint64_t wakes, dormant_tasks::survey& all) noexcept {
+    all = dormant_.look();
+    return all.waiting == before.started - before.ended && settling_.load(seq_cst) == 0 &&
+           wakes_.load(seq_cst) == wakes && count() == before;
+  }
+
+  const pool_settings settings_;
+  seats seats_;
+  injection_queue injected_;
+  atomic<worker*> workers_{nullptr};  ///< [C2] the list of all, newest first
+
+  atomic<std::uint32_t> references_{1};  ///< the pool, each thread, each record
+  atomic<closing> closing_{closing::open};
+  atomic<bool> unattended_{false};        ///< the pool object is gone, and nobody waits for the end
+  atomic<std::uint32_t> settled_{0};      ///< counts ends and naps while closing; the closer sleeps on it
+  atomic<std::uint64_t> wakes_{0};
+  atomic<std::uint32_t> settling_{0};
+
+  atomic<std::uint64_t> links_left_{0};  ///< by waiters, since the last purge
+  atomic<std::uint64_t> purge_at_{1024};
+
+  std::mutex threads_mutex_;
+  std::vector<std::thread> threads_;
+  atomic<std::uint32_t> thread_count_{0};
+  atomic<std::uint32_t> blocked_{0};
+
+  dormant_tasks dormant_;
+  pool_counters counters_;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The return buffer of a task that sets the number of its values itself: blocks of slots, appended by the producer,
+// each given back as soon as its values are gone. One producer at a time, one consumer at a time; refs that the
+// consumer has handed out are dropped by anybody.
+//
+// Every slot is born with one holder, the sequence: a stream hands that hold over with the ref, a list keeps it.
+// A block is held by each of its slots (the producer stands for those not stored yet) and by the consumer's cursor.
+// An emptied block waits in spare_ for the producer of the same buffer, who alone takes blocks from there.
+//
+// [B1] published_ (seq_cst store by the producer) makes all slots below it, and the links to their blocks, visible to
+//      the consumer's acquire load. It is also the publisher's half of [W1].
+
+#include <dyngen/detail/slot.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace dyngen::detail {
+
+/// A block: its slots and values follow.
+struct segment {
+  segment(producer* owner, std::uint32_t slots, std::size_t value_size, std::size_t value_alignment,
+          std::uint64_t first) noexcept
+      : live(slots + 1), capacity(slots), head(owner, slots, value_size, value_alignment, static_cast<std::int64_t>(first), true) {}
+
+  atomic<std::uint32_t> live;  ///< slots not released, and one for the cursor
+  std::uint32_t capacity;
+  segment* next = nullptr;     ///< written before [B1] by the producer
+  group head;                  ///< last: its slots follow it
+
+  static segment& of(group& g) noexcept {
+    return *reinterpret_cast<segment*>(reinterpret_cast<std::byte*>(&g) - offset_of_head());
+  }
+  static constexpr std::size_t offset_of_head() noexcept { return sizeof(segment) - sizeof(group); }
+};
+
+static_assert(alignof(segment) == alignof(group) && sizeof(segment) % alignof(group) == 0);
+
+template <class T>
+class segmented_buffer {
+ public:
+  /// Slots in a block once a sequence is long; small for large values.
+  static constexpr std::uint32_t full_block = sizeof(T) <= 256 ? 64 : sizeof(T) <= 2048 ? 8 : 1;
+  static constexpr std::uint32_t first_block = full_block < 8 ? full_block : 8;
+
+  explicit segmented_buffer(producer& owner, bool random_access) noexcept
+      : owner_(owner), random_access_(random_access) {}
+  segmented_buffer(const segmented_buffer&) = delete;
+  segmented_buffer& operator=(const segmented_buffer&) = delete;
+  ~segmented_buffer() {
+    // relaxed: the last reference on the owner is gone.
+    if (segment* spare = spare_.load(relaxed)) free_segment(spare);
+  }
+
+  // --- the producer's side ---
+
+  std::uint64_t made() const noexcept { return made_; }
+
+  /// Where the next value is to be constructed. Throws std::bad_alloc.
+  void* place() {
+    if (used_ == capacity_) append();
+    return tail_->head.value_at(used_);
+  }
+
+  /// The value at place() is constructed: publishes it.
+  void commit() noexcept {
+    // relaxed: published by [B1].
+    tail_->head.slots()[used_].word.store(slot::make(stage::value, used_, 1), relaxed);
+    ++used_;
+    published_.store(++made_, seq_cst);  // [B1][W1]
+  }
+
+  /// No value will follow: the slots that were never used go back.
+  void close() noexcept {
+    if (used_ != capacity_) release_slots(*tail_, capacity_ - used_);  // a full tail may be gone by now
+  }
+
+  // --- the consumer's side ---
+
+  /// How many values are there, or were: by acquire [B1].
+  std::uint64_t published() const noexcept { return published_.load(acquire); }
+  std::uint64_t published_for_waiting() const noexcept { return published_.load(seq_cst); }  // [W1]
+
+  /// The first value not taken yet. Only when published() says that it is there.
+  slot& front() noexcept {
+    if (cursor_ == nullptr) {
+      cursor_ = first_;
+    } else if (position_ == cursor_->capacity) {
+      segment* next = cursor_->next;
+      release_slots(*cursor_, 1 + std::exchange(finished_, 0u));
+      cursor_ = next;
+      position_ = 0;
+    }
+    return cursor_->head.slots()[position_];
+  }
+  /// Takes front()'s value where it is; its slot goes back by destroyed_in_place(), with `block`.
+  T& take_in_place(segment*& block) noexcept {
+    front();
+    block = cursor_;
+    return *static_cast<T*>(cursor_->head.value_at(position_++));
+  }
+
+  /// front() was handed over, with its hold.
+  void pop_handed_over() noexcept { ++position_; }
+  /// A value of `block` that was taken in place is destroyed: its slot goes back, with the others of its block if the
+  /// consumer is still there.
+  void destroyed_in_place(segment& block) noexcept {
+    if (cursor_ == &block)
+      ++finished_;
+    else
+      release_slots(block, 1);
+  }
+
+  /// Destroys `n` values from front() on.
+  void drop_front(std::uint64_t n) noexcept {
+    for (; n != 0; --n) {
+      slot& s = front();
+      pop_handed_over();
+      drop<T>(s);
+    }
+  }
+
+  /// The consumer will not look at the buffer again, all that was published is popped, and nothing will be added.
+  void leave() noexcept {
+    segment* at = cursor_ == nullptr ? first_ : cursor_;
+    cursor_ = nullptr;
+    first_ = nullptr;
+    std::uint32_t finished = std::exchange(finished_, 0u);
+    // Behind the last value's block may stand one more: appended for a value whose constructor threw.
+    while (at != nullptr) {
+      segment* next = at->next;
+      release_slots(*at, 1 + std::exchange(finished, 0u));
+      at = next;
+    }
+  }
+
+  // --- random access, once the producer has closed ---
+
+  slot& at(std::uint64_t i) noexcept {
+    std::uint64_t block;
+    std::uint64_t start;
+    if constexpr (full_block == 64) {
+      block = i < 8 ? 0 : i < 64 ? static_cast<std::uint64_t>(std::bit_width(i)) - 3 : 3 + i / 64;
+      start = block == 0 ? 0 : block < 4 ? std::uint64_t{4} << block : (block - 3) * 64;
+    } else {
+      block = i / full_block;
+      start = block * full_block;
+    }
+    return directory_[static_cast<std::size_t>(block)]->head.slots()[i - start];
+  }
+  static T& value_of(slot& s) noexcept { return *static_cast<T*>(group::of(s).value_at(s.index())); }
+
+  /// Gives up the hold of a list on all `made()` values and on every block.
+  void drop_all() noexcept {
+    for (std::uint64_t i = 0; i < made_; ++i) drop<T>(at(i));
+    for (segment* s : directory_) release_slots(*s, 1);
+    directory_.clear();
+  }
+
+  // --- anybody's ---
+
+  void release_slots(segment& s, std::uint32_t n) noexcept {
+    // [B2] acq_rel: who brings the count to 0 comes after all that was done with the block's values.
+    if (s.live.load(acquire) != n && s.live.fetch_sub(n, acq_rel) != n) return;
+    // Every block but the last is full.
+    const auto first = static_cast<std::uint64_t>(s.head.first >> 1);
+    const std::uint64_t stored = published_.load(relaxed) - first;  // relaxed: ordered by the count above
+    owner_.segment_is_free(stored < s.capacity ? static_cast<std::uint32_t>(stored) : s.capacity);
+    segment* old = &s;
+    // [B3] acq_rel: hands the emptied block to the producer, or gets back one it did not fetch.
+    if (s.capacity == full_block && !random_access_) old = spare_.exchange(&s, acq_rel);
+    if (old != nullptr) free_segment(old);
+    owner_.drop_references(1);
+  }
+
+  waiter_list waiters;  ///< of the consumer: for the next value or the end
+
+ private:
+  static constexpr std::size_t alignment = group::alignment_for(alignof(T));
+
+  static constexpr std::size_t bytes(std::uint32_t capacity) noexcept {
+    return segment::offset_of_head() + group::values_offset(capacity, alignof(T)) + alignment + capacity * sizeof(T);
+  }
+
+  void append() {
+    const std::uint32_t capacity = next_capacity();
+    if (random_access_ && directory_.size() == directory_.capacity()) directory_.reserve(directory_.size() * 2 + 4);
+    // [B3] acquire: what was done with the block's former values comes before the new ones.
+    segment* fresh = spare_.exchange(nullptr, acquire);
+    if (fresh != nullptr && fresh->capacity != capacity) {
+      free_segment(fresh);
+      fresh = nullptr;
+    }
+    void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
+    owner_.add_references(1);
+    auto* s = ::new (static_cast<std::byte*>(memory) + lead) segment(&owner_, capacity, sizeof(T), alignof(T), made_);
+    for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slots() + i) slot{slot::make(stage::empty, i, 1)};
+    if (random_access_) directory_.push_back(s);
+    (tail_ == nullptr ? first_ : tail_->next) = s;
+    tail_ = s;
+    capacity_ = capacity;
+    used_ = 0;
+  }
+
+  std::uint32_t next_capacity() const noexcept {
+    if (tail_ == nullptr) return first_block;
+    if (made_ == first_block) return first_block;
+    return capacity_ < full_block ? capacity_ * 2 : full_block;
+  }
+
+  /// So that `head`, and with it the values, stand on the alignment that group expects.
+  static constexpr std::size_t lead =
+      (alignment - segment::offset_of_head() % alignment) % alignment;
+
+  void* end_segment(segment* s) noexcept {
+    s->~segment();
+    return reinterpret_cast<std::byte*>(s) - lead;
+  }
+  void free_segment(segment* s) noexcept {
+    const std::uint32_t capacity = s->capacity;
+    deallocate(memory_kind::block, end_segment(s), bytes(capacity), alignment);
+  }
+
+  static_assert(atomic<segment*>::is_always_lock_free);
+
+  producer& owner_;
+  // the producer's
+  segment* tail_ = nullptr;
+  std::uint32_t used_ = 0;
+  std::uint32_t capacity_ = 0;  ///< of the tail
+  bool random_access_;
+  std::uint64_t made_ = 0;
+  std::vector<segment*> directory_;
+  segment* first_ = nullptr;  ///< written by the producer once, before [B1]; then the consumer's
+  atomic<std::uint64_t> published_{0};
+  atomic<segment*> spare_{nullptr};
+  std::byte apart_[cache_line];  ///< so that the two sides write different cache lines, at no alignment of the whole
+  // the consumer's
+  segment* cursor_ = nullptr;
+  std::uint32_t position_ = 0;
+  std::uint32_t finished_ = 0;  ///< slots of the cursor's block that were emptied in place
+};
+
+}  // namespace dyngen::detail

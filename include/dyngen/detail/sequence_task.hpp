@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Tasks that set the number of their values themselves: a stream, whose values are handed over one by one while it
+// runs, and the dynamic list, whose values are there when it has ended. Beside the blocks of its buffer the record
+// has up to three slots of its own: the completion, the final item (an exception, if there is one), and the outer
+// value of dynamic, a ref_list.
+//
+// Who ends a stream: its consumer sets `abandoned`. If the task had ended, the consumer sweeps what was not taken and
+// leaves the buffer; otherwise whoever ends the task does, when it sees the flag. One fetch_or against one exchange of
+// the same word decides which.
+
+#include <dyngen/detail/budget.hpp>
+#include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/segmented_buffer.hpp>
+#include <dyngen/detail/task_record.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace dyngen {
+template <class T>
+class ref_list;
+}
+
+namespace dyngen::detail {
+
+template <class T>
+class sequence_task : public task_record, public room_giver {
+ public:
+  static constexpr std::uint32_t final_index = 1;
+  static constexpr std::uint32_t outer_index = 2;
+  /// Up to so many values waiting, room is given back with each value taken; above, when half of it is free.
+  static constexpr std::uint64_t eager_up_to = 16;
+
+  static constexpr std::size_t buffer_alignment = alignof(std::max_align_t);
+  static constexpr std::uint64_t values_in_record() noexcept { return 0; }
+  static constexpr std::size_t buffer_bytes() noexcept { return 0; }
+
+  segmented_buffer<T>& buffer() noexcept { return buffer_; }
+  bool is_stream() const noexcept { return backpressure_ != 0; }
+  stream_budget<T>* budget() const noexcept { return budget_.get(); }
+
+  // --- a stream's consumer ---
+
+  /// A value not taken yet is there.
+  bool has_value() noexcept {
+    // relaxed: the consumer's own.
+    const std::uint64_t taken = taken_.load(relaxed);
+    if (taken < seen_) return true;
+    if (left_) return false;
+    seen_ = buffer_.published();
+    return taken < seen_;
+  }
+
+  /// How many values were taken.
+  std::uint64_t taken() const noexcept {
+    // relaxed: the consumer's own.
+    return taken_.load(relaxed);
+  }
+
+  /// The end is reached and holds an exception nobody has taken: hands its slot over.
+  slot* take_final() noexcept {
+    if (final_taken_ || left_ || !failure_) return nullptr;
+    final_taken_ = true;
+    return &final_slot();
+  }
+  slot& final_slot() noexcept { return results().slots()[final_index]; }
+  bool final_pending() const noexcept { return !final_taken_ && failure_ != nullptr; }
+
+  /// Hands over the first value's slot, with its hold. note_taken() follows.
+  slot& take() noexcept {
+    slot& s = buffer_.front();
+    buffer_.pop_handed_over();
+    return s;
+  }
+
+  /// The first value where it is; note_taken() follows, and destroyed_in_place() with `block` once it is destroyed.
+  T& take_in_place(segment*& block) noexcept { return buffer_.take_in_place(block); }
+  void destroyed_in_place(segment& block) noexcept {
+    if (left_)
+      buffer_.release_slots(block, 1);  // the rest is the sweeper's
+    else
+      buffer_.destroyed_in_place(block);
+  }
+
+  /// One more value counts as taken: gives room back now, or sees to it that it will be.
+  void note_taken() noexcept {
+    // relaxed: read by give_back(), which may run on a thread that took from this stream before.
+    const std::uint64_t taken = taken_.load(relaxed) + 1;
+    taken_.store(taken, relaxed);
+    if (backpressure_ == no_limit) {
+      if (budget_) budget_->taken();
+      return;
+    }
+    // relaxed: only this consumer's progress is compared; a stale value gives room back once too often.
+    if (backpressure_ <= eager_up_to || (taken - given_back_.load(relaxed)) * 2 >= backpressure_)
+      give_back();
+    else
+      remember_here();
+  }
+
+  /// Tells the producer how much was taken, and resumes it if it is parked for that.
+  void give_back() noexcept override {
+    // relaxed: verified by the exchange; the values themselves were released with their slots.
+    const std::uint64_t taken = taken_.load(relaxed);
+    std::uint64_t given = given_back_.load(relaxed);
+    while (given < taken && !given_back_.compare_exchange_weak(given, taken, seq_cst, relaxed)) {  // [T2]
+    }
+    if (state_word::phase_of(state().load()) == phase::parked && given < taken) make_ready();
+  }
+  void drop_reference() noexcept override { drop_references(1); }
+
+  /// The consumer goes: what was not taken is dropped, and the task cancelled or, detached, left to run.
+  void abandon(bool detach) noexcept {
+    thread_context& here = context();
+    if (here.last_taken == this) {
+      here.last_taken = nullptr;
+      drop_references(1);
+    }
+    const std::uint64_t there = buffer_.published();
+    buffer_.drop_front(there - taken());
+    // relaxed: handed to the sweeper with the flag below.
+    taken_.store(there, relaxed);
+    left_ = true;
+    seen_ = 0;
+    if (budget_) budget_->close();
+    if (state_word::phase_of(state().set(state_word::abandoned | (detach ? state_word::detached : 0))) == phase::ended)
+      sweep();
+    else if (detach)
+      make_ready();
+    else
+      cancel();
+    drop_references(1);
+  }
+
+  wait_point next_item() noexcept {
+    return {&buffer_.waiters, [](const void* self, std::uint32_t) noexcept {
+              return static_cast<sequence_task*>(const_cast<void*>(self))->item_there();
+            }, static_cast<const sequence_task*>(this), 0};
+  }
+
+  // --- a list's holders ---
+
+  void add_list() noexcept {
+    // relaxed: the caller holds one already.
+    lists_.fetch_add(1, relaxed);
+  }
+  void drop_list() noexcept {
+    // acq_rel: the last one comes after all that the others did.
+    if (lists_.fetch_sub(1, acq_rel) != 1) return;
+    buffer_.drop_all();
+    drop<void>(final_slot());
+    drop_references(1);
+  }
+  std::uint64_t list_size() const noexcept { return buffer_.made() + (failure_ != nullptr ? 1 : 0); }
+  slot& list_slot(std::uint64_t i) noexcept { return i < buffer_.made() ? buffer_.at(i) : final_slot(); }
+
+  slot& outer() noexcept { return results().slots()[outer_index]; }
+
+  /// The final item comes after the last value; a list is the only thing that its task has stored.
+  std::uint64_t number_of(slot& s) const noexcept final {
+    group& g = group::of(s);
+    return g.is_segment() ? g.number_of(s.index()) : s.index() == final_index ? buffer_.made() : 0;
+  }
+
+  void destroy_value(slot& s) noexcept final {
+    group& g = group::of(s);
+    if (g.is_segment())
+      destroy_reporting(*static_cast<T*>(g.value_at(s.index())), *this);
+    else
+      destroy_reporting(*static_cast<ref_list<T>*>(g.value_at(s.index())), *this);
+  }
+  void release_segment_slots(group& g, std::uint32_t n) noexcept final { buffer_.release_slots(segment::of(g), n); }
+  void segment_is_free(std::uint32_t values) noexcept final { host().count_values(0, values); }
+
+ protected:
+  // Slots, and one ref_list, which is one pointer: the shape of a fixed buffer of two values.
+  static constexpr fixed_shape own_shape(bool stream) noexcept {
+    return {sizeof(void*), alignof(void*), stream ? std::uint64_t{1} : std::uint64_t{2}};
+  }
+
+  /// `backpressure`: how many values may wait in a stream, no_limit for any number; 0: a list.
+  /// With a budget, it is no_limit.
+  sequence_task(task_host& host, std::unique_ptr<task_extras> extras, std::uint64_t backpressure,
+                bool all_or_nothing, std::unique_ptr<stream_budget<T>> budget) noexcept
+      // Run, queue, the stream or list, the final slot; the outer slot of a list.
+      : task_record(host, backpressure != 0 ? 4 : 5, std::move(extras)),
+        buffer_(*this, backpressure == 0),
+        backpressure_(backpressure),
+        all_or_nothing_(all_or_nothing),
+        budget_(std::move(budget)) {
+    if (budget_) {
+      budget_->belongs_to(*this);
+      state().set(state_word::charging);
+    }
+    const bool stream = backpressure != 0;
+    const fixed_shape shape = own_shape(stream);
+    auto* g = ::new (own_slots_) group(this, shape.slots_in_group(0), shape.stride, shape.alignment, -1, false, 1);
+    ::new (g->slots()) slot{slot::make(stage::empty, 0, 1)};
+    ::new (g->slots() + final_index) slot{slot::make(stage::empty, final_index, 2, slot::at_end)};
+    if (!stream) ::new (g->slots() + outer_index) slot{slot::make(stage::empty, outer_index, 2, slot::at_end)};
+    results_ = g;
+  }
+  ~sequence_task() { results_->~group(); }
+
+  std::uint64_t made() const noexcept final { return buffer_.made(); }
+
+  std::uint64_t room_end() const noexcept final {
+    if (budget_ && budget_->waits()) return 0;  // not even for what it has built
+    if (backpressure_ == 0 || backpressure_ == no_limit) return no_limit;
+    if ((state().load() & state_word::detached) != 0) return no_limit;
+    return given_back_.load(seq_cst) + backpressure_;  // [T2]
+  }
+
+  bool seal(std::uint32_t flags) noexcept final {
+    buffer_.close();
+    slot& last = final_slot();
+    // [S1] acq_rel: as publish(); read once the completion is there.
+    const std::uint64_t before =
+        last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, acq_rel);
+    if (slot::holders_of(before) == 1) release_slot(last, final_index);  // the consumer saw the end, and has swept
+    if (is_stream()) {
+      if ((flags & state_word::abandoned) == 0) return true;
+      sweep();
+      return false;
+    }
+    return publish_outer();
+  }
+
+  void after_completion() noexcept final {
+    if (is_stream())
+      buffer_.waiters.notify([this](std::uint32_t) noexcept { return item_there(); });
+  }
+
+  bool started_ = false;  ///< the callable has been called
+
+ private:
+  bool item_there() noexcept {
+    // relaxed: the consumer's own, and it is the consumer who waits.
+    return buffer_.published_for_waiting() > taken_.load(relaxed) || group::published(&results(), 0);  // [W1]
+  }
+
+  void sweep() noexcept {
+    // relaxed: handed over with `abandoned`.
+    buffer_.drop_front(buffer_.made() - taken_.load(relaxed));
+    buffer_.leave();
+    if (!final_taken_) drop<void>(final_slot());
+  }
+
+  bool publish_outer() noexcept {
+    lists_.store(1, relaxed);  // relaxed: published with the slot
+    const bool failed = failure_ && (!started_ || all_or_nothing_);
+    if (!failed) ::new (results().value_at(outer_index)) ref_list<T>(this);
+    const std::uint64_t before = publish(outer(), failed ? stage::failed : stage::value);
+    const bool held = slot::holders_of(before) != 1;
+    if (failed) drop_list();
+    if (!held) {
+      if (failed)
+        release_slot(outer(), outer_index);
+      else
+        destroy_in_turn(outer(), outer_index);
+    }
+    return held;
+  }
+
+  /// Under a large backpressure the thread that took last gives its room back before it waits for anything.
+  void remember_here() noexcept {
+    thread_context& here = context();
+    if (here.last_taken == this) return;
+    settle_streams();
+    settle_streams_at_thread_end();
+    add_references(1);
+    here.last_taken = this;
+  }
+
+  segmented_buffer<T> buffer_;
+  const std::uint64_t backpressure_;
+  const bool all_or_nothing_;
+  const std::unique_ptr<stream_budget<T>> budget_;
+  bool final_taken_ = false;                 ///< the consumer's
+  bool left_ = false;                        ///< the consumer's: it has abandoned the stream
+  std::uint64_t seen_ = 0;                   ///< the consumer's: values known to be published
+  atomic<std::uint64_t> taken_{0};
+  atomic<std::uint64_t> given_back_{0};
+  atomic<std::uint32_t> lists_{0};
+  alignas(group) std::byte own_slots_[fixed_shape{sizeof(void*), alignof(void*), 2}.bytes()];
+};
+
+}  // namespace dyngen::detail

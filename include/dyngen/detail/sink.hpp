@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a generator's promise knows of the world: a place to construct the next value in, and whether it may go on
+// after it. Behind it stands a return buffer of one of the two shapes, or the thread that iterates the generator.
+// All of it belongs to the one thread that runs the coroutine at the moment.
+
+#include <dyngen/detail/budget.hpp>
+#include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/frame.hpp>
+#include <dyngen/detail/segmented_buffer.hpp>
+#include <dyngen/detail/task_record.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// A return buffer, as a task's producer sees it.
+template <class B, class T>
+concept return_buffer = requires(B& buffer, const B& constant) {
+  { buffer.place() } -> std::same_as<void*>;
+  { constant.made() } -> std::same_as<std::uint64_t>;
+};
+
+static_assert(return_buffer<fixed_buffer, int> && return_buffer<segmented_buffer<int>, int>);
+
+/// Why a coroutine came back from resume().
+enum class signal : unsigned char { yielded, hop, ended, refused, awaiting, rescheduled };
+
+struct sink_base {
+  explicit sink_base(task_record* t = nullptr) noexcept : task(t) {}
+
+  std::coroutine_handle<> leaf;         ///< what to resume: the innermost of nested coroutines
+  task_record* task;                    ///< null when iterated in place
+  thread_wait* awaited = nullptr;       ///< what the innermost one waits for
+  std::uint64_t stop_at = 0;            ///< suspend when so many values are stored
+  std::uint64_t limit = no_limit;       ///< refuse any value beyond so many
+  std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
+  std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
+  signal why = signal::yielded;
+  step refusal = step::surplus;
+  std::exception_ptr destroyed_with;    ///< thrown by a local of a nested generator while it was destroyed
+
+  /// Runs the coroutine until it has stored `stop_at` values, has ended, or was refused a value.
+  step drive() {
+    do {
+      why = signal::yielded;
+      leaf.resume();
+    } while (why == signal::hop);  // a loop, not a transfer: nesting of any depth takes constant stack
+    switch (why) {
+      case signal::hop:
+      case signal::yielded: return step::paused;
+      case signal::ended: return step::ended;
+      case signal::awaiting: return step::awaiting;
+      case signal::rescheduled: return step::rescheduled;
+      case signal::refused: break;
+    }
+    return refusal;
+  }
+
+  void refuse(step as) noexcept {
+    why = signal::refused;
+    refusal = as;
+  }
+
+  bool cancelled() const noexcept {
+    return task != nullptr && (task->state().load() & state_word::cancelled) != 0;
+  }
+
+  /// A value is skipped. Whether to come back: now and then, so that an endless generator does not keep its worker.
+  bool note_skipped() noexcept { return ++skipped % 64 == 0; }
+  /// The same for one that an earlier attempt has stored.
+  bool note_replayed() noexcept {
+    if (--replay == 0) task->state().clear(state_word::replaying);
+    return note_skipped();
+  }
+};
+
+/// An exception that left a frame while it was destroyed goes to the task, if there is one.
+inline void report_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
+  if (!thrown) return;
+  if (to != nullptr)
+    to->destroyed_with = std::move(thrown);
+  else
+    print_unhandled(std::move(thrown), "(a coroutine that was not submitted)");
+}
+
+inline void frame_owner::destroy(sink_base* report_to) noexcept {
+  frame_promise* const mine = std::exchange(frame_, nullptr);
+  frame_promise* innermost = mine;
+  while (innermost->inner != nullptr) innermost = innermost->inner;
+  for (frame_promise* next = innermost; next != nullptr;) {
+    frame_promise* const outer = next == mine ? nullptr : next->outer;
+    if (outer != nullptr) {
+      next->owner->frame_ = nullptr;
+      outer->inner = nullptr;
+    }
+    report_destruction(destroy_frame(*next), report_to);
+    next = outer;
+  }
+}
+
+/// Constructs a T at `place` from one value, without the warnings that its user has or has not asked for elsewhere.
+template <class T, class U>
+void construct(void* place, U&& value) {
+  if constexpr (std::is_arithmetic_v<T>)
+    ::new (place) T(static_cast<T>(std::forward<U>(value)));
+  else
+    ::new (place) T(std::forward<U>(value));
+}
+
+/// Room for a value that is built and dropped.
+template <class T>
+class scratch {
+ public:
+  void* place() noexcept { return bytes_; }
+  void destroy(task_record& task) noexcept { destroy_reporting(*std::launder(reinterpret_cast<T*>(bytes_)), task); }
+
+ private:
+  alignas(T) std::byte bytes_[sizeof(T)];
+};
+
+/// What a co_yield should do before it constructs anything.
+enum class permission { construct, charge, replay, skip, suspend };
+
+/// Where the values of a generator<T> go.
+template <class T>
+class sink : public sink_base {
+ public:
+  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), fixed_(&b) { limit = b.count(); }
+  sink(segmented_buffer<T>& b, task_record& t, bool has_consumer, stream_budget<T>* budget) noexcept
+      : sink_base(&t), segmented_(&b), budget_(budget), has_consumer_(has_consumer) {}
+  /// For iteration in place: one value at a time, in `place`.
+  explicit sink(T* place) noexcept : local_(place) {}
+
+  std::uint64_t made() const noexcept { return segmented_ ? segmented_->made() : fixed_ ? fixed_->made() : local_made_; }
+
+  permission ask() noexcept {
+    if (task != nullptr && task->state().wants_attention()) [[unlikely]]
+      return attend();
+    if (fixed_ != nullptr && fixed_->full()) [[unlikely]] {
+      refuse(step::surplus);
+      return permission::suspend;
+    }
+    return permission::construct;
+  }
+
+  void* place() { return segmented_ ? segmented_->place() : fixed_ ? fixed_->place() : local_; }
+
+  /// The value at place() is constructed. Returns whether to suspend.
+  bool commit() noexcept {
+    if (segmented_ != nullptr) {
+      segmented_->commit();
+      if (has_consumer_) segmented_->waiters.notify([](std::uint32_t) noexcept { return true; });
+      return segmented_->made() >= stop_at;
+    }
+    if (fixed_ != nullptr) {
+      fixed_->template commit<T>();
+      return fixed_->made() >= stop_at;
+    }
+    ++local_made_;
+    return true;
+  }
+
+  /// The value at place() is constructed, and may have to wait there for its budget. Returns whether to suspend. Throws
+  /// what the user's code throws that says what it costs; then the value is gone.
+  bool charge() {
+    T& value = *std::launder(static_cast<T*>(place()));
+    bool fits = false;
+    try {
+      fits = budget_->charge(budget_->cost_of(value));
+    } catch (...) {
+      destroy_reporting(value, *task);
+      throw;
+    }
+    if (fits) return commit();
+    pending_ = true;
+    return true;
+  }
+  /// Before the coroutine goes on: the value that waited for its budget is stored. Returns whether to suspend again.
+  bool settle_pending() noexcept { return std::exchange(pending_, false) && commit(); }
+  /// The same if it never will.
+  void drop_pending() noexcept {
+    if (!std::exchange(pending_, false)) return;
+    budget_->take_back();
+    destroy_reporting(*std::launder(static_cast<T*>(segmented_->place())), *task);
+  }
+
+ private:
+  [[gnu::noinline]] permission attend() noexcept {
+    if (cancelled()) {
+      refuse(step::cancelled);
+      return permission::suspend;
+    }
+    if (replay != 0) return permission::replay;
+    if ((task->state().load() & state_word::detached) == 0) return permission::charge;
+    return note_skipped() ? permission::suspend : permission::skip;  // nobody will take it
+  }
+
+  segmented_buffer<T>* segmented_ = nullptr;
+  fixed_buffer* fixed_ = nullptr;
+  stream_budget<T>* budget_ = nullptr;
+  bool pending_ = false;  ///< the value at place() waits for its budget
+  T* local_ = nullptr;
+  std::uint64_t local_made_ = 0;
+  bool has_consumer_ = false;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Where one value lives, and who holds it. A `slot` is one 64-bit word per value; up to 64 of them stand in a
+// `group`, followed by the values themselves; a `producer` is what stands behind them: a task, or a plain value.
+//
+//   [ group: owner, waiters, where the values are ][ slot 0 … slot n-1 ][ value 0 … value n-1 ]
+//
+// A slot's word: stage (2 bits) | at_end (1 bit) | index in its group (6 bits) | … | holders (upper 32 bits)
+//
+//            publish<value>()            last holder gone: the value is destroyed
+//   empty ───────────────────────▶ value ────────────────────────────────────────▶ (gone)
+//     └──────────────────────────▶ failed   the exception is the producer's
+//            publish<failed>()
+//
+// The producer of a slot counts as one of its holders until it publishes; it gives that hold up in the very operation
+// that publishes, so that a reader who sees a value with one holder is its only holder. A slot marked at_end is
+// staged that way earlier, but becomes ready only together with the completion of its task: both are one event.
+//
+// [S1] publish (acq_rel or stronger) makes the value visible to every acquire load of the word.
+// [S2] the last holder's decrement acquires what the others did with the value before they let go.
+
+#include <dyngen/detail/atomic.hpp>
+#include <dyngen/detail/context.hpp>
+#include <dyngen/detail/memory.hpp>
+#include <dyngen/detail/waiter.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace dyngen::detail {
+
+enum class stage : std::uint64_t { empty = 0, value = 1, failed = 2 };
+
+struct slot {
+  static constexpr std::uint64_t stage_mask = 3;
+  static constexpr std::uint64_t at_end = 4;
+  static constexpr std::uint64_t index_shift = 3;
+  static constexpr std::uint64_t index_mask = 63;
+  static constexpr std::uint64_t kept_bits = 9;  // stage, at_end and index
+  static constexpr std::uint64_t one_holder = std::uint64_t{1} << 32;
+
+  atomic<std::uint64_t> word;
+
+  static constexpr stage stage_of(std::uint64_t word) noexcept { return static_cast<stage>(word & stage_mask); }
+  static constexpr std::uint64_t holders_of(std::uint64_t word) noexcept { return word >> 32; }
+  static constexpr std::uint32_t index_of(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>((word >> index_shift) & index_mask);
+  }
+  static constexpr std::uint64_t make(stage s, std::uint32_t index, std::uint64_t holders,
+                                      std::uint64_t flags = 0) noexcept {
+    return static_cast<std::uint64_t>(s) | flags | (std::uint64_t{index} << index_shift) | (holders << 32);
+  }
+
+  std::uint32_t index() const noexcept {
+    // relaxed: the index never changes while anybody holds the slot.
+    return index_of(word.load(relaxed));
+  }
+
+  /// One more holder; the caller is one already.
+  void hold() noexcept {
+    // relaxed: nothing is published by it, and the caller's own hold keeps the value alive.
+    word.fetch_add(one_holder, relaxed);
+  }
+};
+
+static_assert(sizeof(slot) == sizeof(atomic<std::uint64_t>) && atomic<std::uint64_t>::is_always_lock_free);
+
+inline constexpr std::uint32_t slots_per_group = 64;
+
+class producer;
+
+/// The head of up to 64 slots.
+struct group {
+  group(producer* o, std::uint32_t slots, std::size_t value_size, std::size_t value_alignment,
+        std::int64_t first_number, bool segment, std::uint32_t slots_without_value = 0) noexcept
+      : owner(o),
+        values(static_cast<std::int32_t>(values_offset(slots, value_alignment)) -
+               static_cast<std::int32_t>(slots_without_value * value_size)),
+        stride(static_cast<std::uint32_t>(value_size)),
+        first(first_number * 2 + (segment ? 1 : 0)) {}
+
+  producer* owner;
+  waiter_list waiters;
+  std::int32_t values;   ///< bytes from here to where the value of slot 0 is, or would be
+  std::uint32_t stride;  ///< bytes from one value to the next
+  std::int64_t first;    ///< 2 × the number of slot 0 among the task's values, + 1 if it is a block of a segmented buffer
+
+  slot* slots() noexcept { return reinterpret_cast<slot*>(this + 1); }
+  void* value_at(std::uint32_t index) noexcept {
+    return reinterpret_cast<std::byte*>(this) + values + std::ptrdiff_t{index} * stride;
+  }
+  bool is_segment() const noexcept { return (first & 1) != 0; }
+  std::uint64_t number_of(std::uint32_t index) const noexcept { return static_cast<std::uint64_t>((first >> 1) + index); }
+
+  static constexpr std::size_t values_offset(std::uint32_t slots, std::size_t value_alignment) noexcept {
+    const std::size_t end = sizeof(group) + slots * sizeof(slot);
+    return (end + value_alignment - 1) / value_alignment * value_alignment;
+  }
+  static constexpr std::size_t alignment_for(std::size_t value_alignment) noexcept {
+    return value_alignment > alignof(group) ? value_alignment : alignof(group);
+  }
+
+  static group& of(slot& s) noexcept { return of(s, s.index()); }
+  static group& of(slot& s, std::uint32_t index) noexcept { return *(reinterpret_cast<group*>(&s - index) - 1); }
+
+  /// For waiter_list: is slot `index` published?
+  static bool published(const void* self, std::uint32_t index) noexcept {
+    auto& s = static_cast<group*>(const_cast<void*>(self))->slots()[index];
+    return slot::stage_of(s.word.load(seq_cst)) != stage::empty;  // [W1]
+  }
+  auto ready() noexcept {
+    return [this](std::uint32_t index) noexcept { return published(this, index); };
+  }
+};
+
+static_assert(sizeof(group) % alignof(slot) == 0);
+
+/// Where to wait for something: a list, and the question whether it has come.
+struct wait_point {
+  waiter_list* list = nullptr;
+  bool (*published)(const void* object, std::uint32_t index) noexcept = nullptr;
+  const void* object = nullptr;
+  std::uint32_t index = 0;
+
+  bool ready() const noexcept { return published(object, index); }
+};
+
+/// Writes what could be handed to nobody to stderr, in one line.
+inline void print_unhandled(std::exception_ptr e, std::string_view task) noexcept {
+  const char* what = "an exception that is no std::exception";
+  try {
+    std::rethrow_exception(e);
+  } catch (const std::exception& x) {
+    std::fprintf(stderr, "dyngen: unhandled in task %.*s: %s\n", static_cast<int>(task.size()), task.data(), x.what());
+    return;
+  } catch (...) {
+  }
+  std::fprintf(stderr, "dyngen: unhandled in task %.*s: %s\n", static_cast<int>(task.size()), task.data(), what);
+}
+
+/// What stands behind a value. Reference-counted: each held slot of its own memory is one reference, each block of a
+/// segmented buffer too. `completion()` is slot 0 of its first group.
+class producer {
+ public:
+  producer(const producer&) = delete;
+  producer& operator=(const producer&) = delete;
+
+  /// Destroys the value in `s`, whose holders are all gone.
+  virtual void destroy_value(slot& s) noexcept = 0;
+  /// Gives back the memory of the block that `g` heads, once all its slots are released.
+  virtual void release_segment_slots(group&, std::uint32_t) noexcept {}
+  /// All values of a block are gone.
+  virtual void segment_is_free(std::uint32_t /*values*/) noexcept {}
+  /// Runs the task on this thread up to the moment value `wanted` is stored, if that may be done. False if not.
+  virtual bool help(std::uint64_t) noexcept { return false; }
+  /// Asks the task to stop. False if it has ended.
+  virtual bool cancel() noexcept { return false; }
+  /// What the task awaits has come.
+  virtual void wake() noexcept {}
+  /// What runs it, for telling tasks of one pool from others; null for a plain value.
+  virtual const void* home() const noexcept { return nullptr; }
+  /// The actor whose turn it needs to run; null for what is no call of an actor. One turn, one method in progress: not
+  /// even a coroutine may wait for another call of its own actor then.
+  virtual const void* turn() const noexcept { return nullptr; }
+  virtual bool takes_whole_turn() const noexcept { return false; }
+  /// What number the value in `s` has among the task's.
+  virtual std::uint64_t number_of(slot& s) const noexcept { return group::of(s).number_of(s.index()); }
+  /// The name given by the user, or empty.
+  virtual std::string_view name() const noexcept { return {}; }
+  /// The task's code blocks its thread in `wait`, or, if that is null, goes on after it.
+  virtual void blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
+  /// Hands an exception that nobody else gets to the hook.
+  virtual void report(std::exception_ptr e) noexcept { print_unhandled(e, name()); }
+
+  void add_references(std::uint32_t n) noexcept {
+    // relaxed: the caller holds a reference already.
+    references_.fetch_add(n, relaxed);
+  }
+  void drop_references(std::uint32_t n = 1) noexcept {
+    // [P1] acquire: pairs with the release below, so that the last one sees all that the others did.
+    if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) free_memory();
+  }
+
+  group& results() noexcept { return *results_; }
+  slot& completion() noexcept { return results_->slots()[0]; }
+
+  /// The task has ended, and everything about it may be read.
+  bool completed() const noexcept {
+    // [S1]
+    return slot::stage_of(results_->slots()[0].word.load(acquire)) != stage::empty;
+  }
+
+  /// Set once, before anything that failed with it is published.
+  const std::exception_ptr& failure() const noexcept { return failure_; }
+
+  /// A number of its own, given when first asked for.
+  std::uint64_t id() noexcept {
+    static atomic<std::uint64_t> last{0};
+    // relaxed: the number stands for itself.
+    std::uint64_t id = id_.load(relaxed);
+    if (id != 0) return id;
+    const std::uint64_t fresh = last.fetch_add(1, relaxed) + 1;
+    return id_.compare_exchange_strong(id, fresh, relaxed, relaxed) ? fresh : id;
+  }
+
+  /// The name in quotes, or the number: how messages call the task.
+  std::string label() {
+    const std::string_view given = name();
+    return given.empty() ? "#" + std::to_string(id()) : "'" + std::string(given) + "'";
+  }
+
+ protected:
+  explicit producer(std::uint32_t references) noexcept : references_(references) {}
+  ~producer() = default;
+
+  virtual void free_memory() noexcept = 0;
+
+  static_assert(atomic<std::uint32_t>::is_always_lock_free);
+
+  group* results_ = nullptr;
+  std::exception_ptr failure_;
+  atomic<std::uint64_t> id_{0};
+  atomic<std::uint32_t> references_;
+};
+
+/// The slot is nobody's any more: its share of memory goes back.
+inline void release_slot(slot& s, std::uint32_t index) noexcept {
+  group& g = group::of(s, index);
+  if (g.is_segment())
+    g.owner->release_segment_slots(g, 1);
+  else
+    g.owner->drop_references(1);
+}
+
+/// Destroys values whose destructors drop further values: nested ones wait in a list that the outermost call empties,
+/// so that a chain of any length takes constant stack.
+[[gnu::noinline]] inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
+  thread_context& here = context();
+  if (here.dropping) {
+    // relaxed: nobody else has the slot; its word serves as the link of the list.
+    const std::uint64_t kept = s.word.load(relaxed) & ((std::uint64_t{1} << slot::kept_bits) - 1);
+    s.word.store(kept | (reinterpret_cast<std::uint64_t>(here.dropped) >> 3 << slot::kept_bits), relaxed);
+    here.dropped = &s;
+    return;
+  }
+  here.dropping = true;
+  group::of(s, index).owner->destroy_value(s);
+  release_slot(s, index);
+  while (here.dropped != nullptr) {
+    slot& next = *here.dropped;
+    // relaxed: as above.
+    const std::uint64_t word = next.word.load(relaxed);
+    here.dropped = reinterpret_cast<slot*>(word >> slot::kept_bits << 3);
+    group::of(next, slot::index_of(word)).owner->destroy_value(next);
+    release_slot(next, slot::index_of(word));
+  }
+  here.dropping = false;
+}
+
+/// The last holder of a slot has let go; `word` is what it read.
+template <class T>
+void discard(slot& s, std::uint64_t word) noexcept {
+  const std::uint32_t index = slot::index_of(word);
+  if constexpr (!std::is_void_v<T>) {
+    if constexpr (!std::is_trivially_destructible_v<T>) {
+      if (slot::stage_of(word) == stage::value) return destroy_in_turn(s, index);
+    }
+  }
+  release_slot(s, index);
+}
+
+/// One holder less. `T` is the type of the value.
+template <class T>
+void drop(slot& s) noexcept {
+  // [S2] acquire: a count of one is this caller's own hold, and nobody can make another from it.
+  std::uint64_t word = s.word.load(acquire);
+  if (std::is_void_v<T> || slot::holders_of(word) != 1) {
+    // [S2] release: what this holder did with the value comes before its destruction.
+    word = s.word.fetch_sub(slot::one_holder, acq_rel);
+    if (slot::holders_of(word) != 1) return;
+  }
+  discard<T>(s, word);
+}
+
+/// Destroys `object`; an exception that its destructor throws goes to the hook.
+template <class T>
+void destroy_reporting(T& object, producer& owner) noexcept {
+  if constexpr (std::is_nothrow_destructible_v<T>) {
+    object.~T();
+  } else {
+    std::exception_ptr thrown;
+    try {
+      object.~T();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (thrown) owner.report(thrown);
+  }
+}
+
+/// Publishes a slot of which the caller is the producer, and gives up its hold. Returns the word as it was before:
+/// one holder means that nobody else is left, and that the caller must discard the slot.
+inline std::uint64_t publish(slot& s, stage as) noexcept {
+  // [S1][W1] seq_cst: also the publisher's half of the promise that no wake-up is lost.
+  return s.word.fetch_add(static_cast<std::uint64_t>(as) - slot::one_holder, seq_cst);
+}
+
+}  // namespace dyngen::detail

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The lifecycle of a task: one atomic word, and every transition it can make, each with a name. No other code touches
+// the word. It knows nothing of queues or coroutines, only who may do what next.
+//
+//                    make_ready()            pop(), claim_queued()           end()
+//        waiting ───────────────▶ queued ─────────────────────────▶ running ──────▶ ended
+//                                   ▲ ▲            requeue()          │  ▲
+//                                   │ └───────────────────────────────┤  │
+//                                   │ make_ready()              park()│  │ claim_parked()
+//                                   └─────────────── parked ◀─────────┘  │
+//                                                      └─────────────────┘
+//
+// Beside the phase stand flags that anybody may set at any time:
+//   in_queue    an executor's queue holds the task's link, and a reference on it. A waiter may claim a queued task and
+//               run it; its link then stays where it is, so queueing it again while the flag is set only changes the
+//               phase, and whoever pops the link clears the flag and learns the phase in one operation.
+//   cancelled   somebody asked the task to stop
+//   detached    nobody will take what it yields any more: it runs on, and drops its values
+//   abandoned   its stream is gone: who runs it last sweeps what was not taken
+//   held        queued, but by its actor, for its turn there
+//   charging    what the task yields is charged to a budget
+//   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
+//
+// [T1] running is handed over by acquire and release: who gets it sees all that the one before it did with the task.
+// [T2] park() and whoever makes room or sets a flag: both write (seq_cst), then look at the other's word (seq_cst).
+
+#include <dyngen/detail/atomic.hpp>
+
+#include <cstdint>
+
+namespace dyngen::detail {
+
+enum class phase : std::uint32_t { waiting = 0, queued = 1, running = 2, parked = 3, ended = 4 };
+
+class state_word {
+ public:
+  static constexpr std::uint32_t phase_mask = 7;
+  static constexpr std::uint32_t in_queue = 8;
+  static constexpr std::uint32_t cancelled = 16;
+  static constexpr std::uint32_t detached = 32;
+  static constexpr std::uint32_t abandoned = 64;
+  static constexpr std::uint32_t replaying = 128;
+  static constexpr std::uint32_t held = 256;
+  static constexpr std::uint32_t charging = 512;
+  /// A running task looks at these before each value.
+  static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
+  /// With one of these a task does not park for room.
+  static constexpr std::uint32_t no_parking = cancelled | detached;
+
+  static constexpr phase phase_of(std::uint32_t word) noexcept { return static_cast<phase>(word & phase_mask); }
+
+  /// What make_ready() and requeue() leave to their caller.
+  enum class next { nothing, push };
+
+  std::uint32_t load() const noexcept { return word_.load(seq_cst); }
+
+  /// A glance, by the thread that runs the task: has anybody asked for something?
+  bool wants_attention() const noexcept {
+    // relaxed: a late look is as good as the other thread having asked later.
+    return (word_.load(relaxed) & attention) != 0;
+  }
+
+  /// waiting or parked -> queued, for whoever finds a reason why the task should run: its dependencies are there, it
+  /// has room, it was cancelled. Nothing to do in any other phase. On `push` the caller owes the executor the link,
+  /// with a reference of its own.
+  next make_ready() noexcept {
+    std::uint32_t word = word_.load(seq_cst);  // [T2]
+    for (;;) {
+      const phase now = phase_of(word);
+      if (now != phase::waiting && now != phase::parked) return next::nothing;
+      if (change(word, phase::queued, in_queue)) return (word & in_queue) != 0 ? next::nothing : next::push;
+    }
+  }
+
+  /// running -> queued, by the thread that runs it.
+  next requeue() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    while (!change(word, phase::queued, in_queue)) {
+    }
+    return (word & in_queue) != 0 ? next::nothing : next::push;
+  }
+
+  /// The link was taken out of the queue: true, and running, if the task was still queued.
+  bool pop() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    for (;;) {
+      const bool mine = phase_of(word) == phase::queued;
+      const phase to = mine ? phase::running : phase_of(word);
+      const std::uint32_t changed = (word & ~(phase_mask | in_queue)) | static_cast<std::uint32_t>(to);
+      if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed)) return mine;  // [T1]
+    }
+  }
+
+  /// The link was taken out of the queue by somebody who does not run tasks: true if that was its end, because the task
+  /// is not queued any more; false if it has to go back.
+  bool drop_link() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    while (phase_of(word) != phase::queued)
+      if (word_.compare_exchange_weak(word, word & ~in_queue, seq_cst, relaxed)) return true;
+    return false;
+  }
+
+  /// queued -> running, by a thread that waits for the task. Its link stays in the queue.
+  bool claim_queued() noexcept { return claim(phase::queued); }
+
+  /// parked -> running: by its consumer, or by the thread that parked it and finds room after all.
+  bool claim_parked() noexcept { return claim(phase::parked); }
+
+  /// running -> parked, unless something asks for attention. After it the caller must look again at whatever it parks
+  /// for, and claim_parked() if that has come.
+  bool park(std::uint32_t unless) noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    for (;;) {
+      if ((word & unless) != 0) return false;
+      if (change(word, phase::parked, 0)) return true;  // [T1][T2]
+    }
+  }
+
+  /// running -> ended. Returns the word as it was.
+  std::uint32_t end() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    while (!change(word, phase::ended, 0)) {
+    }
+    return word;
+  }
+
+  /// Sets flags; returns the word as it was.
+  std::uint32_t set(std::uint32_t flags) noexcept { return word_.fetch_or(flags, seq_cst); }  // [T2]
+  /// Takes flags back.
+  void clear(std::uint32_t flags) noexcept { word_.fetch_and(~flags, seq_cst); }
+
+ private:
+  bool change(std::uint32_t& word, phase to, std::uint32_t flags) noexcept {
+    const std::uint32_t changed = (word & ~phase_mask) | static_cast<std::uint32_t>(to) | flags;
+    // relaxed on failure: the value is only a guess for the next try.
+    return word_.compare_exchange_weak(word, changed, seq_cst, relaxed);  // [T1]
+  }
+
+  bool claim(phase from) noexcept {
+    std::uint32_t word = word_.load(seq_cst);  // [T2]
+    while (phase_of(word) == from)
+      if (change(word, phase::running, 0)) return true;  // [T1]
+    return false;
+  }
+
+  static_assert(atomic<std::uint32_t>::is_always_lock_free);
+
+  atomic<std::uint32_t> word_{0};
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One task, from submit to its end: what runs it, parks it, ends it and wakes what waits for it. What a task computes
+// and where its values go is in the classes that derive from task_record; where and when it runs, in its task_host.
+//
+// References on a record: one for the run (slot 0, the completion, until it is published), one for the link in an
+// executor's queue, one for each slot held and for each dependency it is registered with.
+
+#include <dyngen/detail/slot.hpp>
+#include <dyngen/detail/state_word.hpp>
+#include <dyngen/detail/wait.hpp>
+#include <dyngen/detail/work_item.hpp>
+#include <dyngen/error.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace dyngen::detail {
+
+class task_record;
+
+inline constexpr std::uint64_t no_limit = ~std::uint64_t{0};
+
+/// How a task ended, for statistics.
+enum class task_outcome { completed, failed, cancelled };
+
+/// May a task still start here?
+enum class admission { granted, as_cancelled, refused };
+
+/// What a call of an actor has beside its task; guarded by the actor.
+struct call_ticket {
+  enum class kind : unsigned char { method, builder, ender };
+  struct links {
+    call_ticket* previous = nullptr;
+    call_ticket* next = nullptr;
+  };
+  task_record* task = nullptr;
+  links queued;         ///< among those that want the turn
+  links begun_ones;     ///< among those that had it, and have not ended
+  std::uint64_t submitter = 0;
+  kind is = kind::method;
+  bool ready = false;   ///< it waits for nothing but its turn
+  bool begun = false;   ///< it has had its turn
+  bool refused = false; ///< the actor was dead when it was submitted: it fails, and needs no turn
+  bool inlined = false; ///< the same, and there is nobody left to run it
+};
+
+/// An executor as a task sees it. Every call is noexcept but admit().
+class task_host {
+ public:
+  /// What tells tasks of one pool from others.
+  virtual const void* home() const noexcept { return this; }
+  /// Counts a task that is about to be built. Throws pool_stopped when there is none to run it any more.
+  virtual admission admit() { return admission::granted; }
+  /// The task could not be built after all.
+  virtual void retract() noexcept {}
+  /// As admit(), for who can fail the task where it is submitted: counts it all the same, and says `refused`.
+  virtual admission admit_late() noexcept { return admission::granted; }
+  /// How many values a stream of its tasks may be ahead if no option says it.
+  virtual std::uint64_t default_backpressure() const noexcept { return 64; }
+  /// Of an actor: see producer::turn().
+  virtual const void* turn() const noexcept { return nullptr; }
+  virtual bool one_method_at_a_time() const noexcept { return false; }
+  /// The thread that ran a task has just left it parked, or queued again.
+  virtual void left() noexcept {}
+  /// A task that is held was cancelled.
+  virtual void held_cancelled(task_record&) noexcept {}
+  /// Queues the task's link, and takes over one reference. `behind` puts it behind everything that is queued.
+  virtual void push(task_record& task, bool behind) noexcept = 0;
+  /// Where tasks go that one of its tasks starts to wait for them; null if they must run inside it.
+  virtual task_host* for_children() noexcept { return this; }
+  /// May a thread that waits for a queued task of this host run it?
+  virtual bool helps() const noexcept { return false; }
+  /// A waiting thread has claimed a queued task, whose link stays in the queue.
+  virtual void link_left_behind() noexcept {}
+  /// Is there other work queued that a long-running task should make way for?
+  virtual bool pressed() const noexcept { return false; }
+  /// The task is about to wait for a dependency or for room: closing must be able to find it.
+  virtual void goes_dormant(task_record&) noexcept {}
+  /// Follows each goes_dormant(), once it is settled whether the task waits or not.
+  virtual void dormancy_settled() noexcept {}
+  /// A waiting or parked task is about to leave that state.
+  virtual void wakes() noexcept {}
+  /// The code of one of its tasks blocks its thread in `wait`, or, if that is null, goes on after it.
+  virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
+  /// Is everything being cancelled that has not ended?
+  virtual bool cancelling() const noexcept { return false; }
+  virtual void count_end(task_outcome) noexcept {}
+  virtual void count_retry() noexcept {}
+  virtual void count_values(std::int64_t /*stored*/, std::int64_t /*gone*/) noexcept {}
+  /// Everything about the task is published.
+  virtual void ended(task_record&) noexcept {}
+  /// The record comes to life, and goes: the host must live so long.
+  virtual void add_host_reference() noexcept {}
+  virtual void drop_host_reference() noexcept {}
+  virtual void report(std::exception_ptr e, std::string_view task) noexcept { print_unhandled(e, task); }
+
+ protected:
+  ~task_host() = default;
+};
+
+/// What made a step of a task's code come back.
+enum class step {
+  paused,        ///< it stored the value it was to stop at
+  ended,         ///< its code has run to its end, or thrown
+  surplus,       ///< it yielded more than it was asked for
+  too_few,       ///< a new attempt of it ended with fewer values than an earlier one had stored
+  out_of_order,  ///< it yielded a value of the wrong type
+  cancelled,     ///< it saw that it was cancelled
+  awaiting,      ///< it waits for something, as awaited() says
+  rescheduled    ///< it wants other tasks to run first
+};
+
+/// Links of the host's list of tasks that wait for something.
+struct dormant_links {
+  task_record* previous = nullptr;
+  task_record* next = nullptr;
+};
+
+/// What few tasks have.
+struct task_extras {
+  std::string name;
+  atomic<std::stop_source*> stop{nullptr};  ///< made when the task first asks for its token
+
+  explicit task_extras(std::string n) noexcept : name(std::move(n)) {}
+  // relaxed: the last reference on the task is gone.
+  ~task_extras() { delete stop.load(relaxed); }
+};
+
+class task_record : public producer, public work_item {
+ public:
+  /// What submit() does last: starts it, or has its dependencies start it. Takes over one reference for the queue.
+  void start(admission how) noexcept;
+
+  /// By whoever popped the link from a queue: runs it if it is still queued. Takes over the queue's reference.
+  void run_popped() noexcept;
+  /// The same for a link that nobody will ever run: ends the task as cancelled if it is still queued.
+  void abandon_popped() noexcept;
+
+  /// For a queue that tidies up: true if the link it has taken out needs not go back. Drops the queue's reference then.
+  bool drop_stale_link() noexcept {
+    if (!state_.drop_link()) return false;
+    drop_references(1);
+    return true;
+  }
+
+  bool help(std::uint64_t wanted) noexcept override;
+  bool cancel() noexcept override;
+  const void* home() const noexcept override { return host_->home(); }
+  const void* turn() const noexcept override { return host_->turn(); }
+  bool takes_whole_turn() const noexcept override { return host_->one_method_at_a_time(); }
+  void blocks(running_task& entry, const thread_wait* wait) noexcept override { host_->task_blocks(entry, wait); }
+  std::string_view name() const noexcept override {
+    const task_extras* const extras = extras_.load(acquire);  // [X1]
+    return extras != nullptr ? std::string_view(extras->name) : std::string_view();
+  }
+  void report(std::exception_ptr e) noexcept override {
+    const std::string_view given = name();
+    if (!given.empty()) return host_->report(std::move(e), given);
+    char number[24];
+    const int size = std::snprintf(number, sizeof number, "#%llu", static_cast<unsigned long long>(id()));
+    host_->report(std::move(e), {number, static_cast<std::size_t>(size)});
+  }
+
+  task_host& host() noexcept { return *host_; }
+  state_word& state() noexcept { return state_; }
+  const state_word& state() const noexcept { return state_; }
+
+  /// waiting or parked -> queued, if it is one of these.
+  void wake() noexcept final { make_ready(); }
+  void make_ready() noexcept {
+    const phase now = state_word::phase_of(state_.load());
+    if (now != phase::waiting && now != phase::parked) return;
+    host_->wakes();
+    if (state_.make_ready() == state_word::next::push) {
+      add_references(1);
+      host_->push(*this, false);
+    }
+  }
+
+  /// Does it wait for something that tasks of its own host cannot bring? Called by a host that closes.
+  virtual bool waits_for_outside() noexcept {
+    // relaxed: if the task goes on meanwhile, closing looks again.
+    return (state_.load() & state_word::held) == 0 && !awaits_own_host_.load(relaxed);
+  }
+  /// Says that the task's code, running, is about to wait only for what tasks of its own host bring.
+  void note_awaits_own_host(bool only) noexcept { awaits_own_host_.store(only, relaxed); }  // relaxed: as above
+
+  /// The token of the task, made when it is first asked for. By the thread that runs the task. Throws std::bad_alloc.
+  std::stop_token stop_token();
+  /// Has its code asked for a token, so that it may run for long and look at it?
+  bool has_stop_token() const noexcept {
+    const task_extras* const extras = extras_.load(acquire);  // [X1]
+    return extras != nullptr && extras->stop.load(acquire) != nullptr;
+  }
+  /// Was it asked to stop, by a handle or by its host?
+  bool stop_requested() const noexcept {
+    return (state_.load() & state_word::cancelled) != 0 || host_->cancelling();
+  }
+  /// If it is a call of an actor.
+  virtual call_ticket* ticket() noexcept { return nullptr; }
+  /// 1, 2, …: how many times its callable was called.
+  virtual std::uint64_t attempt() const noexcept { return 1; }
+
+  dormant_links dormant;   ///< guarded by the host
+  bool listed = false;     ///< the same
+
+ protected:
+  task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
+      : producer(references), host_(&host), extras_(extras.release()) {}
+  // relaxed: the last reference is gone.
+  ~task_record() { delete extras_.load(relaxed); }
+
+  /// Runs the task's code until it has stored `stop_at` values, or something else happens.
+  virtual step resume(std::uint64_t stop_at) noexcept = 0;
+  /// What its code awaits, null if nothing. Only by the thread that runs the task.
+  virtual thread_wait* awaited() noexcept { return nullptr; }
+  /// How many values are stored. Only by the thread that runs the task.
+  virtual std::uint64_t made() const noexcept { return 0; }
+  /// How many may be stored by now, at most. Any thread.
+  virtual std::uint64_t room_end() const noexcept { return no_limit; }
+  /// Destroys frame, callable, arguments and the refs they hold. Returns an exception that one of them threw.
+  virtual std::exception_ptr close_body() noexcept = 0;
+  /// The error of a task whose code ran to its end, if it made too few values.
+  virtual std::exception_ptr check_arity() { return nullptr; }
+  virtual std::exception_ptr surplus_error() { return nullptr; }
+  /// Its code has thrown `thrown_`: may it be run again? Then everything is as before its first step, but the values.
+  virtual bool try_again() noexcept { return false; }
+  /// Gives every slot that is still empty its final content. Returns whether some handle carries the failure.
+  virtual bool seal(std::uint32_t flags) noexcept = 0;
+  /// The completion was published: wakes those who wait for the end of a stream.
+  virtual void after_completion() noexcept {}
+  /// The exception of a dependency that failed, if one did.
+  virtual std::exception_ptr failed_dependency() noexcept { return nullptr; }
+  /// Of a call of an actor that was dead before.
+  virtual std::exception_ptr refusal() noexcept { return nullptr; }
+  /// Registers with all dependencies that are not ready. False if the task has none.
+  virtual bool register_dependencies() noexcept { return false; }
+
+  void dependency_done(bool failed) noexcept {
+    // acq_rel, both: who makes it ready sees what the dependencies published.
+    if (failed) pending_.fetch_or(one_failed, acq_rel);
+    const std::uint32_t before = pending_.fetch_sub(1, acq_rel);
+    if ((before & registering) != 0) return;  // start() sees to it: until then its arguments are in use
+    if (failed || (before & ~one_failed) == 1) make_ready();
+  }
+
+  std::exception_ptr make_cancelled_error() noexcept {
+    try {
+      return std::make_exception_ptr(
+          cancelled_error("dyngen: task " + label() + " was cancelled before it stored this value"));
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  std::exception_ptr thrown_;         ///< what the task's code threw
+  static constexpr std::uint32_t registering = std::uint32_t{1} << 31;
+  static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
+  atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
+
+ private:
+  void run(std::uint64_t wanted) noexcept;
+  template <class Ready>
+  bool park(std::uint32_t unless, Ready ready) noexcept;
+  /// Does its code, suspended, wait for something that is not there yet?
+  bool awaits() noexcept;
+  /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
+  bool park_awaiting() noexcept;
+  void leave_queued(bool behind) noexcept {
+    task_host& host = *host_;
+    if (state_.requeue() == state_word::next::push) {
+      add_references(1);
+      host.push(*this, behind);
+    }
+    host.left();
+  }
+  void count_values() noexcept {
+    const std::uint64_t now = made();
+    if (now != counted_) host_->count_values(static_cast<std::int64_t>(now - counted_), 0);
+    counted_ = now;
+  }
+  void finish(step last) noexcept;
+  std::exception_ptr error_of(step last) noexcept;
+
+  state_word state_;
+  bool begun_ = false;
+  atomic<bool> awaits_own_host_{false};
+  task_host* host_;
+  // [X1] release, acquire: who sees the extras, or the stop source in them, sees them whole.
+  // [X2] cancel() and stop_token(): each writes its word (seq_cst), then looks at the other's (seq_cst).
+  atomic<task_extras*> extras_;
+  std::uint64_t counted_ = 0;  ///< values the host's statistics know of
+};
+
+/// Marks the task as one whose code is on this thread's stack, for as long as it lives.
+class task_scope {
+ public:
+  explicit task_scope(task_record& task) noexcept : entry_{.task = &task, .outer = context().tasks} {
+    thread_context& here = context();
+    here.tasks = &entry_;
+    dropping_ = std::exchange(here.dropping, false);
+    dropped_ = std::exchange(here.dropped, nullptr);
+  }
+  task_scope(const task_scope&) = delete;
+  task_scope& operator=(const task_scope&) = delete;
+  ~task_scope() {
+    thread_context& here = context();
+    here.tasks = entry_.outer;
+    here.dropping = dropping_;
+    here.dropped = dropped_;
+  }
+
+ private:
+  running_task entry_;
+  bool dropping_;
+  slot* dropped_;
+};
+
+inline void task_record::start(admission how) noexcept {
+  if (how == admission::as_cancelled) state_.set(state_word::cancelled);
+  const bool registered = register_dependencies();
+  task_host& host = *host_;
+  // seq_cst: as in dependency_done(); and cancel(), which leaves to this what comes before it, looks here after its flag.
+  const std::uint32_t before = pending_.fetch_sub(registering, seq_cst);
+  const bool ready = before == registering || (before & one_failed) != 0 || (state_.load() & state_word::cancelled) != 0;
+  if (ready && registered) host.wakes();
+  if (ready && state_.make_ready() == state_word::next::push) {
+    host.push(*this, false);  // with the queue's reference
+    if (registered) host.dormancy_settled();
+    return;
+  }
+  if (registered) host.dormancy_settled();
+  drop_references(1);
+}
+
+inline void task_record::run_popped() noexcept {
+  if (state_.pop()) run(no_limit);
+  drop_references(1);
+}
+
+inline void task_record::abandon_popped() noexcept {
+  if (state_.pop()) {
+    state_.set(state_word::cancelled);
+    run(no_limit);
+  }
+  drop_references(1);
+}
+
+inline bool task_record::cancel() noexcept {
+  const std::uint32_t before = state_.set(state_word::cancelled);
+  if (state_word::phase_of(before) == phase::ended) return false;
+  // [X2] seq_cst, both; that the source is seen whole: [X1].
+  if (task_extras* const extras = extras_.load(seq_cst))
+    if (std::stop_source* const source = extras->stop.load(seq_cst)) source->request_stop();
+  if ((pending_.load(seq_cst) & registering) == 0) make_ready();  // else start() sees the flag
+  if ((before & state_word::held) != 0) host_->held_cancelled(*this);  // [M1]
+  return true;
+}
+
+inline std::stop_token task_record::stop_token() {
+  // relaxed, twice: only the thread that runs the task changes them.
+  task_extras* extras = extras_.load(relaxed);
+  if (extras == nullptr) {
+    extras = new task_extras(std::string());
+    extras_.store(extras, seq_cst);  // [X1][X2]
+  }
+  std::stop_source* source = extras->stop.load(relaxed);
+  if (source == nullptr) {
+    source = new std::stop_source;
+    extras->stop.store(source, seq_cst);  // [X1][X2]
+    host_->goes_dormant(*this);  // a host that cancels everything finds it by this
+    host_->dormancy_settled();
+    if (stop_requested()) source->request_stop();
+  }
+  return source->get_token();
+}
+
+/// How deep waits may nest tasks they run themselves on one stack.
+inline constexpr unsigned max_helping = 48;
+
+/// How long code may run without suspending while other work is queued.
+inline constexpr std::chrono::nanoseconds time_slice = std::chrono::milliseconds(10);
+
+/// Has this worker kept other work of `host` waiting for longer than that, without having slept?
+inline bool outstays(const task_host& host) noexcept {
+  if (context().role == nullptr || !host.pressed()) return false;
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  std::int64_t& since = context().busy_since;
+  if (since == 0) since = now;
+  return now - since > time_slice.count();
+}
+
+inline bool task_record::help(std::uint64_t wanted) noexcept {
+  thread_context& here = context();
+  // A worker that only ever helps itself would never let the rest of its queue run: now and then it blocks instead.
+  if (here.helping >= max_helping || !host_->helps() || outstays(*host_)) return false;
+  if (state_.claim_queued()) {
+    host_->link_left_behind();
+  } else {
+    // Parked for room: only its consumer may resume it here, who has given back all it took.
+    if (wanted == no_limit || state_word::phase_of(state_.load()) != phase::parked) return false;
+    host_->wakes();
+    if (!state_.claim_parked() || (awaits() && park_awaiting())) return false;
+  }
+  ++here.helping;
+  run(wanted);
+  --here.helping;
+  return true;
+}
+
+inline void task_record::run(std::uint64_t wanted) noexcept {
+  task_scope scope(*this);
+  for (;;) {
+    if (host_->cancelling()) state_.set(state_word::cancelled);
+    if ((state_.load() & state_word::cancelled) != 0) {
+      if (!begun_) thrown_ = refusal();
+      return finish(thrown_ ? step::ended : step::cancelled);
+    }
+    if (!begun_) {
+      begun_ = true;
+      thrown_ = failed_dependency();
+      if (thrown_) return finish(step::ended);
+    }
+    if (awaits()) {
+      if (park_awaiting()) return;
+      continue;  // it is satisfied, or was cancelled meanwhile
+    }
+    const std::uint64_t now = made();
+    const std::uint64_t end = room_end();
+    if (now > wanted) {
+      wanted = no_limit;
+      if (end > now) return leave_queued(false);
+    }
+    if (now >= end) {
+      count_values();
+      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; })) return;
+      continue;
+    }
+    std::uint64_t stop_at = (now / 64 + 1) * 64;  // often enough to look at the clock
+    if (stop_at > end) stop_at = end;
+    if (wanted < stop_at) stop_at = wanted + 1;
+    const step last = resume(stop_at);
+    if (last == step::rescheduled) return leave_queued(true);
+    if (last == step::awaiting) continue;
+    if (last != step::paused && !(last == step::ended && thrown_ && try_again())) return finish(last);
+    if (outstays(*host_)) return leave_queued(true);
+  }
+}
+
+/// True: the task is parked, or somebody else has it already. False: what it parks for is there after all.
+template <class Ready>
+bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
+  task_host& host = *host_;
+  host.goes_dormant(*this);
+  bool parked = state_.park(unless);
+  if (parked && ready()) {  // [T2]
+    host.wakes();
+    parked = !state_.claim_parked();
+  }
+  host.dormancy_settled();
+  if (parked) host.left();
+  return parked;
+}
+
+inline bool task_record::awaits() noexcept {
+  thread_wait* const wait = awaited();
+  return wait != nullptr && !wait->satisfied();
+}
+
+inline bool task_record::park_awaiting() noexcept {
+  thread_wait* const wait = awaited();
+  count_values();
+  wait->hold();  // who wakes the task may have run it before this thread looks
+  const bool parked = park(state_word::cancelled, [wait]() noexcept { return wait->satisfied(); });
+  wait->release_hold();
+  return parked;
+}
+
+inline std::exception_ptr task_record::error_of(step last) noexcept {
+  try {
+    switch (last) {
+      case step::paused:
+      case step::awaiting:
+      case step::rescheduled:
+      case step::ended: return thrown_ ? thrown_ : check_arity();
+      case step::surplus: return surplus_error();
+      case step::too_few:
+      case step::out_of_order: return thrown_;
+      case step::cancelled: return make_cancelled_error();
+    }
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
+inline void task_record::finish(step last) noexcept {
+  std::exception_ptr failure = error_of(last);
+  thrown_ = nullptr;
+  const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
+  const bool only_late = late && !failure;
+  if (only_late) failure = late;
+  if (late && !only_late) report(late);
+  failure_ = failure;
+  const std::uint32_t flags = state_.end();
+  const bool carried = seal(flags) && !only_late;
+  if (failure && !carried && last != step::cancelled) report(failure);
+  host_->count_end(!failure                     ? task_outcome::completed
+                   : last == step::cancelled ? task_outcome::cancelled
+                                             : task_outcome::failed);
+  count_values();
+  task_host& host = *host_;
+  const bool unheld =
+      slot::holders_of(publish(completion(), failure ? stage::failed : stage::value)) == 1;
+  results().waiters.notify(results().ready());
+  after_completion();
+  host.ended(*this);
+  if (unheld) drop_references(1);
+}
+
+}  // namespace dyngen::detail

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a queue of ready tasks holds: an intrusive link, so that scheduling neither allocates nor throws.
+// A task record derives from it. An item is in at most one queue at a time; who has popped it may push it again.
+// Also here: the answer of a try to take one, the same for every queue.
+
+#include <dyngen/detail/atomic.hpp>
+
+namespace dyngen::detail {
+
+struct work_item {
+  /// The item pushed after this one. Belongs to the injection queue that holds the item; otherwise unused.
+  atomic<work_item*> next_in_queue{nullptr};
+
+protected:
+  work_item() = default;
+  ~work_item() = default;
+};
+
+enum class pop_status : unsigned char {
+  item,   ///< one was taken
+  empty,  ///< there was none
+  busy,   ///< somebody else is taking or pushing one: busy is not empty
+};
+
+/// `item` is null unless `status` is `pop_status::item`.
+struct popped {
+  work_item* item;
+  pop_status status;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// dyngen: tasks that yield their values one by one, and a handle on each of them. This header brings all of it.
+
+#define DYNGEN_VERSION_MAJOR 0
+#define DYNGEN_VERSION_MINOR 1
+#define DYNGEN_VERSION_PATCH 0
+
+#include <dyngen/actor.hpp>
+#include <dyngen/await.hpp>
+#include <dyngen/budget.hpp>
+#include <dyngen/error.hpp>
+#include <dyngen/executor.hpp>
+#include <dyngen/generator.hpp>
+#include <dyngen/options.hpp>
+#include <dyngen/promise.hpp>
+#include <dyngen/ref.hpp>
+#include <dyngen/ref_list.hpp>
+#include <dyngen/ref_stream.hpp>
+#include <dyngen/stats.hpp>
+#include <dyngen/submit.hpp>
+#include <dyngen/task.hpp>
+#include <dyngen/this_task.hpp>
+#include <dyngen/thread_pool.hpp>
+#include <dyngen/wait.hpp>

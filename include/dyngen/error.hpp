@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The exceptions of the library. All derive from dyngen::error, and each message says what happened, to which task,
+// and what to do about it. What a task itself throws is never wrapped: it is stored and rethrown as it is.
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace dyngen {
+
+/// Base of all exceptions that the library throws of its own.
+class error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A task produced fewer or more values than `num_returns` asked for.
+class arity_error : public error {
+ public:
+  arity_error(const std::string& what, std::uint64_t expected, std::uint64_t yielded)
+      : error(what), expected_(expected), yielded_(yielded) {}
+  /// How many values the caller asked for.
+  std::uint64_t expected() const noexcept { return expected_; }
+  /// How many the task yielded; one more than expected() when the surplus yield stopped it.
+  std::uint64_t yielded() const noexcept { return yielded_; }
+
+ private:
+  std::uint64_t expected_;
+  std::uint64_t yielded_;
+};
+
+/// A `tuple_generator` yielded a value that does not convert to the type whose turn it was.
+class type_order_error : public error {
+ public:
+  using error::error;
+};
+
+/// The task was cancelled, or its executor went away, before it stored this value.
+class cancelled_error : public error {
+ public:
+  using error::error;
+};
+
+/// A wait with a time limit reached it. Nothing was consumed: the same call may be made again.
+class timeout_error : public error {
+ public:
+  using error::error;
+};
+
+/// A new attempt of a task produced fewer values than an earlier one had stored already.
+class nondeterministic_error : public error {
+ public:
+  using error::error;
+};
+
+/// A call of an actor that is dead: it was killed, has lost its pool, or its constructor threw; in the last case this
+/// nests that exception (std::rethrow_if_nested).
+class actor_died : public error {
+ public:
+  using error::error;
+};
+
+/// A value was to be moved out of a ref while others hold it too, and it cannot be copied.
+class shared_value : public error {
+ public:
+  using error::error;
+};
+
+/// A promise was destroyed before it was fulfilled.
+class broken_promise : public error {
+ public:
+  using error::error;
+};
+
+/// A promise was fulfilled twice.
+class promise_already_satisfied : public error {
+ public:
+  using error::error;
+};
+
+/// An empty handle (default-constructed, moved from, or already consumed) was used.
+class empty_ref : public error {
+ public:
+  using error::error;
+};
+
+/// `submit` on a pool that has been shut down.
+class pool_stopped : public error {
+ public:
+  using error::error;
+};
+
+}  // namespace dyngen

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What runs tasks: the concept `executor`, the `work` it is handed, and two executors beside thread_pool:
+// inline_executor runs a task where it becomes ready, manual_executor when its user says so, for tests.
+
+#include <dyngen/detail/task_record.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <mutex>
+#include <utility>
+
+namespace dyngen {
+
+/// One step of a task, ready to run: a move-only handle of one pointer. Call it once, some time, somewhere. Destroyed
+/// unrun, it cancels its task, on the destroying thread: no ref of it is left pending.
+class work {
+ public:
+  /// Takes over one reference; for the library.
+  explicit work(detail::task_record& task) noexcept : task_(&task) {}
+  work(work&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
+  work& operator=(work&& other) noexcept {
+    work moved(std::move(other));
+    std::swap(task_, moved.task_);
+    return *this;
+  }
+  ~work() {
+    if (task_ != nullptr) task_->abandon_popped();
+  }
+
+  /// False after it was run or moved from.
+  explicit operator bool() const noexcept { return task_ != nullptr; }
+
+  /// Runs the task, on this thread, until it has ended or cannot go on. To be called once.
+  void operator()() noexcept { std::exchange(task_, nullptr)->run_popped(); }
+
+  /// Gives up the pointer; for the library.
+  detail::task_record& release() noexcept { return *std::exchange(task_, nullptr); }
+
+ private:
+  detail::task_record* task_;
+};
+
+static_assert(sizeof(work) == sizeof(void*));
+
+/// Anything with `void execute(work) noexcept`, which runs the work once, some time, somewhere, or destroys it. It may
+/// be called from any thread, also from inside a work that runs. It must outlive its tasks.
+template <class E>
+concept executor = requires(E& e, work w) {
+  { e.execute(std::move(w)) } noexcept;
+};
+
+namespace detail {
+
+/// A first-in first-out list of queued tasks, through their own links. Not synchronised.
+class work_list {
+ public:
+  void push(task_record& task) noexcept {
+    // relaxed: whoever owns the list orders its uses.
+    task.next_in_queue.store(nullptr, relaxed);
+    if (last_ == nullptr)
+      first_ = &task;
+    else
+      last_->next_in_queue.store(&task, relaxed);
+    last_ = &task;
+  }
+  task_record* pop() noexcept {
+    if (first_ == nullptr) return nullptr;
+    auto* task = static_cast<task_record*>(first_);
+    // relaxed: as above.
+    first_ = first_->next_in_queue.load(relaxed);
+    if (first_ == nullptr) last_ = nullptr;
+    return task;
+  }
+  bool empty() const noexcept { return first_ == nullptr; }
+
+ private:
+  work_item* first_ = nullptr;
+  work_item* last_ = nullptr;
+};
+
+/// The host behind every inline_executor: it has no state but a list for each thread.
+class inline_host final : public task_host {
+ public:
+  static inline_host& instance() noexcept {
+    static inline_host host;
+    return host;
+  }
+  void push(task_record& task, bool) noexcept override { run_in_turn(task); }
+  /// Only what may be queued behind an inline task of this very thread.
+  bool helps() const noexcept override { return context().run_inline != nullptr; }
+
+ private:
+  [[gnu::noinline]] static work_list& queue() noexcept {
+    static thread_local constinit work_list here;
+    return here;
+  }
+  static bool run_next() noexcept {
+    task_record* next = queue().pop();
+    if (next != nullptr) next->run_popped();
+    return next != nullptr;
+  }
+  static void run_in_turn(task_record& task) noexcept {
+    queue().push(task);
+    thread_context& here = context();
+    if (here.run_inline != nullptr) return;
+    if (here.firing != 0)
+      here.after_firing = &run_all;
+    else
+      run_all();
+  }
+  static void run_all() noexcept {
+    context().run_inline = &run_next;
+    while (run_next()) {
+    }
+    context().run_inline = nullptr;
+  }
+};
+
+/// The host behind a manual_executor: counted, for records that outlive it.
+class manual_host final : public task_host {
+ public:
+  void push(task_record& task, bool) noexcept override {
+    {
+      std::lock_guard lock(mutex_);
+      if (!closed_) return queue_.push(task);
+    }
+    task.abandon_popped();
+  }
+  task_record* pop() noexcept {
+    std::lock_guard lock(mutex_);
+    return queue_.pop();
+  }
+  bool empty() const noexcept {
+    std::lock_guard lock(mutex_);
+    return queue_.empty();
+  }
+  void close() noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    while (task_record* task = pop()) task->abandon_popped();
+  }
+  void add_host_reference() noexcept override {
+    // relaxed: whoever adds one has it from somebody who keeps the host alive.
+    references_.fetch_add(1, relaxed);
+  }
+  void drop_host_reference() noexcept override {
+    // acq_rel: the last one comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) == 1) delete this;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  work_list queue_;
+  bool closed_ = false;
+  atomic<std::uint32_t> references_{1};
+};
+
+}  // namespace detail
+
+/// Runs each task on the thread that makes it ready: in submit, or where its last dependency is stored. A task that
+/// becomes ready while another one runs inline on the same thread runs after it, so that no chain recurses.
+class inline_executor {
+ public:
+  inline_executor() = default;
+  inline_executor(const inline_executor&) = delete;
+  inline_executor& operator=(const inline_executor&) = delete;
+
+  void execute(work w) noexcept { detail::inline_host::instance().push(w.release(), false); }
+
+  /// For on(executor).
+  detail::task_host& task_host_of() noexcept { return detail::inline_host::instance(); }
+};
+
+/// Keeps its tasks until it is told to run them, in the order in which they became ready: a test's way to make an order
+/// of events certain. Any thread may call any member. Destroying it cancels what is queued, and what would be later.
+class manual_executor {
+ public:
+  /// Throws std::bad_alloc.
+  manual_executor() : host_(new detail::manual_host) {}
+  manual_executor(const manual_executor&) = delete;
+  manual_executor& operator=(const manual_executor&) = delete;
+  ~manual_executor() {
+    host_->close();
+    host_->drop_host_reference();
+  }
+
+  void execute(work w) noexcept { host_->push(w.release(), false); }
+
+  /// Runs the oldest queued step on this thread. False if there is none.
+  bool run_one() noexcept {
+    detail::task_record* task = host_->pop();
+    if (task != nullptr) task->run_popped();
+    return task != nullptr;
+  }
+
+  /// Runs until nothing is queued, also what becomes ready meanwhile; returns how many steps it ran.
+  std::size_t run_all() noexcept {
+    std::size_t n = 0;
+    while (run_one()) ++n;
+    return n;
+  }
+
+  /// Is nothing queued?
+  bool empty() const noexcept { return host_->empty(); }
+
+  /// For on(executor).
+  detail::task_host& task_host_of() noexcept { return *host_; }
+
+ private:
+  detail::manual_host* host_;
+};
+
+static_assert(executor<inline_executor> && executor<manual_executor>);
+
+}  // namespace dyngen

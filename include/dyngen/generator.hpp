@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What users write: generator<T>, a coroutine that co_yields any number of T, and tuple_generator<Ts...>, one that
+// co_yields one value of each type, in order. Submitted, their values go into the task's return buffer, constructed
+// there once; iterated in place, a generator<T> is an ordinary input range on the calling thread.
+
+#include <dyngen/detail/awaiting.hpp>
+#include <dyngen/detail/sink.hpp>
+#include <dyngen/detail/tuple_sink.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 warns about the frame of a coroutine template whose parameter's type is local to the user's file.
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wsubobject-linkage"
+#endif
+
+namespace dyngen {
+
+template <class T>
+class generator;
+template <class... Ts>
+class tuple_generator;
+
+/// Arguments to construct a yielded value from, in place: see emplace().
+template <class... Args>
+struct emplace_arguments {
+  std::tuple<Args&&...> arguments;
+  explicit emplace_arguments(Args&&... args) noexcept : arguments(std::forward<Args>(args)...) {}
+};
+
+namespace detail {
+struct emplace_function {
+  template <class... Args>
+  emplace_arguments<Args...> operator()(Args&&... args) const noexcept {
+    return emplace_arguments<Args...>(std::forward<Args>(args)...);
+  }
+};
+template <class Bound, class Generator>
+class coroutine_body;
+}  // namespace detail
+
+/// `co_yield dyngen::emplace(args...)` constructs the value from any arguments, by explicit constructors too. To be
+/// used in the co_yield expression itself: it only refers to its arguments.
+inline constexpr detail::emplace_function emplace{};
+
+/// `co_yield dyngen::elements_of(range)` yields every element of a range, or of another generator, as one's own.
+template <class Range>
+struct elements_of {
+  static_assert(std::ranges::input_range<Range>,
+                "dyngen: elements_of(range): this is no range that can be iterated; yield a single value by co_yield value");
+  Range range;
+};
+template <class Range>
+elements_of(Range&&) -> elements_of<Range&&>;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_generator = false;
+template <class T>
+inline constexpr bool is_generator<generator<T>> = true;
+
+/// May the elements of a range be moved out of it? It was given up, and is no view of somebody else's elements.
+template <class Range>
+inline constexpr bool owns_elements = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
+
+/// What a generator of all elements of a range yields: they are moved if the range owns them, else as `*it` gives them.
+template <class Range>
+using element_of = std::conditional_t<owns_elements<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>,
+                                      std::remove_reference_t<std::ranges::range_reference_t<Range>>&&,
+                                      std::ranges::range_reference_t<Range>>;
+
+/// Suspends if told so; with a constructor, since g++ 12 destroys aggregate awaiters twice.
+class suspend_if {
+ public:
+  explicit suspend_if(bool suspend) noexcept : suspend_(suspend) {}
+  bool await_ready() const noexcept { return !suspend_; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  void await_resume() const noexcept {}
+
+ private:
+  bool suspend_;
+};
+
+/// What the promises of generator and tuple_generator share.
+template <class Sink>
+struct generator_promise_base : coroutine_promise {
+  using sink_type = Sink;
+  Sink& sink() const noexcept { return static_cast<Sink&>(*driver); }
+  void return_void() const noexcept {}
+};
+
+}  // namespace detail
+
+/// A coroutine that yields any number of values of type `T`, a movable object type.
+///
+/// `co_yield x` takes anything implicitly convertible to T and constructs the stored T once, in its final place: one
+/// copy of an lvalue, one move of an rvalue. If that throws, the exception comes out of the co_yield, and no position
+/// is used up. `co_return;` ends the sequence.
+///
+/// Pass the function to submit() to run it as a task. Called directly it returns this object, an input range that
+/// runs on the iterating thread. Move-only; destroying it destroys the coroutine where it stands.
+template <class T>
+class [[nodiscard("a generator does nothing until it is iterated; to run it as a task, submit the function itself")]] generator {
+  static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                "dyngen: generator<T> needs T to be an object type, neither const nor a reference; to yield references, "
+                "yield std::reference_wrapper");
+  static_assert(std::is_array_v<T> || std::is_move_constructible_v<T>, "dyngen: generator<T> needs a movable T");
+  static_assert(!std::is_array_v<T>, "dyngen: generator<T> cannot yield arrays; yield std::array");
+
+ public:
+  class promise_type : public detail::generator_promise_base<detail::sink<T>> {
+   public:
+    generator get_return_object() noexcept {
+      this->self = std::coroutine_handle<promise_type>::from_promise(*this);
+      return generator(*this);
+    }
+
+    template <class U = T>
+      requires std::convertible_to<U&&, T>
+    detail::suspend_if yield_value(U&& value) {
+      return store([&](void* place) { detail::construct<T>(place, std::forward<U>(value)); });
+    }
+
+    template <class... Args>
+    detail::suspend_if yield_value(emplace_arguments<Args...>&& made) {
+      static_assert(std::is_constructible_v<T, Args&&...>,
+                    "dyngen: co_yield emplace(args...): the generator's T has no constructor that takes these arguments");
+      return store([&](void* place) {
+        if constexpr (std::is_constructible_v<T, Args&&...>)
+          std::apply([&](auto&&... args) { ::new (place) T(std::forward<decltype(args)>(args)...); },
+                     std::move(made.arguments));
+        else
+          (void)place;
+      });
+    }
+
+    template <class Range>
+    auto yield_value(elements_of<Range>&& elements) {
+      if constexpr (!std::ranges::input_range<Range>) {
+        return std::suspend_never();  // elements_of itself says so
+      } else if constexpr (std::is_same_v<std::remove_cvref_t<Range>, generator>) {
+        return nested(*this, std::move(elements.range));
+      } else {
+        constexpr bool convertible = std::convertible_to<detail::element_of<Range>, T>;
+        static_assert(convertible,
+                      "dyngen: co_yield elements_of(range): the range's elements do not convert to the generator's T");
+        if constexpr (convertible)
+          return nested(*this, all_of<Range>(std::forward<Range>(elements.range)));
+        else
+          return std::suspend_never();
+      }
+    }
+
+    template <class U>
+      requires(!std::convertible_to<U &&, T>)
+    std::suspend_never yield_value(U&&) {
+      static_assert(!std::is_same_v<U, U>,
+                    "dyngen: co_yield: this value does not convert implicitly to the generator's T; write "
+                    "co_yield dyngen::emplace(args...) to construct it explicitly");
+      return {};
+    }
+
+    /// A generator of the elements of a range.
+    template <class Range>
+    static generator all_of(Range range) {
+      for (auto&& element : range) co_yield static_cast<detail::element_of<Range>&&>(element);
+    }
+
+   private:
+    template <class Construct>
+    detail::suspend_if store(Construct construct) {
+      if (this->being_destroyed()) return detail::suspend_if(true);
+      detail::sink<T>& to = this->sink();
+      const detail::permission may = to.ask();
+      if (may != detail::permission::construct) [[unlikely]]
+        return detail::suspend_if(store_unusually(to, may, construct));
+      construct(to.place());
+      return detail::suspend_if(to.commit());
+    }
+
+    /// A value that is charged to a budget, or not stored at all: built and dropped if it repeats one of an earlier attempt.
+    /// Returns whether to suspend.
+    template <class Construct>
+    [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, detail::permission may, Construct& construct) {
+      if (may == detail::permission::charge) {
+        construct(to.place());
+        return to.charge();
+      }
+      if (may != detail::permission::replay) return may == detail::permission::suspend;
+      detail::scratch<T> dropped;
+      construct(dropped.place());
+      dropped.destroy(*to.task);
+      return to.note_replayed();
+    }
+
+    class nested {
+     public:
+      nested(detail::frame_promise& outer, generator&& inner) noexcept : coroutine_(outer, std::move(inner.frame_)) {}
+      bool await_ready() const noexcept { return coroutine_.inner() == nullptr; }
+      void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter(); }
+      void await_resume() { coroutine_.rethrow(); }
+
+     private:
+      detail::nested_coroutine coroutine_;
+    };
+  };
+
+  generator(const generator&) = delete;  // move-only: write std::move(generator)
+  generator& operator=(const generator&) = delete;
+  generator(generator&& other) noexcept
+      : frame_(std::move(other.frame_)), local_(std::move(other.local_)) {}
+  generator& operator=(generator&& other) noexcept {
+    generator moved(std::move(other));
+    std::swap(frame_, moved.frame_);
+    std::swap(local_, moved.local_);
+    return *this;
+  }
+  ~generator() {
+    if (local_) local_->clear();
+    if (frame_.get() != nullptr) frame_.destroy(local_ ? &local_->to : frame_.get()->driver);
+    if (local_) detail::report_destruction(std::move(local_->to.destroyed_with), nullptr);
+  }
+
+  class iterator;
+
+  /// Starts the coroutine and runs it to its first value. To be called once. Throws what the body throws.
+  iterator begin() {
+    local_ = std::make_unique<local>();
+    if (frame_.get() != nullptr) {
+      local_->to.leaf = frame_.get()->self;
+      frame_.get()->driver = &local_->to;
+      advance();
+    } else {
+      local_->over = true;
+    }
+    return iterator(this);
+  }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  template <class, class>
+  friend class detail::coroutine_body;
+
+  explicit generator(promise_type& promise) noexcept : frame_(promise) {}
+
+  /// What iteration in place needs beside the frame: room for one value.
+  struct local {
+    local() noexcept : to(reinterpret_cast<T*>(storage)) {}
+    local(const local&) = delete;
+    local& operator=(const local&) = delete;
+    ~local() { clear(); }
+    void clear() {
+      if (std::exchange(full, false)) std::launder(reinterpret_cast<T*>(storage))->~T();
+    }
+    alignas(T) std::byte storage[sizeof(T)];
+    bool full = false;
+    bool over = false;
+    detail::sink<T> to;
+  };
+
+  void advance() {
+    local_->clear();
+    const detail::step last = local_->to.drive();
+    local_->full = last == detail::step::paused;
+    local_->over = !local_->full;
+    if (local_->over && frame_.get()->thrown) std::rethrow_exception(std::exchange(frame_.get()->thrown, nullptr));
+  }
+
+  detail::frame_owner frame_;
+  std::unique_ptr<local> local_;
+};
+
+/// Input iterator of a generator that is iterated in place. The value lives until the next increment.
+template <class T>
+class generator<T>::iterator {
+ public:
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+
+  iterator(iterator&&) noexcept = default;
+  iterator& operator=(iterator&&) noexcept = default;
+
+  T& operator*() const noexcept { return *std::launder(reinterpret_cast<T*>(of_->local_->storage)); }
+  T* operator->() const noexcept { return &**this; }
+  /// Runs the coroutine to its next value. Throws what the body throws.
+  iterator& operator++() {
+    of_->advance();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_end(); }
+
+ private:
+  friend class generator;
+  explicit iterator(generator* of) noexcept : of_(of) {}
+  bool at_end() const noexcept { return of_->local_->over; }
+  generator* of_;
+};
+
+/// A coroutine that yields exactly one value of each of `Ts`, in this order. Only for submit().
+template <class... Ts>
+class [[nodiscard("a tuple_generator does nothing by itself; submit the function that returns it")]] tuple_generator {
+  static_assert(sizeof...(Ts) > 0 && sizeof...(Ts) < detail::slots_per_group,
+                "dyngen: tuple_generator<Ts...> takes 1 to 63 types");
+  static_assert(((std::is_object_v<Ts> && std::is_same_v<Ts, std::remove_cv_t<Ts>>)&&...),
+                "dyngen: tuple_generator<Ts...> needs object types, neither const nor references");
+
+ public:
+  class promise_type : public detail::generator_promise_base<detail::tuple_sink<Ts...>> {
+   public:
+    tuple_generator get_return_object() noexcept {
+      this->self = std::coroutine_handle<promise_type>::from_promise(*this);
+      return tuple_generator(*this);
+    }
+
+    template <class U>
+    detail::suspend_if yield_value(U&& value) {
+      static_assert((std::convertible_to<U&&, Ts> || ...),
+                    "dyngen: co_yield: this value converts to none of the tuple_generator's types");
+      if (this->being_destroyed()) return detail::suspend_if(true);
+      return detail::suspend_if(this->sink().store(std::forward<U>(value)));
+    }
+
+    template <class Range>
+    std::suspend_never yield_value(elements_of<Range>&&) {
+      static_assert(!sizeof(elements_of<Range>),
+                    "dyngen: a tuple_generator yields one value of each type; elements_of is for generator<T>");
+      return {};
+    }
+
+    template <class... Args>
+    detail::suspend_if yield_value(emplace_arguments<Args...>&& made) {
+      static_assert((std::is_constructible_v<Ts, Args&&...> || ...),
+                    "dyngen: co_yield emplace(args...): none of the tuple_generator's types can be made from these arguments");
+      if (this->being_destroyed()) return detail::suspend_if(true);
+      return detail::suspend_if(std::apply(
+          [&](auto&&... args) { return this->sink().emplace(std::forward<decltype(args)>(args)...); },
+          std::move(made.arguments)));
+    }
+  };
+
+  tuple_generator(const tuple_generator&) = delete;  // move-only: write std::move(generator)
+  tuple_generator& operator=(const tuple_generator&) = delete;
+  tuple_generator(tuple_generator&&) noexcept = default;
+  tuple_generator& operator=(tuple_generator&&) noexcept = default;
+  ~tuple_generator() {
+    if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver);
+  }
+
+ private:
+  template <class, class>
+  friend class detail::coroutine_body;
+
+  explicit tuple_generator(promise_type& promise) noexcept : frame_(promise) {}
+
+  detail::frame_owner frame_;
+};
+
+}  // namespace dyngen
+
+template <class T>
+inline constexpr bool std::ranges::enable_view<dyngen::generator<T>> = true;
+
+#if defined(__GNUC__) && !defined(__clang__)
+#  pragma GCC diagnostic pop
+#endif

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// ref_list<T>: the values of a task that has ended and set their number itself. A shared handle, copied as cheaply as a
+// ref; it holds all values. Refs on single values are materialised only when asked for. Any thread may read it.
+
+#include <dyngen/detail/sequence_task.hpp>
+#include <dyngen/ref.hpp>
+
+#include <compare>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen {
+
+/// The values of a finished task, in yield order. If the task failed after it had started, one last ref holds its
+/// exception. Default-constructed it is empty; then every member but valid() throws empty_ref.
+template <class T>
+class ref_list {
+  template <class Reference>
+  class basic_iterator;
+
+ public:
+  using value_type = ref<T>;
+  using size_type = std::size_t;
+  using difference_type = std::ptrdiff_t;
+  using iterator = basic_iterator<const ref<T>>;
+  using const_iterator = iterator;
+  class values_view;
+
+  ref_list() = default;
+  ref_list(const ref_list& other) noexcept : task_(other.task_) {
+    if (task_ != nullptr) task_->add_list();
+  }
+  ref_list(ref_list&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
+  ref_list& operator=(ref_list other) noexcept {
+    std::swap(task_, other.task_);
+    return *this;
+  }
+  ~ref_list() {
+    if (task_ != nullptr) task_->drop_list();
+  }
+
+  bool valid() const noexcept { return task_ != nullptr; }
+
+  /// How many refs; with the one that holds an exception, if the task failed.
+  std::size_t size() const { return static_cast<std::size_t>(checked().list_size()); }
+  [[nodiscard]] bool empty() const { return size() == 0; }
+
+  /// A ref on value `i`, which must be less than size(). `list[i].get()` is a `const T&` that lives as long as the list.
+  const ref<T> operator[](std::size_t i) const {
+    detail::slot& s = checked().list_slot(i);
+    s.hold();
+    return detail::access::adopt<T>(s);
+  }
+  /// The same; throws std::out_of_range.
+  const ref<T> at(std::size_t i) const {
+    if (i >= size())
+      throw std::out_of_range("dyngen: ref_list::at(" + std::to_string(i) + "): the list of task " + checked().label() +
+                              " has " + std::to_string(size()) + " values");
+    return (*this)[i];
+  }
+
+  iterator begin() const { return iterator(&checked(), 0); }
+  iterator end() const { return iterator(&checked(), static_cast<difference_type>(size())); }
+
+  /// The values themselves: a random-access range of `const T&`, which live as long as some copy of the list. Reading
+  /// the last one of a task that failed throws its exception.
+  values_view values() const& {
+    checked();
+    return values_view(*this);
+  }
+  values_view values() && {
+    checked();
+    return values_view(std::move(*this));
+  }
+
+  /// A ref on the end of the task.
+  ref<void> completion() const { return detail::completion_of(checked()); }
+
+  /// The number of the task.
+  std::uint64_t id() const { return checked().id(); }
+
+  /// Are both handles on the same list, or both empty?
+  friend bool operator==(const ref_list& a, const ref_list& b) noexcept { return a.task_ == b.task_; }
+  friend void swap(ref_list& a, ref_list& b) noexcept { std::swap(a.task_, b.task_); }
+
+ private:
+  friend class detail::sequence_task<T>;
+  using task = detail::sequence_task<T>;
+
+  explicit ref_list(task* t) noexcept : task_(t) {}  // takes over one hold on the list
+
+  task& checked() const {
+    if (task_ == nullptr) detail::throw_empty("ref_list");
+    return *task_;
+  }
+
+  static const T& value_in(task& t, std::size_t i) {
+    if (i >= t.buffer().made()) std::rethrow_exception(t.failure());
+    return t.buffer().value_of(t.buffer().at(i));
+  }
+
+  task* task_ = nullptr;
+};
+
+/// Random-access iterator of ref_list; what it points to is made when it is dereferenced.
+template <class T>
+template <class Reference>
+class ref_list<T>::basic_iterator {
+ public:
+  using value_type = std::conditional_t<std::is_reference_v<Reference>, T, ref<T>>;
+  using difference_type = std::ptrdiff_t;
+  using reference = Reference;
+  using pointer = void;
+  using iterator_category = std::input_iterator_tag;
+  using iterator_concept = std::random_access_iterator_tag;
+
+  basic_iterator() = default;
+
+  Reference operator*() const { return (*this)[0]; }
+  auto operator->() const {
+    if constexpr (std::is_reference_v<Reference>) {
+      return std::addressof(**this);
+    } else {
+      struct arrow {
+        ref<T> made;
+        const ref<T>* operator->() const noexcept { return &made; }
+      };
+      return arrow{**this};
+    }
+  }
+  Reference operator[](difference_type n) const {
+    const auto i = static_cast<std::size_t>(at_ + n);
+    if constexpr (std::is_reference_v<Reference>) {
+      return value_in(*task_, i);
+    } else {
+      detail::slot& s = task_->list_slot(i);
+      s.hold();
+      return detail::access::adopt<T>(s);
+    }
+  }
+  basic_iterator& operator++() noexcept { return *this += 1; }
+  basic_iterator operator++(int) noexcept { return std::exchange(*this, *this + 1); }
+  basic_iterator& operator--() noexcept { return *this -= 1; }
+  basic_iterator operator--(int) noexcept { return std::exchange(*this, *this - 1); }
+  basic_iterator& operator+=(difference_type n) noexcept {
+    at_ += n;
+    return *this;
+  }
+  basic_iterator& operator-=(difference_type n) noexcept { return *this += -n; }
+  friend basic_iterator operator+(basic_iterator i, difference_type n) noexcept { return i += n; }
+  friend basic_iterator operator+(difference_type n, basic_iterator i) noexcept { return i += n; }
+  friend basic_iterator operator-(basic_iterator i, difference_type n) noexcept { return i -= n; }
+  friend difference_type operator-(const basic_iterator& a, const basic_iterator& b) noexcept { return a.at_ - b.at_; }
+  friend bool operator==(const basic_iterator& a, const basic_iterator& b) noexcept { return a.at_ == b.at_; }
+  friend std::strong_ordering operator<=>(const basic_iterator& a, const basic_iterator& b) noexcept {
+    return a.at_ <=> b.at_;
+  }
+
+ private:
+  friend class ref_list;
+  friend class ref_list::values_view;
+  basic_iterator(task* t, difference_type at) noexcept : task_(t), at_(at) {}
+
+  task* task_ = nullptr;
+  difference_type at_ = 0;
+};
+
+/// See ref_list::values(). Holds the list.
+template <class T>
+class ref_list<T>::values_view : public std::ranges::view_base {
+ public:
+  using iterator = basic_iterator<const T&>;
+
+  values_view() = default;
+  std::size_t size() const { return list_.size(); }
+  [[nodiscard]] bool empty() const { return size() == 0; }
+  const T& operator[](std::size_t i) const { return begin()[static_cast<std::ptrdiff_t>(i)]; }
+  iterator begin() const { return iterator(&list_.checked(), 0); }
+  iterator end() const { return iterator(&list_.checked(), static_cast<std::ptrdiff_t>(size())); }
+
+ private:
+  friend class ref_list;
+  explicit values_view(ref_list list) noexcept : list_(std::move(list)) {}
+  ref_list list_;
+};
+
+/// Prints `ref_list(7: 64 values)`; `ref_list()` for an empty handle.
+template <class Char, class Traits, class T>
+std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& os, const ref_list<T>& list) {
+  if (!list.valid()) return os << "ref_list()";
+  return os << "ref_list(" << list.id() << ": " << list.size() << (list.size() == 1 ? " value)" : " values)");
+}
+
+}  // namespace dyngen

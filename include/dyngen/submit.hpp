@@ -1,0 +1,581 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// From a callable, its arguments and options to handles: what a task is, by what it returns and how that is asked for.
+// Also on(executor), which submits to any executor. The calling thread builds the task and hands it to its executor;
+// it runs none of its code (but under inline_executor).
+
+#include <dyngen/detail/record.hpp>
+#include <dyngen/executor.hpp>
+#include <dyngen/options.hpp>
+#include <dyngen/ref.hpp>
+#include <dyngen/ref_list.hpp>
+#include <dyngen/ref_stream.hpp>
+#include <dyngen/task.hpp>
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <initializer_list>
+#include <memory>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+#ifdef __cpp_lib_generator
+#  include <generator>
+#endif
+
+namespace dyngen::detail {
+
+// --- what a result is ---
+
+template <class R>
+inline constexpr bool is_tuple_generator = false;
+template <class... Ts>
+inline constexpr bool is_tuple_generator<tuple_generator<Ts...>> = true;
+
+template <class R>
+inline constexpr bool is_plain_tuple = false;
+template <class... Ts>
+inline constexpr bool is_plain_tuple<std::tuple<Ts...>> = true;
+template <class A, class B>
+inline constexpr bool is_plain_tuple<std::pair<A, B>> = true;
+
+template <class R>
+inline constexpr bool is_lazy_sequence = is_generator<R>;
+#ifdef __cpp_lib_generator
+template <class... Ts>
+inline constexpr bool is_lazy_sequence<std::generator<Ts...>> = true;
+#endif
+
+// --- what options ask for ---
+
+/// What a pack says, each part with its type where that matters.
+template <class... Os>
+struct asked {
+  static constexpr bool fixed_n = (is_num_returns<Os> || ... || false);
+  static constexpr bool dynamic = (is_dynamic<Os> || ... || false);
+  static constexpr bool streaming = (is_streaming<Os> || ... || false);
+  static constexpr bool bounded = ((is_backpressure<Os> || is_backpressure_by<Os>) || ... || false);
+  static constexpr bool budgeted = (is_backpressure_by<Os> || ... || false);
+  static constexpr bool unbounded = (is_unbounded<Os> || ... || false);
+  static constexpr bool all_or_nothing = (is_all_or_nothing<Os> || ... || false);
+  static constexpr bool returns = fixed_n || dynamic || streaming;
+  static constexpr bool retries = (is_max_retries<Os> || ... || false);
+  static constexpr bool max_concurrency = (is_max_concurrency<Os> || ... || false);
+  static constexpr bool retry_if = (is_retry_if<Os> || ... || false);
+
+  template <class O>
+  struct count_in : std::integral_constant<std::size_t, at_run_time> {};
+  template <std::size_t N>
+  struct count_in<num_returns<N>> : std::integral_constant<std::size_t, N> {};
+  /// N of num_returns<N>, at_run_time if it is not known here.
+  static constexpr std::size_t n = std::min({at_run_time, count_in<Os>::value...});
+};
+
+/// The option of a pack for which `Is<O>` holds at `index`.
+template <class... Os>
+constexpr std::size_t index_of(std::initializer_list<bool> which) noexcept {
+  std::size_t i = 0;
+  for (bool b : which) {
+    if (b) return i;
+    ++i;
+  }
+  return i;
+}
+
+template <class... Os>
+std::unique_ptr<task_extras> extras_from(const std::tuple<Os...>& os) {
+  constexpr std::size_t i = index_of<Os...>({is_name<Os>..., true});
+  if constexpr (i < sizeof...(Os))
+    return std::make_unique<task_extras>(std::get<i>(os).text);
+  else
+    return nullptr;
+}
+
+template <class... Os>
+std::uint64_t backpressure_from(const std::tuple<Os...>& os, std::uint64_t by_default) noexcept {
+  constexpr std::size_t i = index_of<Os...>({is_backpressure<Os>..., true});
+  if constexpr (((is_unbounded<Os> || is_backpressure_by<Os>) || ... || false))
+    return no_limit;
+  else if constexpr (i < sizeof...(Os))
+    return std::get<i>(os).limit;
+  else
+    return by_default;
+}
+
+template <class T, class... Os>
+std::unique_ptr<stream_budget<T>> budget_from(const std::tuple<Os...>& os) {
+  constexpr std::size_t i = index_of<Os...>({is_backpressure_by<Os>..., true});
+  if constexpr (i < sizeof...(Os)) {
+    const auto& option = std::get<i>(os);
+    using cost = std::remove_cvref_t<decltype(option.cost)>;
+    constexpr bool fits = requires(cost& c, const T& value) { requires std::integral<std::remove_cvref_t<decltype(c(value))>>; };
+    static_assert(fits, "dyngen: backpressure_by(budget, cost): cost must be callable with a const T& of the stream, and "
+                        "give an integer");
+    if constexpr (fits) return std::make_unique<costed_stream<T, cost>>(option);
+  }
+  return nullptr;
+}
+
+template <class... Os>
+std::uint64_t count_from(const std::tuple<Os...>& os) noexcept {
+  constexpr std::size_t i = index_of<Os...>({is_num_returns<Os>..., true});
+  if constexpr (asked<Os...>::n != at_run_time)
+    return asked<Os...>::n;
+  else
+    return std::get<i>(os).count;
+}
+
+template <class... Os>
+auto after_from(const std::tuple<Os...>& os) {
+  constexpr std::size_t i = index_of<Os...>({is_after<Os>..., true});
+  if constexpr (i < sizeof...(Os)) {
+    std::apply([](const auto&... r) { ((r.valid() ? void() : throw_empty("ref given to after")), ...); }, std::get<i>(os).refs);
+    return std::get<i>(os).refs;
+  } else {
+    return std::tuple<>();
+  }
+}
+
+template <class... Os>
+auto retry_from(const std::tuple<Os...>& os) {
+  constexpr std::size_t i = index_of<Os...>({is_max_retries<Os>..., true});
+  constexpr std::size_t predicate = index_of<Os...>({is_retry_if<Os>..., true});
+  if constexpr (i == sizeof...(Os))
+    return no_retry();
+  else if constexpr (predicate == sizeof...(Os))
+    return retry_policy<any_exception>{std::get<i>(os).count, {}};
+  else
+    return retry_policy<decltype(std::get<predicate>(os).predicate)>{std::get<i>(os).count, std::get<predicate>(os).predicate};
+}
+
+template <class... Os>
+auto stop_from(const std::tuple<Os...>& os) {
+  constexpr std::size_t i = index_of<Os...>({is_stop_on<Os>..., true});
+  if constexpr (i < sizeof...(Os))
+    return outside_stop(std::get<i>(os).token);
+  else
+    return no_outside_stop();
+}
+
+template <class... Os>
+auto terms_from(const std::tuple<Os...>& os) {
+  using terms = call_terms<decltype(after_from(os)), decltype(retry_from(os)), decltype(stop_from(os))>;
+  return terms{after_from(os), retry_from(os), stop_from(os)};
+}
+
+// --- one submit ---
+
+template <class F>
+void reject_null(const F& f) {
+  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F>) {
+    if (f == nullptr)
+      throw std::invalid_argument("dyngen: submit: the callable is a null pointer; nothing was submitted");
+  } else {
+    (void)f;
+  }
+}
+
+template <class A>
+void reject_empty(const A& a) {
+  if constexpr (is_ref<A>) {
+    if (!a.valid()) throw_empty("ref argument of submit");
+  } else if constexpr (is_consumed<A>) {
+    if (!a.handle.valid()) throw_empty("ref given to consume");
+  } else {
+    (void)a;
+  }
+}
+
+/// Makes a record of `Base` with `Body`, not started yet.
+template <class Record, class... CallArgs, class... BaseArgs>
+Record* make_record(task_host& host, std::size_t buffer_bytes, std::tuple<CallArgs...>&& call, BaseArgs&&... base) {
+  return Record::create(host, buffer_bytes, [&](void* memory, void* buffer) {
+    if constexpr (requires { Record::initial_references(0); })
+      return ::new (memory) Record(std::move(call), buffer, std::forward<BaseArgs>(base)...);
+    else
+      return ::new (memory) Record(std::move(call), std::forward<BaseArgs>(base)...);
+  });
+}
+
+/// What a submit that does not compile gives, so that the one sentence about it stands alone.
+struct [[maybe_unused]] nothing_submitted {};
+
+template <class... Os>
+class submission {
+  using ask = asked<Os...>;
+
+ public:
+  submission(task_host& host, const std::tuple<Os...>& os) : host_(host), options_(os) {}
+
+  template <class F, class... Args>
+  auto operator()(F&& f, Args&&... args) const {
+    using callable = std::decay_t<F>;
+    static_assert(!is_generator<callable> && !is_tuple_generator<callable> && !is_task<callable>,
+                  "dyngen: submit was given a coroutine object in place of a callable; write submit(split, array, 10), "
+                  "not submit(split(array, 10))");
+    if constexpr (is_generator<callable> || is_tuple_generator<callable> || is_task<callable>) {
+      return nothing_submitted();
+    } else {
+      using stored = typename stored_arguments<callable, std::index_sequence_for<Args...>, Args...>::type;
+      using result = call_result<callable, stored, ask::retries>;
+      static_assert(!ask::max_concurrency, "dyngen: max_concurrency is for make_actor; a task has no methods, take it away");
+      static_assert(ask::retries || !ask::retry_if, "dyngen: retry_if does nothing by itself; add max_retries{n}");
+      static_assert(!ask::retries || std::is_copy_constructible_v<callable>,
+                    "dyngen: with max_retries each attempt has its own copy of the callable, and this one cannot be copied");
+      static_assert(result::is_invocable || !ask::retries,
+                    "dyngen: with max_retries a task's arguments are passed as const lvalues, again for each attempt; f cannot "
+                    "be called with these");
+      constexpr bool builds_actor = [] {
+        if constexpr (is_actor_call<callable>)
+          return callable::call_kind == call_ticket::kind::builder;
+        else
+          return false;
+      }();
+      static_assert(result::is_invocable || !builds_actor,
+                    "dyngen: make_actor<A>(args...): A cannot be constructed from these arguments; they are passed as rvalues, "
+                    "a ref<U> as const U&");
+      static_assert(result::is_invocable || ask::retries || builds_actor,
+                    "dyngen: submit(f, args...): f cannot be called with these arguments; they are passed as rvalues, a "
+                    "ref<U> as const U& (to pass a reference, use std::ref; to pass a ref itself, unresolved(r))");
+      using R = typename result::type;
+      static_assert(!std::is_reference_v<R>,
+                    "dyngen: a task cannot return a reference; return a value, or std::reference_wrapper");
+      constexpr bool movable_in = std::is_constructible_v<callable, F> && all_stored<stored, Args...>();
+      static_assert(std::is_constructible_v<callable, F>,
+                    "dyngen: the callable cannot be copied into the task; write submit(std::move(f), args...)");
+      static_assert(all_stored<stored, Args...>(),
+                    "dyngen: an argument cannot be copied into the task; write std::move(argument), or "
+                    "std::ref(argument) if it outlives the task");
+      if constexpr (!result::is_invocable || std::is_reference_v<R> || !movable_in ||
+                    (ask::retries && !std::is_copy_constructible_v<callable>)) {
+        return nothing_submitted();
+      } else {
+        reject_null(f);
+        (reject_empty(args), ...);
+        return classify<std::remove_cv_t<R>, callable, stored>(std::forward<F>(f), std::forward<Args>(args)...);
+      }
+    }
+  }
+
+ private:
+  template <class Stored, class... Args>
+  static constexpr bool all_stored() {
+    return []<class... S>(std::type_identity<std::tuple<S...>>) {
+      return (can_be_stored<S, Args> && ...);
+    }(std::type_identity<Stored>());
+  }
+
+  template <class R, class Callable, class Stored, class... CallArgs>
+  auto classify(CallArgs&&... call) const {
+    using bound = bound_call<Callable, Stored, decltype(terms_from(options_))>;
+    constexpr bool sequence = is_lazy_sequence<R> || (ask::returns && std::ranges::input_range<R>);
+    if constexpr (is_tuple_generator<R>) {
+      return tuple_generated<R, bound>(static_cast<R*>(nullptr), std::forward<CallArgs>(call)...);
+    } else if constexpr (!sequence && is_plain_tuple<R> && ask::returns) {
+      return plain_tuple<R, bound>(static_cast<R*>(nullptr), std::forward<CallArgs>(call)...);
+    } else if constexpr (sequence) {
+      return sequence_of<R, bound>(std::forward<CallArgs>(call)...);
+    } else {
+      static_assert(!ask::returns,
+                    "dyngen: num_returns, dynamic and streaming need a task that makes several values: a generator, a "
+                    "range or container, or (for num_returns) a tuple; take the option away for a plain function");
+      static_assert(!ask::bounded && !ask::unbounded, "dyngen: backpressure, backpressure_by and unbounded are for streams; this task returns one value");
+      static_assert(!ask::all_or_nothing, "dyngen: all_or_nothing is for num_returns and dynamic; this task returns one value");
+      if constexpr (is_task<R>)
+        return single<typename R::value_type, bound, coroutine_body<bound, R>>(std::forward<CallArgs>(call)...);
+      else
+        return single<R, bound, function_body<bound, R>>(std::forward<CallArgs>(call)...);
+    }
+  }
+
+  // One value, or none.
+  template <class R, class Bound, class Body, class... CallArgs>
+  ref<R> single(CallArgs&&... call) const {
+    if constexpr (std::is_void_v<R>) {
+      using rec = record<void_task, Bound, Body>;
+      rec* r = fixed<rec>({1, 1, 0}, staging::none, std::forward<CallArgs>(call)...);
+      ref<void> handle = completion_of(*r);
+      r->start(how_);
+      return handle;
+    } else {
+      static_assert(std::is_object_v<R> && !std::is_array_v<R>);
+      using rec = record<uniform_task<R>, Bound, Body>;
+      rec* r = fixed<rec>(fixed_shape::of<R>(1), staging::result, std::forward<CallArgs>(call)...);
+      ref<R> handle = access::adopt<R>(r->buffer().at(0));
+      r->start(how_);
+      return handle;
+    }
+  }
+
+  // Values of one type, of a generator or range.
+  template <class R, class Bound, class... CallArgs>
+  auto sequence_of(CallArgs&&... call) const {
+    using T = std::ranges::range_value_t<R>;
+    using body = coroutine_body<Bound, generator<T>>;
+    constexpr bool copyable = is_generator<R> || std::convertible_to<element_of<R>, T>;
+    static_assert(copyable, "dyngen: a task's values are the range's elements, and these cannot be copied out of a view; "
+                            "return the container itself");
+    if constexpr (!copyable) {
+      return nothing_submitted();
+    } else if constexpr (ask::fixed_n) {
+      using rec = record<uniform_task<T>, Bound, body>;
+      return fixed_sequence<T, rec>(std::forward<CallArgs>(call)...);
+    } else {
+      static_assert(ask::dynamic || ask::streaming || !ask::all_or_nothing,
+                    "dyngen: all_or_nothing is for num_returns and dynamic; add one of them");
+      using rec = record<sequence_task<T>, Bound, body>;
+      auto extras = extras_from(options_);
+      auto terms = terms_from(options_);
+      auto budget = budget_from<T>(options_);
+      admit();
+      rec* r = make_record<rec>(host_, 0, call_tuple(terms, std::forward<CallArgs>(call)...), host_, std::move(extras),
+                                ask::dynamic ? std::uint64_t{0} : backpressure_from(options_, host_.default_backpressure()), ask::all_or_nothing,
+                                std::move(budget));
+      if constexpr (ask::dynamic) {
+        ref<ref_list<T>> handle = access::adopt<ref_list<T>>(r->outer());
+        r->start(how_);
+        return handle;
+      } else {
+        ref_stream<T> handle = stream_access::adopt<T>(*r);
+        r->start(how_);
+        return handle;
+      }
+    }
+  }
+
+  template <class T, class Record, class... CallArgs>
+  auto fixed_sequence(CallArgs&&... call) const {
+    constexpr staging staged = ask::all_or_nothing ? staging::all_or_nothing : staging::none;
+    const std::uint64_t n = count_from(options_);
+    if constexpr (ask::n == at_run_time) {
+      std::vector<ref<T>> refs;
+      refs.reserve(static_cast<std::size_t>(n));
+      Record* r = fixed<Record>(fixed_shape::of<T>(n), staged, std::forward<CallArgs>(call)...);
+      for (std::uint64_t i = 0; i < n; ++i) refs.push_back(access::adopt<T>(r->buffer().at(i)));
+      start_kept(*r);
+      return refs;
+    } else {
+      Record* r = fixed<Record>(fixed_shape::of<T>(n), staged, std::forward<CallArgs>(call)...);
+      auto refs = [&]<std::size_t... I>(std::index_sequence<I...>) {
+        return std::array<ref<T>, ask::n>{access::adopt<T>(r->buffer().at(I))...};
+      }(std::make_index_sequence<ask::n>());
+      start_kept(*r);
+      return refs;
+    }
+  }
+
+  // One value of each type.
+  template <class R, class Bound, class... Ts, class... CallArgs>
+  auto tuple_generated(tuple_generator<Ts...>*, CallArgs&&... call) const {
+    static_assert(!ask::dynamic && !ask::streaming && !ask::bounded && !ask::unbounded,
+                  "dyngen: a tuple_generator's values have different types and a fixed number; dynamic, streaming, "
+                  "backpressure and unbounded do not fit, take them away");
+    check_tuple_count<sizeof...(Ts)>();
+    return tuple_refs<record<tuple_task<Ts...>, Bound, coroutine_body<Bound, R>>, Ts...>(std::forward<CallArgs>(call)...);
+  }
+  template <class R, class Bound, class... Ts, class... CallArgs>
+  auto plain_tuple(std::tuple<Ts...>*, CallArgs&&... call) const {
+    return plain_tuple_of<R, Bound, Ts...>(std::forward<CallArgs>(call)...);
+  }
+  template <class R, class Bound, class A, class B, class... CallArgs>
+  auto plain_tuple(std::pair<A, B>*, CallArgs&&... call) const {
+    return plain_tuple_of<R, Bound, A, B>(std::forward<CallArgs>(call)...);
+  }
+  template <class R, class Bound, class... Ts, class... CallArgs>
+  auto plain_tuple_of(CallArgs&&... call) const {
+    static_assert(ask::fixed_n, "dyngen: a tuple's or pair's values have different types; write num_returns<N>{} in place of dynamic or streaming");
+    static_assert((std::is_object_v<Ts> && ...), "dyngen: a task cannot return references; return values");
+    check_tuple_count<sizeof...(Ts)>();
+    if constexpr ((std::is_object_v<Ts> && ...))
+      return tuple_refs<record<tuple_task<Ts...>, Bound, tuple_body<Bound, R>>, Ts...>(std::forward<CallArgs>(call)...);
+    else
+      return nothing_submitted();
+  }
+  template <std::size_t Size>
+  static void check_tuple_count() {
+    static_assert(!ask::fixed_n || ask::n != at_run_time,
+                  "dyngen: the number of a tuple's values is known at compile time; write num_returns<N>{}, not num_returns{n}");
+    static_assert(!ask::fixed_n || ask::n == at_run_time || ask::n == Size,
+                  "dyngen: num_returns<N>: N is not the number of elements of the tuple that the task returns");
+  }
+
+  template <class Record, class... Ts, class... CallArgs>
+  std::tuple<ref<Ts>...> tuple_refs(CallArgs&&... call) const {
+    constexpr staging staged = ask::all_or_nothing ? staging::all_or_nothing : staging::none;
+    Record* r = fixed<Record>(shape_of_tuple<Ts...>(), staged, std::forward<CallArgs>(call)...);
+    auto refs = [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return std::tuple<ref<Ts>...>(access::adopt<Ts>(r->buffer().at(I))...);
+    }(std::index_sequence_for<Ts...>());
+    start_kept(*r);
+    return refs;
+  }
+
+  // --- building ---
+
+  void admit() const { how_ = host_.admit(); }
+
+  /// Starts a task whose handles may be none at all.
+  template <class Record>
+  void start_kept(Record& r) const noexcept {
+    r.add_references(1);
+    r.start(how_);
+    r.drop_references(1);
+  }
+
+  template <class Terms, class F, class... Args>
+  static auto call_tuple(Terms& terms, F&& f, Args&&... args) {
+    return std::tuple<F&&, Terms&&, Args&&...>(std::forward<F>(f), std::move(terms), std::forward<Args>(args)...);
+  }
+
+  template <class Record, class... CallArgs>
+  Record* fixed(fixed_shape shape, staging staged, CallArgs&&... call) const {
+    auto extras = extras_from(options_);
+    auto terms = terms_from(options_);
+    admit();
+    return make_record<Record>(host_, shape.bytes(), call_tuple(terms, std::forward<CallArgs>(call)...), host_,
+                               Record::initial_references(shape.count), std::move(extras), shape, staged);
+  }
+
+  task_host& host_;
+  const std::tuple<Os...>& options_;
+  mutable admission how_ = admission::granted;
+};
+
+template <class... Os, class F, class... Args>
+auto submit_to(task_host& host, const std::tuple<Os...>& os, F&& f, Args&&... args) {
+  return submission<Os...>(host, os)(std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+/// Defined in actor.hpp.
+template <class A>
+struct actor_maker;
+
+/// What pool.options(...) gives: a pack bound to where it submits. Holds whatever keeps the host alive.
+template <class Target, class... Os>
+class bound_options {
+ public:
+  bound_options(Target target, option_pack<Os...> pack) : target_(std::move(target)), pack_(std::move(pack)) {}
+
+  /// Submits f(args...) with these options. May be called any number of times. See the table in options.hpp for what it
+  /// returns. Throws what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped,
+  /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
+  template <class F, class... Args>
+  auto submit(F&& f, Args&&... args) const {
+    return submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Builds an actor, as thread_pool::make_actor; for the options name and max_concurrency.
+  template <class A, class... Args>
+  auto make_actor(Args&&... args) const {
+    return actor_maker<A>::make(target_.host(), pack_.tuple(), std::forward<Args>(args)...);
+  }
+
+ private:
+  Target target_;
+  option_pack<Os...> pack_;
+};
+
+template <class Target, class... Os>
+bound_options<Target, Os...> make_bound(Target target, option_pack<Os...> pack) {
+  return bound_options<Target, Os...>(std::move(target), std::move(pack));
+}
+
+/// Any executor of the user's as a host of tasks. Counted: it lives as long as a task of it.
+template <class E>
+class foreign_host final : public task_host {
+ public:
+  explicit foreign_host(E& e) noexcept : executor_(e) {}
+  void push(task_record& task, bool) noexcept override { executor_.execute(work(task)); }
+  void add_host_reference() noexcept override {
+    // relaxed: whoever retains it has it from somebody who keeps it alive.
+    references_.fetch_add(1, relaxed);
+  }
+  void drop_host_reference() noexcept override {
+    // acq_rel: the last one comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) == 1) delete this;
+  }
+
+ private:
+  E& executor_;
+  atomic<std::uint32_t> references_{1};
+};
+
+/// A counted pointer to a host.
+class host_pointer {
+ public:
+  explicit host_pointer(task_host& host) noexcept : host_(&host) {}  // takes over one reference
+  host_pointer(const host_pointer& other) noexcept : host_(other.host_) { host_->add_host_reference(); }
+  host_pointer& operator=(host_pointer other) noexcept {
+    std::swap(host_, other.host_);
+    return *this;
+  }
+  ~host_pointer() { host_->drop_host_reference(); }
+  task_host& host() const noexcept { return *host_; }
+
+ private:
+  task_host* host_;
+};
+
+}  // namespace dyngen::detail
+
+namespace dyngen {
+
+/// What on(executor) gives: submits tasks to it. May be kept and copied while the executor lives.
+class executor_target {
+ public:
+  explicit executor_target(detail::host_pointer host) noexcept : host_(std::move(host)) {}
+
+  template <class F, class... Args>
+  auto submit(F&& f, Args&&... args) const {
+    return detail::submit_to(host_.host(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class... Os>
+  auto options(Os&&... os) const {
+    return detail::make_bound(host_, detail::make_pack(std::forward<Os>(os)...));
+  }
+
+ private:
+  detail::host_pointer host_;
+};
+
+namespace detail {
+struct on_function {
+  /// Submits to any executor, which must outlive its tasks. Throws std::bad_alloc.
+  template <class E>
+  executor_target operator()(E& e) const {
+    static_assert(executor<E>,
+                  "dyngen: on(e): e is no executor; it needs a member void execute(dyngen::work) noexcept");
+    if constexpr (!executor<E>)
+      std::terminate();
+    else if constexpr (requires { e.task_host_of(); })
+      return executor_target(retained(e.task_host_of()));
+    else
+      return executor_target(host_pointer(*new foreign_host<E>(e)));
+  }
+  template <class E>
+  executor_target operator()(const E&&) const {
+    static_assert(!sizeof(E),
+                  "dyngen: on(e) takes an executor that outlives its tasks; give it a name, and write on(name)");
+    std::terminate();
+  }
+
+ private:
+  static host_pointer retained(task_host& host) noexcept {
+    host.add_host_reference();
+    return host_pointer(host);
+  }
+};
+}  // namespace detail
+
+/// on(executor).submit(f, args...), on(executor).options(o...).submit(...): tasks for any executor.
+inline constexpr detail::on_function on{};
+
+}  // namespace dyngen

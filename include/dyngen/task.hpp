@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// task<R>: a coroutine that computes one value and may co_await others meanwhile. Submitted, it is a task of its own,
+// whose ref becomes ready when it has ended; awaited in another coroutine, it is run right there, by the same thread
+// and as part of the same task.
+
+#include <dyngen/detail/awaiting.hpp>
+#include <dyngen/detail/fixed_buffer.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen {
+
+template <class R>
+class task;
+
+namespace detail {
+
+template <class Bound, class Coroutine>
+class coroutine_body;
+
+/// Where the result of a task<R> goes: into its frame, or, when it was submitted, straight into the return buffer.
+template <class R>
+class task_result : public coroutine_promise {
+ public:
+  using sink_type = sink_base;
+
+  /// `co_return x;` constructs the result, once. A throwing construction comes out of the co_return.
+  template <class U = R>
+    requires std::convertible_to<U&&, R>
+  void return_value(U&& value) {
+    if (this->destruction != nullptr) return;
+    clear();  // a local's destructor may throw after a co_return, and the body catch it and return again
+    construct<R>(place_, std::forward<U>(value));
+    full_ = true;
+  }
+
+  void place_result(void* place) noexcept { place_ = place; }
+  void commit_result(fixed_buffer& buffer) noexcept {
+    if (std::exchange(full_, false)) buffer.commit<R>();
+  }
+  R take_result() {
+    return std::move(*std::launder(static_cast<R*>(place_)));
+  }
+
+ protected:
+  ~task_result() { clear(); }
+
+ private:
+  void clear() noexcept {
+    if (std::exchange(full_, false)) std::launder(static_cast<R*>(place_))->~R();
+  }
+
+  alignas(R) std::byte storage_[sizeof(R)];
+  void* place_ = storage_;
+  bool full_ = false;
+};
+
+template <>
+class task_result<void> : public coroutine_promise {
+ public:
+  using sink_type = sink_base;
+  void return_void() const noexcept {}
+  void take_result() const noexcept {}
+  void place_result(void*) const noexcept {}
+  void commit_result(fixed_buffer&) const noexcept {}
+};
+
+}  // namespace detail
+
+/// A coroutine with one result, or none. Lazily started: submit the function that returns it, or co_await it, once, as
+/// an rvalue: `R x = co_await compute(…);`. Move-only; destroying it destroys the coroutine where it stands.
+///
+/// Its parameters are the coroutine's own, by the language's rules: what is passed by reference must live until it has
+/// ended. submit() sees to that; `co_await f(local)` does too.
+template <class R>
+class [[nodiscard("a task does nothing until it is awaited; to run it by itself, submit the function that returns it")]] task {
+  static_assert(std::is_void_v<R> || (std::is_object_v<R> && std::is_same_v<R, std::remove_cv_t<R>> && !std::is_array_v<R>),
+                "dyngen: task<R> needs R to be void or an object type, neither const nor a reference nor an array");
+  static_assert(std::is_void_v<R> || std::is_move_constructible_v<R>, "dyngen: task<R> needs a movable R");
+
+ public:
+  using value_type = R;
+
+  class promise_type : public detail::task_result<R> {
+   public:
+    task get_return_object() noexcept {
+      this->self = std::coroutine_handle<promise_type>::from_promise(*this);
+      return task(*this);
+    }
+    template <class U>
+    std::suspend_never yield_value(U&&) {
+      static_assert(!std::is_same_v<U, U>, "dyngen: a task<R> has one result, by co_return; to co_yield values, return generator<T>");
+      return {};
+    }
+  };
+
+  task(const task&) = delete;  // move-only: write std::move(task)
+  task& operator=(const task&) = delete;
+  task(task&&) noexcept = default;
+  task& operator=(task&&) noexcept = default;
+  ~task() {
+    if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver);
+  }
+
+ private:
+  template <class, class>
+  friend class detail::coroutine_body;
+  friend struct detail::awaiting<task>;
+
+  explicit task(promise_type& promise) noexcept : frame_(promise) {}
+
+  detail::frame_owner frame_;
+};
+
+namespace detail {
+
+template <class R>
+inline constexpr bool is_task = false;
+template <class R>
+inline constexpr bool is_task<task<R>> = true;
+
+template <class R>
+class task_awaiter {
+ public:
+  task_awaiter(frame_promise& outer, frame_owner&& inner) noexcept : outer_(outer), coroutine_(outer, std::move(inner)) {}
+
+  bool await_ready() const {
+    if (coroutine_.inner() == nullptr)
+      throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
+    return false;
+  }
+  void await_suspend(std::coroutine_handle<>) noexcept {
+    if (outer_.destruction == nullptr && outer_.driver->cancelled()) {
+      outer_.driver->leaf = outer_.self;
+      return outer_.driver->refuse(step::cancelled);
+    }
+    coroutine_.enter();
+  }
+  R await_resume() {
+    coroutine_.rethrow();
+    return static_cast<typename task<R>::promise_type&>(*coroutine_.inner()).take_result();
+  }
+
+ private:
+  frame_promise& outer_;
+  nested_coroutine coroutine_;
+};
+
+template <class R>
+struct awaiting<task<R>> {
+  static task_awaiter<R> make(frame_promise& p, task<R>&& t) noexcept { return task_awaiter<R>(p, std::move(t.frame_)); }
+};
+
+}  // namespace detail
+
+}  // namespace dyngen

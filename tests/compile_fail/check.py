@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""check.py COMPILER INCLUDE_DIR CASE.cpp
+
+Checks that mistakes do not compile, and that the compiler says the library's sentence about each.
+
+A case file is one program with its mistakes under `#if CASE == N`. Every `// expect N: sentence` line names the
+sentence for case N; a file with one case may write `// expect: sentence` for case 1. Skeleton:
+
+    // SPDX-License-Identifier: MIT
+    // expect 1: a generator's values must be objects: write generator<T>, or generator<std::reference_wrapper<T>>
+    // expect 2: submit takes a callable, not a running coroutine
+    #include <dyngen/dyngen.hpp>
+
+    dyngen::generator<int> count();
+
+    void caller(dyngen::thread_pool& pool) {
+    #if CASE == 1
+      dyngen::generator<int&> wrong = {};
+    #elif CASE == 2
+      auto wrong = pool.submit(count());
+    #else
+      auto right = pool.submit(count);
+    #endif
+    }
+
+  - Case 0 must compile without a warning: it proves that the file is right but for its mistakes. So the mistake and
+    what should have been written stand in the branches of one `#if`.
+  - Every other case must fail, with its sentence in one of the first lines that the compiler marks as errors
+    (FIRST_ERRORS below): whoever reads only the top of the output still reads the sentence. A sentence is compared as
+    it is written, in one line; part of it will do.
+  - Only templates that the file instantiates are checked: call the function, do not only name it.
+  - An ignored [[nodiscard("...")]] value counts as an error here, its reason as the sentence.
+
+COMPILER may hold options. Ends with `cases: N passed, N failed`; the exit status is 0 if there was at least one
+`expect` line and nothing failed.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+FLAGS = ['-std=c++20', '-fsyntax-only', '-fdiagnostics-color=never', '-Wall', '-Wextra', '-Werror']
+FIRST_ERRORS = 3
+
+
+def compiled(compiler, include, path, case):
+    done = subprocess.run([*compiler, *FLAGS, '-I' + include, f'-DCASE={case}', path], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, 'LC_ALL': 'C'})
+    return done.returncode, done.stdout.splitlines()
+
+
+def must_compile(compiler, include, path):
+    status, output = compiled(compiler, include, path, 0)
+    if status == 0:
+        return True, 'compiles'
+    return False, 'must compile, but does not:\n' + '\n'.join(output[:40])
+
+
+def must_fail(compiler, include, path, case, sentence):
+    status, output = compiled(compiler, include, path, case)
+    if status == 0:
+        return False, f'compiles, but should say "{sentence}"'
+    errors = [(number, line) for number, line in enumerate(output, 1) if re.search(r'\berror: ', line)]
+    for place, (number, line) in enumerate(errors, 1):
+        if sentence in line:
+            if place <= FIRST_ERRORS:
+                return True, f'error {place} of {len(errors)}, line {number} of {len(output)}: {sentence}'
+            return False, f'the sentence is only in error {place} of {len(errors)}:\n' + '\n'.join(output[:40])
+    return False, f'fails, but no error says "{sentence}":\n' + '\n'.join(output[:40])
+
+
+def main():
+    compiler, include, path = shlex.split(sys.argv[1]), sys.argv[2], sys.argv[3]
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    expected = [(int(number or 1), sentence.strip())
+                for number, sentence in re.findall(r'^// expect(?: (\d+))?:(.*)$', text, re.MULTILINE)]
+    results = []
+
+    numbers = [number for number, _ in expected]
+    used = {int(number) for number in re.findall(r'\bCASE == (\d+)', text)} - {0}
+    wrong = []
+    if not expected:
+        wrong.append('no line `// expect N: sentence`')
+    if any(not sentence for _, sentence in expected):
+        wrong.append('an empty sentence')
+    if 0 in numbers:
+        wrong.append('case 0 is the one that compiles')
+    if len(numbers) != len(set(numbers)):
+        wrong.append('two sentences for one case')
+    if used != set(numbers) - {0}:
+        wrong.append(f'cases with a sentence: {sorted(set(numbers))}, cases in `#if CASE == N`: {sorted(used)}')
+    if wrong:
+        results.append(('file', False, '; '.join(wrong)))
+    else:
+        results.append(('case 0', *must_compile(compiler, include, path)))
+        for number, sentence in expected:
+            results.append((f'case {number}', *must_fail(compiler, include, path, number, sentence)))
+
+    for name, good, said in results:
+        print(f'{"ok    " if good else "FAILED"} {os.path.basename(path)} {name}: {said}')
+    failed = sum(not good for _, good, _ in results)
+    print(f'cases: {len(results) - failed} passed, {failed} failed')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+// A worker's own deque against two thieves, so small that every cell is used again and the deque is full now and then:
+// every item is taken once, whole; and nobody goes to sleep beside an item.
+
+#include "model.hpp"
+
+#include <dyngen/detail/work_deque.hpp>
+
+using namespace dyngen;
+using detail::pop_status;
+
+namespace {
+
+struct item : detail::work_item {
+  model::shared<int> payload;  // written before a push, read after a pop
+  int taken = 0;
+};
+
+/// Notes that `work` was taken; its payload must be what the owner wrote.
+int take(detail::work_item* work, item* items) {
+  item* const taken = static_cast<item*>(work);
+  const int index = static_cast<int>(taken - items);
+  MODEL_CHECK(taken->payload.get() == 10 + index);
+  ++taken->taken;
+  return index;
+}
+
+/// The owner pushes all items, and pops one after every `PopEvery`th push and whenever the deque is full.
+template <std::size_t Capacity, int Items, int PopEvery, unsigned Thieves>
+struct every_item_once : rl::test_suite<every_item_once<Capacity, Items, PopEvery, Thieves>, 1 + Thieves> {
+  detail::basic_work_deque<Capacity> deque;
+  item items[Items];
+
+  void pop() {
+    if (detail::work_item* const last = deque.pop()) take(last, items);
+  }
+
+  void own() {
+    for (int i = 0; i != Items; ++i) {
+      items[i].payload.set(10 + i);
+      if (!deque.push(&items[i])) {
+        MODEL_CHECK(i >= static_cast<int>(Capacity));
+        pop();
+        MODEL_CHECK(deque.push(&items[i]));  // one is gone, and only the owner pushes
+      }
+      if (i % PopEvery == PopEvery - 1) pop();
+    }
+  }
+
+  void thread(unsigned index) {
+    if (index == 0) return own();
+    for (int tries = 0, newest = -1; tries != 2; ++tries) {
+      const detail::popped stolen = deque.steal();
+      MODEL_CHECK((stolen.item != nullptr) == (stolen.status == pop_status::item));
+      if (stolen.item == nullptr) continue;
+      const int number = take(stolen.item, items);
+      MODEL_CHECK(number > newest);  // oldest first
+      newest = number;
+    }
+  }
+
+  void after() {
+    for (int last = Items; detail::work_item* const next = deque.pop();) {
+      const int number = take(next, items);
+      MODEL_CHECK(number < last);  // last in, first out
+      last = number;
+    }
+    MODEL_CHECK(!deque.maybe_nonempty() && deque.size_hint() == 0);
+    MODEL_CHECK(deque.steal().status == pop_status::empty);
+    for (item& each : items) MODEL_CHECK(each.taken == 1);
+  }
+};
+
+/// A thread steals what it can, says that it will sleep, and looks. If an item is left, then it has seen that, or the
+/// owner has seen the sleeper after it pushed the item.
+struct nobody_sleeps_beside_an_item : rl::test_suite<nobody_sleeps_beside_an_item, 3> {
+  detail::basic_work_deque<2> deque;
+  item items[3];
+  detail::atomic<bool> sleeping{false};
+  bool sleeper_seen[3] = {};
+  bool item_seen = false;
+
+  void push(int i) {
+    items[i].payload.set(10 + i);
+    if (!deque.push(&items[i])) ++items[i].taken;
+    sleeper_seen[i] = sleeping.load(detail::seq_cst);
+  }
+
+  void thread(unsigned index) {
+    if (index == 0) {
+      push(0);
+      push(1);
+      if (detail::work_item* const last = deque.pop()) take(last, items);
+      push(2);
+      return;
+    }
+    const detail::popped stolen = deque.steal();
+    if (stolen.item != nullptr) take(stolen.item, items);
+    if (index == 1) return;
+    sleeping.store(true, detail::seq_cst);
+    item_seen = deque.maybe_nonempty();
+  }
+
+  void after() {
+    for (int i = 0; i != 3; ++i) MODEL_CHECK(items[i].taken == 1 || item_seen || sleeper_seen[i]);
+  }
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  model::runner run(count, arguments);
+  run.exhaustive<every_item_once<2, 3, 2, 2>>("two thieves, cells used again", 3);
+  run.random<every_item_once<2, 5, 2, 2>>("two thieves, cells used again");
+  run.exhaustive<every_item_once<2, 2, 1, 2>>("two thieves at the last item");
+  run.random<every_item_once<4, 4, 1, 2>>("two thieves at the last item");
+  run.exhaustive<every_item_once<1, 3, 9, 1>>("a full deque of one cell", 4);
+  run.random<every_item_once<2, 6, 9, 2>>("a full deque");
+  run.exhaustive<nobody_sleeps_beside_an_item>("nobody sleeps beside an item", 3);
+  run.random<nobody_sleeps_beside_an_item>("nobody sleeps beside an item");
+  return run.finish();
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What the models of values and tasks share: a clean start for each schedule, a value whose every fault is seen, and
+// something that stands behind values without being a task.
+
+#include "model.hpp"
+
+#include <dyngen/detail/fixed_buffer.hpp>
+
+#include <functional>
+#include <optional>
+#include <utility>
+
+namespace dyngen::model {
+
+/// First member of a model: forgets what a schedule that failed has left behind, and watches the places where values
+/// stand. A place outlives the values in it, and the block around it: whoever builds a value, reads it, destroys it or
+/// frees the block must come after whoever was there before.
+class fresh_start {
+public:
+  fresh_start() {
+    detail::model::arena::clear();
+    ++detail::model::life::epoch;
+    for (detail::thread_context& each : detail::model::contexts) each = {};
+    current_ = this;
+    detail::model::arena::freed = [](const std::byte* memory, std::size_t bytes) { current_->freed(memory, bytes); };
+  }
+
+  static shared<int>& place(const void* address) {
+    for (auto& [at, contents] : current_->places_) {
+      if (at == nullptr) {
+        at = address;
+        contents.emplace();
+      }
+      if (at == address) return *contents;
+    }
+    MODEL_CHECK(!"more places");
+    return *current_->places_[0].second;
+  }
+
+private:
+  void freed(const std::byte* memory, std::size_t bytes) {
+    for (auto& [at, contents] : places_)
+      if (at != nullptr && !std::less<>()(at, memory) && std::less<>()(at, memory + bytes)) contents->set(-2);
+  }
+
+  static inline fresh_start* current_ = nullptr;
+  std::pair<const void*, std::optional<shared<int>>> places_[32] = {};
+};
+
+/// In after(): nothing is left, neither memory nor anything that a thread still owes.
+inline void check_all_gone() {
+  for (const long live : detail::model::arena::live) MODEL_CHECK(live == 0);
+  for (const detail::thread_context& each : detail::model::contexts)
+    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.dropped == nullptr && each.helping == 0);
+}
+
+/// Constructed and destroyed once each, and read in between; what it holds is in its place. `Bytes` is its size, for
+/// the size of blocks.
+template <std::size_t Bytes = 0>
+class value {
+public:
+  value(int number, unsigned* destroyed) : destroyed_(destroyed) { change(number); }
+  value(const value&) = delete;
+  ~value() {
+    change(-1);
+    ++*destroyed_;
+  }
+  int number() const { return fresh_start::place(this).get(); }
+  /// What the only holder may do.
+  void change(int number) { fresh_start::place(this).set(number); }
+
+private:
+  unsigned* destroyed_;
+  std::byte padding_[Bytes == 0 ? 1 : Bytes];
+};
+
+/// Behind a fixed buffer of `T`: no task, only the slots and the memory. One reference is the completion's, one that
+/// of whoever runs it.
+template <class T>
+class values final : public detail::producer {
+public:
+  static values* create(std::uint64_t count, detail::staging staged, std::uint64_t holders = 1) {
+    const detail::fixed_shape shape = detail::fixed_shape::of<T>(count);
+    return ::new (detail::allocate(detail::memory_kind::record, offset() + shape.bytes())) values(shape, staged, holders);
+  }
+
+  detail::fixed_buffer& buffer() { return buffer_; }
+
+  template <class... Arguments>
+  void store(Arguments... arguments) {
+    ::new (buffer_.place()) T(arguments...);
+    buffer_.template commit<T>();
+  }
+
+  /// As a task's end does.
+  void end(bool failed) {
+    (void)buffer_.seal(failed, [this](detail::slot& s) noexcept { destroy_value(s); });
+    const bool unheld = detail::slot::holders_of(
+                            detail::publish(completion(), failed ? detail::stage::failed : detail::stage::value)) == 1;
+    results().waiters.notify(results().ready());
+    drop_references(unheld ? 2 : 1);
+  }
+
+  void destroy_value(detail::slot& s) noexcept override {
+    static_cast<T*>(detail::group::of(s).value_at(s.index()))->~T();
+  }
+  T& value_of(detail::slot& s) { return *static_cast<T*>(detail::group::of(s).value_at(s.index())); }
+
+private:
+  values(detail::fixed_shape shape, detail::staging staged, std::uint64_t holders)
+    : producer(static_cast<std::uint32_t>(shape.count) + 2),
+      buffer_(*this, reinterpret_cast<std::byte*>(this) + offset(), shape, staged, holders) {
+    results_ = &buffer_.results();
+  }
+  ~values() = default;
+
+  void free_memory() noexcept override {
+    const std::size_t bytes = offset() + buffer_.bytes();
+    buffer_.destroy();
+    this->~values();
+    detail::deallocate(detail::memory_kind::record, this, bytes);
+  }
+  static constexpr std::size_t offset() { return (sizeof(values) + 15) / 16 * 16; }
+
+  detail::fixed_buffer buffer_;
+};
+
+}  // namespace dyngen::model

@@ -1,0 +1,856 @@
+// SPDX-License-Identifier: MIT
+// The rules S-ARITY: how many values a task yields, how many its caller asked for, and what happens
+// where the two differ.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+#include "probes.hpp"
+
+#include <array>
+#include <list>
+#include <memory>
+#include <ranges>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using support::arity;
+using support::arity_of;
+using support::boom;
+using support::captured_stderr;
+using support::error_log;
+using support::eventually;
+using support::gate;
+using support::holds;
+using support::message_of;
+using support::move_only;
+using support::occurrences;
+using support::reporting_to;
+using support::tracked;
+using support::witness;
+
+namespace {
+
+dg::generator<int> count_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
+dg::generator<tracked> tracked_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
+dg::generator<int> nothing() { co_return; }
+
+dg::generator<int> nested(int n) { co_yield dg::elements_of(count_to(n)); }
+
+dg::generator<int> throw_after(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+  throw boom("after " + std::to_string(n));
+}
+
+/// What can be seen of a generator from outside: its frames, and how far it came.
+struct progress {
+  std::atomic<int> frames{0};
+  std::atomic<int> returned{0};
+  std::atomic<bool> ended{false};
+};
+
+dg::generator<int> observed(progress* p, int n) {
+  const witness frame(p->frames);
+  for (int i = 0; i < n; ++i) {
+    co_yield i;
+    ++p->returned;
+  }
+  p->ended = true;
+}
+
+template <class Refs>
+std::vector<int> values_of(const Refs& refs) {
+  std::vector<int> values;
+  for (const auto& r : refs) values.push_back(r.get());
+  return values;
+}
+
+std::vector<int> first(int n) {
+  std::vector<int> values;
+  for (int i = 0; i < n; ++i) values.push_back(i);
+  return values;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------- 1
+
+TEST_CASE("N yielded values fill N refs in yield order", "[arity][S-ARITY-1]") {
+  support::watchdog dog("arity: N values fill N refs");
+  dg::thread_pool pool(2);
+  auto three = pool.options(dg::num_returns<3>{}).submit(count_to, 3);
+  CHECK(values_of(three) == first(3));
+  for (int n : {0, 1, 2, 3, 63, 64, 65, 1000}) {
+    auto refs = pool.options(dg::num_returns{n}).submit(count_to, n);
+    REQUIRE(refs.size() == static_cast<std::size_t>(n));
+    CHECK(values_of(refs) == first(n));
+    for (const auto& r : refs) CHECK_FALSE(r.failed());
+  }
+}
+
+TEST_CASE("the refs' values and the outcome of the task are in order when exactly N are yielded",
+          "[arity][S-ARITY-1]") {
+  support::watchdog dog("arity: exactly N");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  progress p;
+  auto refs = pool.options(dg::num_returns<4>{}).submit(observed, &p, 4);
+  refs[0].completion().get();
+  CHECK(p.ended.load());
+  CHECK(p.returned.load() == 4);
+  CHECK(p.frames.load() == 0);
+  CHECK(values_of(refs) == first(4));
+  CHECK(log.count() == 0u);
+}
+
+TEST_CASE("refs may be read in any order", "[arity][S-ARITY-1]") {
+  support::watchdog dog("arity: any order");
+  dg::thread_pool pool(1);
+  auto refs = pool.options(dg::num_returns<5>{}).submit(count_to, 5);
+  for (std::size_t i = 5; i-- > 0;) CHECK(refs[i].get() == static_cast<int>(i));
+}
+
+TEST_CASE("the values yielded through another generator count like one's own", "[arity][S-ARITY-1]") {
+  support::watchdog dog("arity: nested");
+  dg::thread_pool pool(2);
+  auto refs = pool.options(dg::num_returns<3>{}).submit(nested, 3);
+  CHECK(values_of(refs) == first(3));
+  refs[0].completion().get();
+}
+
+TEST_CASE("the values of a task on any executor fill its refs in yield order", "[arity][S-ARITY-1]") {
+  dg::inline_executor here;
+  auto now = dg::on(here).options(dg::num_returns<3>{}).submit(count_to, 3);
+  for (const auto& r : now) REQUIRE(r.ready());
+  CHECK(values_of(now) == first(3));
+
+  dg::manual_executor later;
+  auto refs = dg::on(later).options(dg::num_returns<3>{}).submit(count_to, 3);
+  for (const auto& r : refs) REQUIRE_FALSE(r.ready());
+  later.run_all();
+  for (const auto& r : refs) REQUIRE(r.ready());
+  CHECK(values_of(refs) == first(3));
+}
+
+TEST_CASE("a tuple generator fills one ref of each type", "[arity][S-ARITY-1]") {
+  dg::inline_executor here;
+  auto f = []() -> dg::tuple_generator<int, std::string, std::unique_ptr<int>> {
+    co_yield 7;
+    co_yield "seven";
+    auto last = std::make_unique<int>(77);
+    co_yield std::move(last);
+  };
+  auto [a, b, c] = dg::on(here).submit(f);
+  static_assert(std::is_same_v<decltype(a), dg::ref<int>>);
+  static_assert(std::is_same_v<decltype(b), dg::ref<std::string>>);
+  static_assert(std::is_same_v<decltype(c), dg::ref<std::unique_ptr<int>>>);
+  CHECK(a.get() == 7);
+  CHECK(b.get() == "seven");
+  CHECK(*c.get() == 77);
+}
+
+// ---------------------------------------------------------------------------------------------- 2
+
+TEST_CASE("a ref is ready as soon as its value is yielded", "[arity][S-ARITY-2]") {
+  support::watchdog dog("arity: ready as soon as yielded");
+  dg::thread_pool pool(2);
+  gate between;
+  std::atomic<bool> first_stored{false};
+  auto f = [&]() -> dg::generator<int> {
+    co_yield 10;
+    first_stored = true;
+    between.pass();
+    co_yield 20;
+  };
+  auto refs = pool.options(dg::num_returns<2>{}).submit(f);
+  CHECK(refs[0].get() == 10);
+  REQUIRE(eventually([&] { return first_stored.load(); }));
+  CHECK(refs[0].ready());
+  CHECK_FALSE(refs[1].ready());
+  CHECK_FALSE(refs[0].completion().ready());
+  between.open();
+  CHECK(refs[1].get() == 20);
+}
+
+TEST_CASE("a task that depends on ref i runs while its producer still runs", "[arity][S-ARITY-2]") {
+  support::watchdog dog("arity: dependent beside its producer");
+  dg::thread_pool pool(2);
+  gate dependent_ran;
+  // The producer does not go on before the dependent of its first value has run.
+  auto f = [&]() -> dg::generator<int> {
+    co_yield 1;
+    dependent_ran.pass();
+    co_yield 2;
+  };
+  auto refs = pool.options(dg::num_returns<2>{}).submit(f);
+  auto dependent = pool.submit(
+      [&](int v) {
+        dependent_ran.open();
+        return v + 100;
+      },
+      refs[0]);
+  REQUIRE(eventually([&] { return dependent.ready(); }));
+  CHECK(dependent.get() == 101);
+  CHECK(refs[1].get() == 2);
+}
+
+TEST_CASE("each ref in turn is ready while the next is not", "[arity][S-ARITY-2]") {
+  support::watchdog dog("arity: one by one");
+  dg::thread_pool pool(1);
+  constexpr std::size_t n = 5;
+  std::array<gate, n> doors;
+  auto f = [&]() -> dg::generator<int> {
+    for (std::size_t i = 0; i < n; ++i) {
+      doors[i].pass();
+      co_yield static_cast<int>(i);
+    }
+  };
+  auto refs = pool.options(dg::num_returns<n>{}).submit(f);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = i; j < n; ++j) REQUIRE_FALSE(refs[j].ready());
+    doors[i].open();
+    REQUIRE(eventually([&] { return refs[i].ready(); }));
+  }
+  CHECK(values_of(refs) == first(static_cast<int>(n)));
+}
+
+// ---------------------------------------------------------------------------------------------- 3
+
+TEST_CASE("too few values: the given ones stay, the missing ones hold arity_error", "[arity][S-ARITY-3]") {
+  support::watchdog dog("arity: too few");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  for (int n : {1, 2, 5, 64, 130}) {
+    for (int k : {0, 1, n / 2, n - 1}) {
+      if (k >= n) continue;
+      auto refs = pool.options(dg::num_returns{n}).submit(count_to, k);
+      for (int i = 0; i < k; ++i) REQUIRE(refs[static_cast<std::size_t>(i)].get() == i);
+      for (int i = k; i < n; ++i) REQUIRE(arity_of(refs[static_cast<std::size_t>(i)]) == arity{n, k});
+      CHECK(arity_of(refs[0].completion()) == arity{n, k});
+    }
+  }
+  CHECK(log.count() == 0u);  // every error has a ref that carries it
+}
+
+TEST_CASE("too few values under an arity in the type", "[arity][S-ARITY-3]") {
+  support::watchdog dog("arity: too few, static");
+  dg::thread_pool pool(2);
+  auto refs = pool.options(dg::num_returns<3>{}).submit(count_to, 2);
+  CHECK(refs[0].get() == 0);
+  CHECK(refs[1].get() == 1);
+  CHECK(arity_of(refs[2]) == arity{3, 2});
+  CHECK(refs[2].failed());
+  CHECK_FALSE(refs[1].failed());
+}
+
+TEST_CASE("a task that yields nothing fails every ref", "[arity][S-ARITY-3]") {
+  support::watchdog dog("arity: nothing");
+  dg::thread_pool pool(2);
+  auto refs = pool.options(dg::num_returns<2>{}).submit(nothing);
+  CHECK(arity_of(refs[0]) == arity{2, 0});
+  CHECK(arity_of(refs[1]) == arity{2, 0});
+}
+
+TEST_CASE("an arity error names the task and both numbers", "[arity][S-ARITY-3]") {
+  dg::inline_executor here;
+  auto refs = dg::on(here).options(dg::num_returns<17>{}, dg::name{"short measure"}).submit(count_to, 13);
+  const std::string text = message_of([&] { refs[16].get(); });
+  CHECK(occurrences(text, "short measure") == 1u);
+  CHECK(occurrences(text, "17") >= 1u);
+  CHECK(occurrences(text, "13") >= 1u);
+}
+
+TEST_CASE("an arity error is an error of this library and a runtime error", "[arity][S-ARITY-3]") {
+  dg::inline_executor here;
+  auto refs = dg::on(here).options(dg::num_returns<1>{}).submit(nothing);
+  CHECK_THROWS_AS(refs[0].get(), dg::error);
+  CHECK_THROWS_AS(refs[0].get(), std::runtime_error);
+}
+
+TEST_CASE("a tuple generator that ends early fails the missing refs", "[arity][S-ARITY-3]") {
+  dg::inline_executor here;
+  auto f = []() -> dg::tuple_generator<int, std::string, double> { co_yield 1; };
+  auto [a, b, c] = dg::on(here).submit(f);
+  CHECK(a.get() == 1);
+  CHECK(arity_of(b) == arity{3, 1});
+  CHECK(arity_of(c) == arity{3, 1});
+}
+
+TEST_CASE("a value out of type order fails its ref and all later ones, and ends the task there", "[arity][S-ARITY-3]") {
+  dg::inline_executor here;
+  progress p;
+  auto f = [&]() -> dg::tuple_generator<int, std::string, int> {
+    const witness frame(p.frames);
+    co_yield 1;
+    ++p.returned;
+    co_yield 2;
+    ++p.returned;
+    co_yield 3;
+    p.ended = true;
+  };
+  auto [a, b, c] = dg::on(here).options(dg::name{"crossed"}).submit(f);
+  CHECK(a.get() == 1);
+  CHECK(holds<dg::type_order_error>(b));
+  CHECK(holds<dg::type_order_error>(c));
+  CHECK(holds<dg::type_order_error>(a.completion()));
+  CHECK(p.returned.load() == 1);
+  CHECK_FALSE(p.ended.load());
+  CHECK(p.frames.load() == 0);
+  CHECK(occurrences(message_of([&, &b_ = b] { b_.get(); }), "crossed") >= 1u);
+}
+
+// ---------------------------------------------------------------------------------------------- 4
+
+TEST_CASE("a surplus yield never returns: the frame is destroyed, the refs keep their values", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus");
+  for (int n : {1, 2, 3, 64, 65}) {
+    for (int more : {1, 2, 100}) {
+      error_log log;
+      dg::thread_pool pool(reporting_to(log));
+      progress p;
+      auto refs = pool.options(dg::num_returns{n}, dg::name{"generous"}).submit(observed, &p, n + more);
+      auto end = refs[0].completion();
+      end.wait();
+      CHECK(p.returned.load() == n);
+      CHECK_FALSE(p.ended.load());
+      CHECK(p.frames.load() == 0);
+      CHECK(values_of(refs) == first(n));
+      CHECK(arity_of(end) == arity{n, n + 1});
+      REQUIRE(log.count() == 1u);
+      CHECK(log.count_of<dg::arity_error>() == 1u);
+      CHECK(log.at(0).task == "generous");
+    }
+  }
+}
+
+TEST_CASE("a surplus yield under an arity in the type", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus, static");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  progress p;
+  auto refs = pool.options(dg::num_returns<2>{}).submit(observed, &p, 3);
+  CHECK(arity_of(refs[1].completion()) == arity{2, 3});
+  CHECK(values_of(refs) == first(2));
+  CHECK(p.returned.load() == 2);
+  CHECK(p.frames.load() == 0);
+  CHECK(log.count_of<dg::arity_error>() == 1u);
+}
+
+TEST_CASE("no handler and no code behind a surplus yield runs, destructors do", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus in a try block");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  std::atomic<int> outer{0}, inner{0}, handled{0}, behind{0};
+  auto f = [&]() -> dg::generator<int> {
+    const witness a(outer);
+    try {
+      const witness b(inner);
+      co_yield 1;
+      co_yield 2;
+      ++behind;
+    } catch (...) {
+      ++handled;
+    }
+    ++behind;
+    co_yield 3;
+    ++behind;
+  };
+  auto refs = pool.options(dg::num_returns<1>{}).submit(f);
+  refs[0].completion().wait();
+  CHECK(refs[0].get() == 1);
+  CHECK(handled.load() == 0);
+  CHECK(behind.load() == 0);
+  CHECK(outer.load() == 0);
+  CHECK(inner.load() == 0);
+}
+
+TEST_CASE("a surplus yield inside a nested generator destroys every frame", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus, nested");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  progress p;
+  std::atomic<int> outer{0};
+  std::atomic<bool> behind{false};
+  auto f = [&]() -> dg::generator<int> {
+    const witness frame(outer);
+    co_yield dg::elements_of(observed(&p, 5));
+    behind = true;
+  };
+  auto refs = pool.options(dg::num_returns<3>{}).submit(f);
+  CHECK(arity_of(refs[0].completion()) == arity{3, 4});
+  CHECK(p.returned.load() == 3);
+  CHECK(p.frames.load() == 0);
+  CHECK(outer.load() == 0);
+  CHECK_FALSE(behind.load());
+  CHECK(values_of(refs) == first(3));
+}
+
+TEST_CASE("the operand of a surplus yield is not stored, and is destroyed", "[arity][S-ARITY-4][S-DETAIL-2]") {
+  dg::inline_executor here;
+  captured_stderr quiet;
+  {
+    tracked::reset();
+    auto f = []() -> dg::generator<tracked> {
+      tracked a(1);
+      co_yield std::move(a);
+      tracked b(2);
+      co_yield std::move(b);
+    };
+    auto refs = dg::on(here).options(dg::num_returns<1>{}).submit(f);
+    refs[0].completion().wait();
+    CHECK(tracked::moves.load() == 1);
+    CHECK(tracked::copies.load() == 0);
+    CHECK(tracked::live.load() == 1);
+    CHECK(refs[0].get().value == 1);
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("an endless generator under num_returns ends with its first surplus value", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: endless");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log, 1));
+  auto endless = []() -> dg::generator<int> {
+    for (int i = 0;; ++i) co_yield i;
+  };
+  auto refs = pool.options(dg::num_returns<3>{}).submit(endless);
+  CHECK(arity_of(refs[0].completion()) == arity{3, 4});
+  CHECK(values_of(refs) == first(3));
+}
+
+TEST_CASE("a surplus yield is reported with every ref dropped, before or after the run", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus, dropped");
+  for (bool before : {true, false}) {
+    error_log log;
+    progress p;
+    tracked::reset();
+    {
+      dg::thread_pool pool(reporting_to(log, 1));
+      gate start;
+      auto blocker = pool.submit([&] { start.pass(); });
+      auto refs = pool.options(dg::num_returns<2>{}).submit(observed, &p, 3);
+      auto end = refs[0].completion();
+      if (before) refs = {};
+      start.open();
+      end.wait();
+      refs = {};
+    }
+    CHECK(log.count_of<dg::arity_error>() == 1u);
+    CHECK(p.returned.load() == 2);
+    CHECK(p.frames.load() == 0);
+  }
+}
+
+TEST_CASE("without a hook, a surplus yield writes exactly one line that names the task", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus on stderr");
+  captured_stderr file;
+  std::string value;
+  {
+    dg::thread_pool pool(2);
+    auto refs = pool.options(dg::num_returns<1>{}, dg::name{"talkative"}).submit(count_to, 2);
+    refs[0].completion().wait();
+    value = std::to_string(refs[0].get());
+  }
+  const std::string text = file.finish();
+  CHECK(value == "0");
+  CHECK(occurrences(text, "\n") == 1u);
+  CHECK(occurrences(text, "talkative") >= 1u);
+}
+
+TEST_CASE("a tuple generator's surplus yield is a surplus yield", "[arity][S-ARITY-4]") {
+  support::watchdog dog("arity: surplus in a tuple generator");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  std::atomic<bool> behind{false};
+  auto f = [&]() -> dg::tuple_generator<int, std::string> {
+    co_yield 1;
+    co_yield "one";
+    co_yield 2;
+    behind = true;
+  };
+  auto [a, b] = pool.submit(f);
+  CHECK(arity_of(a.completion()) == arity{2, 3});
+  CHECK(a.get() == 1);
+  CHECK(b.get() == "one");
+  CHECK_FALSE(behind.load());
+  CHECK(log.count_of<dg::arity_error>() == 1u);
+}
+
+// ---------------------------------------------------------------------------------------------- 5
+
+TEST_CASE("all_or_nothing: no ref is ready before the task has ended", "[arity][S-ARITY-5]") {
+  support::watchdog dog("arity: all or nothing, waiting");
+  dg::thread_pool pool(2);
+  gate last;
+  std::atomic<int> yielded{0};
+  auto f = [&]() -> dg::generator<int> {
+    co_yield 0;
+    ++yielded;
+    co_yield 1;
+    ++yielded;
+    last.pass();
+  };
+  auto refs = pool.options(dg::num_returns<2>{}, dg::all_or_nothing).submit(f);
+  REQUIRE(eventually([&] { return yielded.load() == 2; }));
+  CHECK_FALSE(refs[0].ready());
+  CHECK_FALSE(refs[1].ready());
+  CHECK_FALSE(refs[0].wait_for(std::chrono::milliseconds(5)));
+  last.open();
+  CHECK(values_of(refs) == first(2));
+  refs[0].completion().get();
+}
+
+TEST_CASE("all_or_nothing: too few, too many or a throw fails every ref", "[arity][S-ARITY-5]") {
+  support::watchdog dog("arity: all or nothing, failures");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  auto options = pool.options(dg::num_returns<3>{}, dg::all_or_nothing);
+  auto few = options.submit(count_to, 2);
+  auto none = options.submit(count_to, 0);
+  auto many = options.submit(count_to, 4);
+  auto thrown_early = options.submit(throw_after, 0);
+  auto thrown_late = options.submit(throw_after, 2);
+  auto thrown_last = options.submit(throw_after, 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(arity_of(few[i]) == arity{3, 2});
+    CHECK(arity_of(none[i]) == arity{3, 0});
+    CHECK(arity_of(many[i]) == arity{3, 4});
+    CHECK(holds<boom>(thrown_early[i]));
+    CHECK(holds<boom>(thrown_late[i]));
+    CHECK(holds<boom>(thrown_last[i]));
+  }
+  CHECK(thrown_last[0].error() == thrown_last[2].error());
+}
+
+TEST_CASE("all_or_nothing: cancellation fails every ref", "[arity][S-ARITY-5]") {
+  support::watchdog dog("arity: all or nothing, cancelled");
+  dg::thread_pool pool(2);
+  gate go_on;
+  std::atomic<bool> one{false}, behind{false};
+  auto f = [&]() -> dg::generator<int> {
+    co_yield 0;
+    one = true;
+    go_on.pass();
+    co_yield 1;
+    behind = true;
+  };
+  auto refs = pool.options(dg::num_returns<2>{}, dg::all_or_nothing).submit(f);
+  REQUIRE(eventually([&] { return one.load(); }));
+  CHECK(refs[0].cancel());
+  go_on.open();
+  CHECK(holds<dg::cancelled_error>(refs[0]));
+  CHECK(holds<dg::cancelled_error>(refs[1]));
+  CHECK_FALSE(behind.load());
+}
+
+TEST_CASE("all_or_nothing: a value staged by a failed task is destroyed", "[arity][S-ARITY-5]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto refs = dg::on(here).options(dg::num_returns<3>{}, dg::all_or_nothing).submit(tracked_to, 2);
+  for (const auto& r : refs) CHECK(r.failed());
+  refs = {};
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("all_or_nothing with dynamic: a failure fails the outer ref", "[arity][S-ARITY-5]") {
+  support::watchdog dog("arity: all or nothing, dynamic");
+  dg::thread_pool pool(2);
+  auto options = pool.options(dg::dynamic, dg::all_or_nothing);
+  auto good = options.submit(count_to, 3);
+  auto empty = options.submit(count_to, 0);
+  auto bad = options.submit(throw_after, 2);
+  REQUIRE(good.get().size() == 3u);
+  CHECK(values_of(good.get()) == first(3));
+  CHECK(empty.get().empty());
+  bad.wait();
+  CHECK(bad.failed());
+  CHECK(holds<boom>(bad));
+}
+
+// ---------------------------------------------------------------------------------------------- 6
+
+TEST_CASE("num_returns<1> gives an array of one ref, of the one value itself", "[arity][S-ARITY-6]") {
+  dg::inline_executor here;
+  auto one = []() -> dg::generator<std::vector<int>> {
+    std::vector<int> v{1, 2, 3};
+    co_yield std::move(v);
+  };
+  auto refs = dg::on(here).options(dg::num_returns<1>{}).submit(one);
+  static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<std::vector<int>>, 1>>);
+  CHECK(refs[0].get() == std::vector<int>{1, 2, 3});
+}
+
+TEST_CASE("num_returns<0> runs the task and gives an empty array", "[arity][S-ARITY-6]") {
+  support::watchdog dog("arity: none asked");
+  error_log log;
+  progress p;
+  {
+    dg::thread_pool pool(reporting_to(log));
+    auto refs = pool.options(dg::num_returns<0>{}).submit(observed, &p, 0);
+    static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<int>, 0>>);
+    auto also = pool.options(dg::num_returns{0}).submit(observed, &p, 0);
+    CHECK(also.empty());
+  }
+  CHECK(p.ended.load());
+  CHECK(p.frames.load() == 0);
+  CHECK(log.count() == 0u);
+}
+
+TEST_CASE("under num_returns<0> a yield is a surplus yield", "[arity][S-ARITY-6][S-ARITY-4]") {
+  support::watchdog dog("arity: none asked, one given");
+  error_log log;
+  progress p;
+  {
+    dg::thread_pool pool(reporting_to(log));
+    [[maybe_unused]] auto a = pool.options(dg::num_returns<0>{}).submit(observed, &p, 1);
+    [[maybe_unused]] auto b = pool.options(dg::num_returns{0}).submit(observed, &p, 1);
+  }
+  CHECK(p.returned.load() == 0);
+  CHECK_FALSE(p.ended.load());
+  CHECK(p.frames.load() == 0);
+  CHECK(log.count_of<dg::arity_error>() == 2u);
+}
+
+TEST_CASE("a run-time arity of one gives a vector of one ref", "[arity][S-ARITY-6]") {
+  dg::inline_executor here;
+  auto refs = dg::on(here).options(dg::num_returns{1}).submit(count_to, 1);
+  static_assert(std::is_same_v<decltype(refs), std::vector<dg::ref<int>>>);
+  REQUIRE(refs.size() == 1u);
+  CHECK(refs[0].get() == 0);
+}
+
+// ---------------------------------------------------------------------------------------------- 7
+
+TEST_CASE("a plain function's container fills the refs by move", "[arity][S-ARITY-7]") {
+  tracked::reset();
+  dg::inline_executor here;
+  {
+    auto f = [] {
+      std::vector<tracked> v;
+      v.reserve(3);
+      for (int i = 0; i < 3; ++i) v.emplace_back(i);
+      return v;
+    };
+    auto refs = dg::on(here).options(dg::num_returns<3>{}).submit(f);
+    static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<tracked>, 3>>);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(refs[i].get().value == static_cast<int>(i));
+    CHECK(tracked::copies.load() == 0);
+    CHECK(tracked::live.load() == 3);
+    auto list = dg::on(here).options(dg::dynamic).submit(f);
+    CHECK(list.get().size() == 3u);
+    CHECK(tracked::copies.load() == 0);
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a plain function's tuple, pair or array fills the refs by move", "[arity][S-ARITY-7]") {
+  dg::inline_executor here;
+  tracked::reset();
+  auto tuple = [] { return std::tuple<tracked, std::unique_ptr<int>, int>(tracked(1), std::make_unique<int>(2), 3); };
+  auto [a, b, c] = dg::on(here).options(dg::num_returns<3>{}).submit(tuple);
+  static_assert(std::is_same_v<decltype(b), dg::ref<std::unique_ptr<int>>>);
+  CHECK(a.get().value == 1);
+  CHECK(*b.get() == 2);
+  CHECK(c.get() == 3);
+  CHECK(tracked::copies.load() == 0);
+
+  auto pair = [] { return std::pair<tracked, std::string>(tracked(4), "five"); };
+  auto [d, e] = dg::on(here).options(dg::num_returns<2>{}).submit(pair);
+  CHECK(d.get().value == 4);
+  CHECK(e.get() == "five");
+  CHECK(tracked::copies.load() == 0);
+
+  auto array = [] { return std::array<move_only, 2>{move_only(6), move_only(7)}; };
+  auto refs = dg::on(here).options(dg::num_returns<2>{}).submit(array);
+  static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<move_only>, 2>>);
+  CHECK(refs[0].get().value == 6);
+  CHECK(refs[1].get().value == 7);
+}
+
+TEST_CASE("a container that is too short or too long is judged like a generator", "[arity][S-ARITY-7]") {
+  support::watchdog dog("arity: containers of the wrong length");
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  auto make = [](int n) { return first(n); };
+  auto few = pool.options(dg::num_returns<3>{}).submit(make, 1);
+  CHECK(few[0].get() == 0);
+  CHECK(arity_of(few[1]) == arity{3, 1});
+  CHECK(arity_of(few[2]) == arity{3, 1});
+  CHECK(arity_of(few[0].completion()) == arity{3, 1});
+  auto empty = pool.options(dg::num_returns{2}).submit(make, 0);
+  CHECK(arity_of(empty[0]) == arity{2, 0});
+  CHECK(log.count() == 0u);
+  auto many = pool.options(dg::num_returns<2>{}).submit(make, 5);
+  auto end = many[0].completion();
+  end.wait();
+  CHECK(values_of(many) == first(2));
+  CHECK(arity_of(end).expected == 2);
+  CHECK(arity_of(end).yielded > 2);
+  CHECK(log.count_of<dg::arity_error>() == 1u);
+  auto strict = pool.options(dg::num_returns<2>{}, dg::all_or_nothing).submit(make, 3);
+  CHECK(holds<dg::arity_error>(strict[0]));
+  CHECK(holds<dg::arity_error>(strict[1]));
+}
+
+TEST_CASE("a container, a view or a string without a returns option is one value", "[arity][S-ARITY-7]") {
+  dg::inline_executor here;
+  auto vector = dg::on(here).submit([] { return std::vector<int>{1, 2}; });
+  static_assert(std::is_same_v<decltype(vector), dg::ref<std::vector<int>>>);
+  CHECK(vector.get() == std::vector<int>{1, 2});
+  auto text = dg::on(here).submit([] { return std::string("text"); });
+  static_assert(std::is_same_v<decltype(text), dg::ref<std::string>>);
+  CHECK(text.get() == "text");
+  auto view = dg::on(here).submit([] { return std::views::iota(0, 3); });
+  static_assert(std::is_same_v<decltype(view), dg::ref<decltype(std::views::iota(0, 3))>>);
+  CHECK(view.get().size() == 3u);
+  auto tuple = dg::on(here).submit([] { return std::tuple<int, std::string>(1, "one"); });
+  static_assert(std::is_same_v<decltype(tuple), dg::ref<std::tuple<int, std::string>>>);
+  CHECK(std::get<1>(tuple.get()) == "one");
+}
+
+TEST_CASE("a list that is no contiguous container is judged and moved alike", "[arity][S-ARITY-7]") {
+  dg::inline_executor here;
+  auto f = [] {
+    std::list<move_only> all;
+    all.emplace_back(1);
+    all.emplace_back(2);
+    return all;
+  };
+  auto refs = dg::on(here).options(dg::num_returns{2}).submit(f);
+  CHECK(refs[0].get().value == 1);
+  CHECK(refs[1].get().value == 2);
+}
+
+// ---------------------------------------------------------------------------------------------- 8
+
+TEST_CASE("dynamic: the task sets the number, 0 included", "[arity][S-ARITY-8]") {
+  support::watchdog dog("arity: dynamic");
+  dg::thread_pool pool(2);
+  for (int n : {0, 1, 2, 63, 64, 65, 127, 128, 129, 5000}) {
+    auto outer = pool.options(dg::dynamic).submit(count_to, n);
+    static_assert(std::is_same_v<decltype(outer), dg::ref<dg::ref_list<int>>>);
+    const auto& list = outer.get();
+    REQUIRE(list.size() == static_cast<std::size_t>(n));
+    CHECK(list.empty() == (n == 0));
+    CHECK(values_of(list) == first(n));
+    outer.completion().get();
+  }
+}
+
+TEST_CASE("dynamic: the list is ready when the task has ended, not before", "[arity][S-ARITY-8]") {
+  support::watchdog dog("arity: dynamic, not before the end");
+  dg::thread_pool pool(2);
+  gate last;
+  std::atomic<bool> yielded{false};
+  auto f = [&]() -> dg::generator<int> {
+    co_yield 1;
+    yielded = true;
+    last.pass();
+  };
+  auto outer = pool.options(dg::dynamic).submit(f);
+  REQUIRE(eventually([&] { return yielded.load(); }));
+  CHECK_FALSE(outer.ready());
+  last.open();
+  CHECK(outer.get().size() == 1u);
+}
+
+TEST_CASE("streaming: any number, 0 included", "[arity][S-ARITY-8]") {
+  support::watchdog dog("arity: streaming");
+  dg::thread_pool pool(2);
+  for (int n : {0, 1, 2, 63, 64, 65, 127, 128, 129, 5000}) {
+    auto stream = pool.submit(count_to, n);
+    static_assert(std::is_same_v<decltype(stream), dg::ref_stream<int>>);
+    std::vector<int> seen;
+    for (dg::ref<int> r : stream) seen.push_back(r.get());
+    CHECK(seen == first(n));
+    CHECK(stream.finished());
+    CHECK_FALSE(stream.next().has_value());
+  }
+}
+
+TEST_CASE("co_return ends a sequence early", "[arity][S-ARITY-8]") {
+  support::watchdog dog("arity: co_return");
+  dg::thread_pool pool(2);
+  auto f = [](int n) -> dg::generator<int> {
+    for (int i = 0;; ++i) {
+      if (i == n) co_return;
+      co_yield i;
+    }
+  };
+  auto list = pool.options(dg::dynamic).submit(f, 3);
+  CHECK(values_of(list.get()) == first(3));
+  auto stream = pool.options(dg::streaming).submit(f, 2);
+  CHECK(stream.next_value() == std::optional<int>(0));
+  CHECK(stream.next_value() == std::optional<int>(1));
+  CHECK_FALSE(stream.next_value().has_value());
+  auto none = pool.submit(nothing);
+  CHECK_FALSE(none.next().has_value());
+  CHECK(none.finished());
+}
+
+TEST_CASE("a container's elements under dynamic and streaming", "[arity][S-ARITY-8][S-ARITY-7]") {
+  support::watchdog dog("arity: container, dynamic and streaming");
+  dg::thread_pool pool(2);
+  auto make = [](int n) { return first(n); };
+  for (int n : {0, 1, 64, 200}) {
+    auto list = pool.options(dg::dynamic).submit(make, n);
+    CHECK(values_of(list.get()) == first(n));
+    auto stream = pool.options(dg::streaming).submit(make, n);
+    std::vector<int> seen;
+    for (int&& v : stream.values()) seen.push_back(v);
+    CHECK(seen == first(n));
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- 9
+
+TEST_CASE("what the caller asked for is in the type of what it gets", "[arity][S-ARITY-9]") {
+  using pool = dg::thread_pool;
+  auto gen = [](pool& p) { return p.options(dg::num_returns<3>{}).submit(count_to, 3); };
+  auto run_time = [](pool& p) { return p.options(dg::num_returns{3}).submit(count_to, 3); };
+  auto tuple = [](pool& p) {
+    return p.options(dg::num_returns<2>{}).submit([]() -> dg::tuple_generator<int, double> {
+      co_yield 1;
+      co_yield 2.0;
+    });
+  };
+  static_assert(std::is_same_v<std::invoke_result_t<decltype(gen), pool&>, std::array<dg::ref<int>, 3>>);
+  static_assert(std::is_same_v<std::invoke_result_t<decltype(run_time), pool&>, std::vector<dg::ref<int>>>);
+  static_assert(
+      std::is_same_v<std::invoke_result_t<decltype(tuple), pool&>, std::tuple<dg::ref<int>, dg::ref<double>>>);
+  support::watchdog dog("arity: types");
+  pool p(2);
+  auto [a, b] = tuple(p);
+  CHECK(a.get() == 1);
+  CHECK(b.get() == 2.0);
+  CHECK(values_of(gen(p)) == first(3));
+  CHECK(values_of(run_time(p)) == first(3));
+}
+
+TEST_CASE("an arity that only run time can know is checked at run time", "[arity][S-ARITY-9]") {
+  dg::inline_executor here;
+  captured_stderr quiet;
+  for (int asked = 0; asked < 5; ++asked) {
+    for (int given = 0; given < 5; ++given) {
+      auto refs = dg::on(here).options(dg::num_returns{asked}).submit(count_to, given);
+      REQUIRE(refs.size() == static_cast<std::size_t>(asked));
+      for (int i = 0; i < asked; ++i) {
+        const auto& r = refs[static_cast<std::size_t>(i)];
+        if (i < given) {
+          CHECK(r.get() == i);
+        } else {
+          CHECK(arity_of(r) == arity{asked, given});
+        }
+      }
+      if (asked > 0 && given > asked) CHECK(arity_of(refs[0].completion()) == arity{asked, asked + 1});
+    }
+  }
+}

@@ -1,0 +1,712 @@
+// SPDX-License-Identifier: MIT
+// Coroutines that wait without a thread: task<R>, refs, all and any of several, streams, yield. S-AWAIT, S-WAIT-6, and
+// what S-CANCEL, S-STOP and S-ERR say of a coroutine that is suspended in a co_await.
+
+#include "../catch.hpp"
+#include "probes.hpp"
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+dg::generator<int> count_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
+dg::task<int> gives(int i) { co_return i; }
+dg::task<int> throws_boom(std::string what) {
+  throw support::boom(what);
+  co_return 0;
+}
+dg::task<void> nothing() { co_return; }
+
+dg::task<long> chain(long n) {
+  if (n == 0) co_return 0;
+  co_return 1 + co_await chain(n - 1);
+}
+
+dg::task<long> in_a_row(long n) {
+  long sum = 0;
+  for (long i = 0; i < n; ++i) sum += co_await gives(1);
+  co_return sum;
+}
+
+dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
+
+/// A ref that is ready only when told.
+struct later {
+  dg::promise<int> promise;
+  dg::ref<int> ref = promise.get_ref();
+};
+
+}  // namespace
+
+TEST_CASE("a submitted task gives one ref, ready when it has ended", "[await][S-WAIT-7]") {
+  support::watchdog dog("submitted tasks");
+  dg::thread_pool pool(2);
+  CHECK(pool.submit(gives, 3).get() == 3);
+  pool.submit(nothing).get();
+  CHECK(support::holds<support::boom>(pool.submit(throws_boom, "x")));
+  auto text = pool.submit([]() -> dg::task<std::unique_ptr<std::string>> { co_return std::make_unique<std::string>("own"); });
+  CHECK(*std::move(text).get() == "own");
+  // Arguments by reference live as long as the task.
+  auto length = [](const std::string& s) -> dg::task<std::size_t> {
+    co_await dg::this_task::yield();
+    co_return s.size();
+  };
+  CHECK(pool.submit(length, "a text").get() == 6);
+  dg::ref<int> seven = dg::put(7);
+  CHECK(pool.submit([](const int& i) -> dg::task<int> { co_return i + 1; }, seven).get() == 8);
+}
+
+TEST_CASE("a task's result is constructed once, and destroyed once", "[await][S-MEM-1]") {
+  support::watchdog dog("results");
+  support::tracked::reset();
+  {
+    dg::thread_pool pool(1);
+    auto made = pool.submit([]() -> dg::task<support::tracked> { co_return 5; });
+    CHECK(made.get().value == 5);
+    CHECK(support::tracked::constructed == 1);
+    CHECK(support::tracked::moves + support::tracked::copies == 0);
+    auto awaited = pool.submit([]() -> dg::task<int> {
+      auto inner = []() -> dg::task<support::tracked> { co_return 6; };
+      co_return (co_await inner()).value;
+    });
+    CHECK(awaited.get() == 6);
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("a result that is replaced, or never taken, is not lost", "[await][S-ERR-10]") {
+  support::watchdog dog("replaced results");
+  support::tracked::reset();
+  struct throws_once {
+    bool& first;
+    ~throws_once() noexcept(false) {
+      if (std::exchange(first, false)) throw support::boom("local");
+    }
+  };
+  dg::thread_pool pool(1);
+  auto replaced = pool.submit([first = true]() mutable -> dg::task<support::tracked> {
+    try {
+      throws_once local{first};
+      co_return 1;
+    } catch (const support::boom&) {
+    }
+    co_return 2;
+  });
+  CHECK(replaced.get().value == 2);
+  auto spoilt = pool.submit([first = true]() mutable -> dg::task<support::tracked> {
+    throws_once local{first};
+    co_return 1;
+  });
+  CHECK(support::holds<support::boom>(spoilt));
+  replaced = {};
+  pool.shutdown(dg::shutdown_mode::drain);
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("awaiting takes constant stack", "[await][S-AWAIT]") {
+  support::watchdog dog("deep and long awaits", 120);
+  dg::thread_pool pool(1);
+  CHECK(pool.submit(chain, 1'000'000L).get() == 1'000'000);
+  CHECK(pool.submit(in_a_row, 1'000'000L).get() == 1'000'000);
+  auto ready_refs = [](dg::ref<int> r) -> dg::task<long> {
+    long sum = 0;
+    for (int i = 0; i < 1'000'000; ++i) sum += co_await r;
+    co_return sum;
+  };
+  CHECK(pool.submit(ready_refs, dg::unresolved(dg::put(2))).get() == 2'000'000);
+}
+
+TEST_CASE("a deep chain that waits at its end is cancelled at constant stack", "[await][S-CANCEL-7]") {
+  support::watchdog dog("cancelled deep chain", 120);
+  dg::thread_pool pool(1);
+  later never;
+  std::atomic<bool> arrived{false};
+  struct deep {
+    static dg::task<long> run(long n, dg::ref<int> end, std::atomic<bool>* arrived) {
+      if (n == 0) {
+        *arrived = true;
+        co_return co_await end;
+      }
+      co_return co_await run(n - 1, end, arrived);
+    }
+  };
+  auto r = pool.submit(deep::run, 300'000L, dg::unresolved(never.ref), &arrived);
+  REQUIRE(support::eventually([&] { return arrived.load(); }));
+  CHECK(r.cancel());
+  CHECK(support::holds<dg::cancelled_error>(r));
+}
+
+TEST_CASE("frames are destroyed from the innermost outwards", "[await][S-CANCEL-2]") {
+  support::watchdog dog("order of destruction");
+  std::vector<int> log;
+  struct logs {
+    std::vector<int>& log;
+    const int& number;  // of the frame around it: must still be there
+    ~logs() { log.push_back(number); }
+  };
+  struct frames {
+    static dg::task<void> inner(std::vector<int>& log, const int& outer, dg::ref<int> never) {
+      logs here{log, outer};
+      co_await never;
+    }
+    static dg::generator<int> values(std::vector<int>& log, const int& outer, dg::ref<int> never) {
+      int mine = outer + 1;
+      logs here{log, outer};
+      co_await inner(log, mine, never);
+      co_yield 1;
+    }
+    static dg::generator<int> all(std::vector<int>& log, dg::ref<int> never) {
+      int mine = 1;
+      int zero = 0;
+      logs here{log, zero};
+      co_yield dg::elements_of(values(log, mine, never));
+    }
+  };
+  later never;
+  {
+    dg::manual_executor manual;
+    auto stream = dg::on(manual).submit(frames::all, std::ref(log), dg::unresolved(never.ref));
+    manual.run_all();
+    CHECK(log.empty());
+    stream.cancel();
+    manual.run_all();
+    CHECK(stream.completion().failed());
+  }
+  CHECK(log == std::vector<int>{2, 1, 0});
+}
+
+TEST_CASE("co_await of a ref gives what get() gives, by value category", "[await][S-AWAIT]") {
+  support::watchdog dog("value categories");
+  dg::thread_pool pool(2);
+  auto body = [](dg::ref<std::string> text, dg::ref<std::unique_ptr<int>> own) -> dg::task<bool> {
+    auto&& seen = co_await text;
+    static_assert(std::is_same_v<decltype(seen), const std::string&>);
+    const bool same = &seen == &text.get();
+    auto&& mine = co_await std::move(own);
+    static_assert(std::is_same_v<decltype(mine), std::unique_ptr<int>&&>);
+    const bool emptied = !own.valid();
+    co_return same && emptied && *mine == 4 && (co_await dg::put(5)) == 5;
+  };
+  CHECK(pool.submit(body, dg::unresolved(dg::put(std::string("t"))), dg::unresolved(dg::put(std::make_unique<int>(4)))).get());
+  auto empty = [](dg::ref<int> r) -> dg::task<int> {
+    r = {};
+    co_return co_await r;
+  };
+  CHECK(support::holds<dg::empty_ref>(pool.submit(empty, dg::unresolved(dg::put(1)))));
+  auto failing = [](dg::ref<int> r) -> dg::task<std::string> {
+    try {
+      co_await r;
+    } catch (const support::boom& e) {
+      co_return e.what();
+    }
+    co_return "";
+  };
+  CHECK(pool.submit(failing, dg::unresolved(pool.submit(throws_boom, "stored"))).get() == "stored");
+  auto event = [](dg::ref<void> r) -> dg::task<int> {
+    co_await r;
+    co_await std::move(r);
+    co_return 1;
+  };
+  CHECK(pool.submit(event, dg::unresolved(pool.submit([] {}))).get() == 1);
+}
+
+TEST_CASE("a coroutine goes on where its own executor runs it", "[await][S-WAIT-6]") {
+  support::watchdog dog("resumed on its executor");
+  dg::manual_executor manual;
+  later value;
+  std::thread::id on;
+  auto r = dg::on(manual).submit(
+      [&on](dg::ref<int> in) -> dg::task<int> {
+        const int i = co_await in;
+        on = std::this_thread::get_id();
+        co_return i;
+      },
+      dg::unresolved(value.ref));
+  manual.run_all();
+  std::thread([&] { value.promise.set_value(9); }).join();
+  CHECK(value.ref.ready());
+  CHECK_FALSE(r.ready());  // not inside the call that stored it
+  manual.run_all();
+  CHECK(r.get() == 9);
+  CHECK(on == std::this_thread::get_id());
+}
+
+TEST_CASE("tasks that await hold no thread", "[await][S-WAIT-1]") {
+  support::watchdog dog("ten thousand waiting tasks");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  later value;
+  std::vector<dg::ref<int>> all;
+  for (int i = 0; i < 10'000; ++i) all.push_back(pool.submit(awaits, dg::unresolved(value.ref)));
+  CHECK(pool.submit([] { return 1; }).get() == 1);
+  value.promise.set_value(3);
+  long sum = 0;
+  for (auto& r : all) sum += r.get();
+  CHECK(sum == 30'000);
+}
+
+TEST_CASE("a cancelled coroutine wakes from a wait for something that never comes", "[await][S-CANCEL-7]") {
+  support::watchdog dog("cancelled while it awaits");
+  std::atomic<int> alive{0};
+  later never;
+  dg::thread_pool pool(2);
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<bool> inside{false};
+    auto r = pool.submit(
+        [&](dg::ref<int> in) -> dg::task<int> {
+          support::witness here(alive);
+          inside = true;
+          co_return co_await in;
+        },
+        dg::unresolved(never.ref));
+    if (round % 2 == 0)
+      while (!inside) std::this_thread::yield();
+    REQUIRE(r.cancel());
+    REQUIRE(support::holds<dg::cancelled_error>(r));
+    REQUIRE(alive == 0);
+  }
+}
+
+TEST_CASE("a cancel that races with what wakes a coroutine is one or the other", "[await][S-CANCEL-4]") {
+  support::watchdog dog("cancel against wake");
+  dg::thread_pool pool(2);
+  int ended = 0, cancelled = 0;
+  for (int round = 0; round < 3000; ++round) {
+    later value;
+    auto r = pool.submit(awaits, dg::unresolved(value.ref));
+    if (round % 3 != 0) std::this_thread::yield();
+    std::atomic<bool> go{false};
+    auto c = pool.submit([&] {
+      while (!go) std::this_thread::yield();
+      return r.cancel();
+    });
+    go = true;
+    value.promise.set_value(1);
+    const bool asked = c.get();
+    if (r.error()) {
+      ++cancelled;
+      REQUIRE(support::holds<dg::cancelled_error>(r));
+      REQUIRE(asked);
+    } else {
+      ++ended;
+    }
+  }
+  CHECK(ended + cancelled == 3000);
+}
+
+TEST_CASE("a pool that ends cancels what awaits something outside, and nothing else", "[await][S-STOP-1]") {
+  support::watchdog dog("closing with awaiting tasks");
+  later never;
+  dg::ref<int> stuck, inside;
+  {
+    dg::thread_pool pool(2);
+    stuck = pool.submit(awaits, dg::unresolved(never.ref));
+    dg::ref<int> slow = pool.submit([]() -> dg::task<int> {
+      for (int i = 0; i < 1000; ++i) co_await dg::this_task::yield();
+      co_return 4;
+    });
+    inside = pool.submit(awaits, dg::unresolved(slow));
+  }
+  CHECK(support::holds<dg::cancelled_error>(stuck));
+  CHECK(inside.get() == 4);
+}
+
+TEST_CASE("a task that awaits itself is told so", "[await][L-12]") {
+  support::watchdog dog("awaits itself");
+  dg::manual_executor manual;
+  dg::ref<int> own;
+  own = dg::on(manual).submit([&]() -> dg::task<int> { co_return co_await own; });
+  manual.run_all();
+  REQUIRE(own.ready());
+  CHECK(support::message_of([&] { own.get(); }).find("cannot wait for itself") != std::string::npos);
+  own = {};
+}
+
+TEST_CASE("a task is awaited once", "[await]") {
+  support::watchdog dog("awaited twice");
+  dg::thread_pool pool(1);
+  auto twice = []() -> dg::task<int> {
+    dg::task<int> t = gives(1);
+    const int first = co_await std::move(t);
+    co_return first + co_await std::move(t);
+  };
+  CHECK(support::message_of([&] { pool.submit(twice).get(); }).find("awaited already") != std::string::npos);
+  auto emptied = [] {
+    dg::task<int> t = gives(1);
+    dg::task<int> other = std::move(t);
+    return t;
+  };
+  CHECK(support::message_of([&] { pool.submit(emptied).get(); }).find("moved from") != std::string::npos);
+}
+
+TEST_CASE("generators may await between their values", "[await][S-STREAM]") {
+  support::watchdog dog("awaiting generators");
+  struct body {
+    static dg::generator<int> run(std::vector<dg::ref<int>> in) {
+      for (auto& r : in) co_yield co_await r + co_await gives(100);
+    }
+  };
+  std::vector<int> expected(50);
+  std::iota(expected.begin(), expected.end(), 100);
+  for (int threads : {1, 2}) {
+    dg::thread_pool pool(threads);
+    auto inputs = [&] {
+      std::vector<dg::ref<int>> in;
+      for (int i = 0; i < 50; ++i) in.push_back(pool.submit(gives, i));
+      return in;
+    };
+    std::vector<int> streamed;
+    for (int v : pool.options(dg::backpressure{2}).submit(body::run, inputs()).values()) streamed.push_back(v);
+    CHECK(streamed == expected);
+    std::vector<int> listed;
+    for (const auto& r : pool.options(dg::dynamic).submit(body::run, inputs()).get()) listed.push_back(r.get());
+    CHECK(listed == expected);
+    auto fixed = pool.options(dg::num_returns{50}).submit(body::run, inputs());
+    CHECK(dg::get(fixed) == expected);
+    // Iterated in place it blocks the thread that iterates.
+    std::vector<int> iterated;
+    for (int v : body::run(inputs())) iterated.push_back(v);
+    CHECK(iterated == expected);
+  }
+}
+
+TEST_CASE("who waits for a stream whose producer awaits sleeps", "[await][S-WAIT-4]") {
+  support::watchdog dog("helping an awaiting producer");
+  dg::thread_pool pool(1);
+  later value;
+  auto stream = pool.submit(
+      [](dg::ref<int> in) -> dg::generator<int> {
+        co_yield 1;
+        co_yield co_await in;
+      },
+      dg::unresolved(value.ref));
+  CHECK(stream.next_value() == 1);
+  CHECK_THROWS_AS(stream.next_for(1ms), dg::timeout_error);
+  std::thread other([&] { value.promise.set_value(2); });
+  CHECK(stream.next_value() == 2);
+  CHECK_FALSE(stream.next().has_value());
+  other.join();
+}
+
+TEST_CASE("streams are awaited value by value", "[await][S-STREAM]") {
+  support::watchdog dog("awaited streams");
+  struct body {
+    static dg::task<long> values(dg::ref_stream<int> in) {
+      long sum = 0;
+      while (std::optional<int> v = co_await in.async_value()) sum += *v;
+      co_return sum;
+    }
+    static dg::task<std::string> refs(dg::ref_stream<int> in) {
+      std::string text;
+      while (std::optional<dg::ref<int>> r = co_await in.async_next()) text += r->failed() ? "!" : std::to_string(r->get());
+      co_return text;
+    }
+  };
+  auto fails_after = [](int n) -> dg::generator<int> {
+    for (int i = 0; i < n; ++i) co_yield i;
+    throw support::boom();
+  };
+  for (int threads : {1, 2}) {
+    dg::thread_pool pool(threads);
+    for (int room : {1, 3, 64}) {
+      auto in = [&] { return pool.options(dg::backpressure{room}).submit(count_to, 1000); };
+      CHECK(pool.submit(body::values, in()).get() == 499'500);
+    }
+    CHECK(pool.submit(body::refs, pool.submit(fails_after, 3)).get() == "012!");
+    CHECK(support::holds<support::boom>(pool.submit(body::values, pool.submit(fails_after, 3))));
+  }
+  dg::inline_executor here;
+  CHECK(dg::on(here).submit(body::values, dg::on(here).submit(count_to, 100)).get() == 4950);
+}
+
+TEST_CASE("a producer may drop the very stream whose reader runs it", "[await][L-7]") {
+  support::watchdog dog("the stream goes under its reader");
+  for (int round = 0; round < 50; ++round) {
+    dg::thread_pool pool(1);
+    support::gate busy;
+    auto blocker = pool.submit([&] { busy.pass(); });  // the reader has to run the producer itself, or wait for it
+    std::optional<dg::ref_stream<int>> stream;
+    std::atomic<bool> assigned{false};
+    stream = pool.submit([&]() -> dg::generator<int> {
+      while (!assigned) std::this_thread::yield();
+      stream.reset();
+      co_yield 1;
+    });
+    assigned = true;
+    if (round % 2 == 0) busy.open();
+    if (round % 2 == 0) {
+      pool.shutdown(dg::shutdown_mode::drain);
+    } else {
+      CHECK_FALSE(stream->next().has_value());
+      busy.open();
+    }
+    CHECK_FALSE(stream.has_value());
+    blocker.get();
+  }
+}
+
+TEST_CASE("a reader that is cancelled while its producer stores goes, and the stream with it", "[await][L-7][S-CANCEL-4]") {
+  support::watchdog dog("cancelled readers");
+  support::tracked::reset();
+  {
+    dg::thread_pool pool(2);
+    for (int round = 0; round < 1000; ++round) {
+      auto produced = pool.options(dg::backpressure{1}).submit([]() -> dg::generator<support::tracked> {
+        for (int i = 0;; ++i) co_yield i;
+      });
+      auto producer = produced.completion();
+      auto reader = pool.submit(
+          [](dg::ref_stream<support::tracked> in) -> dg::task<int> {
+            int last = 0;
+            while (auto v = co_await in.async_value()) last = v->value;
+            co_return last;
+          },
+          std::move(produced));
+      for (int i = 0; i < round % 50; ++i) std::this_thread::yield();
+      REQUIRE(reader.cancel());
+      REQUIRE(support::holds<dg::cancelled_error>(reader));
+      REQUIRE(support::holds<dg::cancelled_error>(producer));
+    }
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("when_all waits for all, then rethrows the first failure in argument order", "[await][S-AWAIT-1]") {
+  support::watchdog dog("when_all");
+  dg::thread_pool pool(2);
+  auto mixed = [](dg::ref<int> r) -> dg::task<int> {
+    auto [a, b, c, d] = co_await dg::when_all(r, gives(20), nothing(), dg::put(300));
+    static_assert(std::is_same_v<decltype(a), const int&> && std::is_same_v<decltype(c), std::monostate>);
+    co_return a + b + d;
+  };
+  CHECK(pool.submit(mixed, dg::unresolved(dg::put(1))).get() == 321);
+
+  std::atomic<int> ended{0};
+  auto slow = [](std::atomic<int>* n) -> dg::task<int> {
+    for (int i = 0; i < 100; ++i) co_await dg::this_task::yield();
+    ++*n;
+    co_return 1;
+  };
+  auto failing = [&]() -> dg::task<int> {
+    co_await dg::when_all(slow(&ended), throws_boom("second"), throws_boom("third"), slow(&ended));
+    co_return 0;
+  };
+  CHECK(support::message_of([&] { pool.submit(failing).get(); }) == "second");
+  CHECK(ended == 2);
+
+  auto range = [](int n) -> dg::task<int> {
+    std::vector<dg::task<int>> tasks;
+    for (int i = 0; i < n; ++i) tasks.push_back(gives(i));
+    std::vector<int> values = co_await dg::when_all(std::move(tasks));
+    std::vector<dg::ref<int>> refs{dg::put(1), dg::put(2)};
+    std::vector<int> copies = co_await dg::when_all(refs);
+    std::vector<dg::ref<std::unique_ptr<int>>> owned;
+    owned.push_back(dg::put(std::make_unique<int>(3)));
+    auto moved = co_await dg::when_all(std::move(owned));
+    co_return std::accumulate(values.begin(), values.end(), 0) + copies[1] + *moved[0];
+  };
+  CHECK(pool.submit(range, 100).get() == 4950 + 5);
+  CHECK(pool.submit(range, 0).get() == 5);
+}
+
+TEST_CASE("the tasks of a when_all are in progress at the same time", "[await][S-AWAIT-1]") {
+  support::watchdog dog("when_all in parallel");
+  dg::thread_pool pool(1);
+  // Each waits for the other: one after the other they would never end.
+  auto meet = []() -> dg::task<int> {
+    dg::promise<int> left, right;
+    auto side = [](dg::promise<int>& mine, dg::ref<int> other) -> dg::task<int> {
+      mine.set_value(1);
+      co_return co_await other;
+    };
+    auto [a, b] = co_await dg::when_all(side(left, right.get_ref()), side(right, left.get_ref()));
+    co_return a + b;
+  };
+  CHECK(pool.submit(meet).get() == 2);
+}
+
+TEST_CASE("in a generator that is iterated in place the tasks of a when_all follow each other", "[await][S-DETAIL-7]") {
+  support::watchdog dog("when_all in place");
+  struct body {
+    static dg::generator<std::string> run(std::string& log) {
+      auto part = [&log](char c) -> dg::task<char> {
+        log += c;
+        if (c == '!') throw support::boom();
+        co_return c;
+      };
+      auto [a, b, c] = co_await dg::when_all(part('a'), dg::put(7), part('c'));
+      co_yield std::string(1, a) + std::to_string(b) + c;
+      co_await dg::when_all(part('!'), part('d'));
+    }
+  };
+  std::string log;
+  auto gen = body::run(log);
+  auto at = gen.begin();
+  CHECK(*at == "a7c");
+  CHECK_THROWS_AS(++at, support::boom);
+  CHECK(log == "ac!d");
+}
+
+TEST_CASE("cancelling what awaits a when_all cancels the tasks it has started", "[await][S-CANCEL-5]") {
+  support::watchdog dog("cancelled when_all");
+  std::atomic<int> alive{0}, begun{0};
+  later never;
+  dg::thread_pool pool(2);
+  auto part = [](std::atomic<int>* lives, std::atomic<int>* count, dg::ref<int> in) -> dg::task<int> {
+    support::witness here(*lives);
+    ++*count;
+    co_return co_await in;
+  };
+  auto r = pool.submit([&]() -> dg::task<int> {
+    co_await dg::when_all(part(&alive, &begun, never.ref), part(&alive, &begun, never.ref), part(&alive, &begun, never.ref));
+    co_return 0;
+  });
+  REQUIRE(support::eventually([&] { return begun == 3; }));
+  CHECK(r.cancel());
+  CHECK(support::holds<dg::cancelled_error>(r));
+  CHECK(support::eventually([&] { return alive == 0; }));
+}
+
+TEST_CASE("when_any gives one that is ready, and touches nothing", "[await][S-AWAIT-1]") {
+  support::watchdog dog("when_any");
+  dg::thread_pool pool(2);
+  later never, value;
+  dg::manual_executor manual;
+  auto idle = dg::on(manual).submit(count_to, 3);
+  auto stream = pool.submit(count_to, 3);
+  auto body = [&]() -> dg::task<std::size_t> {
+    const std::size_t first = co_await dg::when_any(never.ref, stream);
+    const std::size_t second = co_await dg::when_any(never.ref, idle, value.ref);
+    std::vector<dg::ref<int>> range{never.ref, never.ref, value.ref};
+    co_return first * 100 + second * 10 + co_await dg::when_any(range);
+  };
+  auto r = pool.submit(body);
+  value.promise.set_value(1);
+  CHECK(r.get() == 122);
+  CHECK(stream.next_value() == 0);
+  CHECK_FALSE(never.ref.ready());
+  auto none = [](std::vector<dg::ref<int>> refs) -> dg::task<std::size_t> { co_return co_await dg::when_any(refs); };
+  CHECK(support::holds<std::invalid_argument>(pool.submit(none, std::vector<dg::ref<int>>())));
+}
+
+TEST_CASE("yield lets other tasks run first", "[await][L-14]") {
+  support::watchdog dog("yield");
+  dg::manual_executor manual;
+  std::string order;
+  auto body = [&order](char name) -> dg::task<void> {
+    for (int i = 0; i < 3; ++i) {
+      order += name;
+      co_await dg::this_task::yield();
+    }
+  };
+  auto a = dg::on(manual).submit(body, 'a');
+  auto b = dg::on(manual).submit(body, 'b');
+  manual.run_all();
+  CHECK(a.ready());
+  CHECK(b.ready());
+  CHECK(order == "ababab");
+  CHECK_THROWS_AS(dg::this_task::yield(), dg::error);
+}
+
+TEST_CASE("a promise is fulfilled once", "[await][S-AWAIT-3]") {
+  support::watchdog dog("promises");
+  {
+    dg::promise<int> p;
+    dg::ref<int> r = p.get_ref();
+    CHECK(p.get_ref() == r);
+    CHECK_FALSE(r.ready());
+    p.set_value(4);
+    CHECK(r.get() == 4);
+    CHECK(r.completion().ready());
+    CHECK_FALSE(r.cancel());
+    CHECK_THROWS_AS(p.set_value(5), dg::promise_already_satisfied);
+    CHECK_THROWS_AS(p.set_exception(std::make_exception_ptr(support::boom())), dg::promise_already_satisfied);
+    CHECK_THROWS_AS(p.get_ref(), dg::error);
+  }
+  {
+    dg::promise<std::unique_ptr<int>> p;
+    p.set_value(std::make_unique<int>(6));
+    CHECK(*p.get_ref().take() == 6);  // its reader is the only holder
+  }
+  {
+    dg::ref<int> r;
+    {
+      dg::promise<int> p;
+      r = p.get_ref();
+      dg::promise<int> moved = std::move(p);
+      CHECK_THROWS_AS(p.set_value(1), dg::error);
+    }
+    CHECK(support::holds<dg::broken_promise>(r));
+  }
+  {
+    dg::promise<int> p;
+    dg::ref<int> r = p.get_ref();
+    CHECK_THROWS_AS(p.set_exception(nullptr), std::invalid_argument);
+    p.set_exception(std::make_exception_ptr(support::boom()));
+    CHECK(support::holds<support::boom>(r));
+  }
+  {
+    dg::promise<void> p;
+    dg::ref<void> r = p.get_ref();
+    p.set_value();
+    r.get();
+    CHECK_THROWS_AS(p.set_value(), dg::promise_already_satisfied);
+  }
+}
+
+TEST_CASE("a value that throws while it is made leaves its promise unfulfilled", "[await][S-AWAIT-3]") {
+  support::watchdog dog("throwing value");
+  struct fussy {
+    fussy(int i) {
+      if (i < 0) throw support::boom();
+    }
+  };
+  dg::promise<fussy> p;
+  dg::ref<fussy> r = p.get_ref();
+  CHECK_THROWS_AS(p.set_value(-1), support::boom);
+  CHECK_FALSE(r.ready());
+  p.set_value(1);
+  CHECK_FALSE(r.failed());
+}
+
+TEST_CASE("a promise nobody waits for leaks nothing", "[await][S-MEM-3]") {
+  support::tracked::reset();
+  {
+    dg::promise<support::tracked> unasked;
+    unasked.set_value(1);
+    dg::promise<support::tracked> dropped;
+    { auto r = dropped.get_ref(); }
+    dropped.set_value(2);
+    CHECK(support::tracked::live == 1);
+    dg::promise<support::tracked> never_set;
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("promises are dependencies, and wake every kind of waiter", "[await][S-AWAIT-3]") {
+  support::watchdog dog("promises as dependencies");
+  dg::thread_pool pool(2);
+  for (int round = 0; round < 500; ++round) {
+    later value;
+    auto depends = pool.submit([](const int& i) { return i + 1; }, value.ref);
+    auto suspended = pool.submit(awaits, dg::unresolved(value.ref));
+    std::thread sets([&] { value.promise.set_value(round); });
+    REQUIRE(dg::wait_any(value.ref) == 0);
+    REQUIRE(depends.get() == round + 1);
+    REQUIRE(suspended.get() == round);
+    sets.join();
+  }
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+// Streams that share a budget: backpressure_by, S-AWAIT-4 and L-9.
+
+#include "../catch.hpp"
+#include "probes.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using support::boom;
+
+namespace {
+
+struct progress {
+  std::atomic<int> built{0};
+};
+
+dg::generator<support::tracked> numbers(progress* seen, int n) {
+  for (int i = 0; i < n; ++i) {
+    ++seen->built;
+    co_yield i;
+  }
+}
+
+auto each(int cost) {
+  return [cost](const support::tracked&) { return cost; };
+}
+
+}  // namespace
+
+TEST_CASE("a stream suspends when its next value does not fit", "[budget][L-9][S-AWAIT-4]") {
+  support::watchdog dog("one stream, one budget");
+  support::tracked::reset();
+  {
+    dg::manual_executor manual;
+    dg::budget bytes(100);
+    CHECK(bytes.limit() == 100);
+    progress seen;
+    auto stream = dg::on(manual).options(dg::backpressure_by(bytes, each(30))).submit(numbers, &seen, 10);
+    manual.run_all();
+    CHECK(bytes.used() == 90);
+    CHECK(seen.built == 4);  // the fourth is built, and waits
+    CHECK(support::tracked::live == 4);
+    for (int i = 0; i < 10; ++i) {
+      auto r = stream.try_next();
+      REQUIRE(r.has_value());
+      CHECK(r->get().value == i);
+      CHECK(bytes.used() <= 100);
+      manual.run_all();
+    }
+    CHECK(bytes.used() == 0);
+    CHECK(stream.finished());
+    CHECK_FALSE(stream.completion().failed());
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("a value dearer than the limit passes alone", "[budget][L-9]") {
+  support::watchdog dog("dear values");
+  dg::manual_executor manual;
+  dg::budget bytes(10);
+  progress seen;
+  auto dear = dg::on(manual).options(dg::backpressure_by(bytes, each(1'000'000))).submit(numbers, &seen, 3);
+  manual.run_all();
+  CHECK(seen.built == 2);
+  CHECK(bytes.used() == 11);
+  progress other;
+  auto cheap = dg::on(manual).options(dg::backpressure_by(bytes, each(1))).submit(numbers, &other, 5);
+  manual.run_all();
+  CHECK(other.built == 2);  // its first may wait whatever the budget says
+  CHECK(dear.try_next()->get().value == 0);
+  manual.run_all();
+  CHECK(seen.built == 3);
+  CHECK(dear.try_next()->get().value == 1);
+  CHECK(dear.try_next() == std::nullopt);
+  manual.run_all();
+  CHECK(dear.try_next()->get().value == 2);
+  manual.run_all();
+  CHECK(dear.finished());
+  for (int i = 0; i < 5; ++i) {
+    CHECK(cheap.try_next()->get().value == i);
+    manual.run_all();
+  }
+  CHECK(bytes.used() == 0);
+}
+
+TEST_CASE("streams of one budget are drained in any order", "[budget][L-9]") {
+  support::watchdog dog("any order of draining");
+  for (int threads : {1, 2}) {
+    for (int order = 0; order < 3; ++order) {
+      dg::thread_pool pool(threads);
+      dg::budget bytes(64);
+      progress seen;
+      std::vector<dg::ref_stream<support::tracked>> streams;
+      for (int s = 0; s < 6; ++s)
+        streams.push_back(pool.options(dg::backpressure_by(bytes, each(s * 10 + 1))).submit(numbers, &seen, 200));
+      if (order == 0)
+        for (auto& s : streams)
+          for (int i = 0; i < 200; ++i) REQUIRE(s.next_value()->value == i);
+      else if (order == 1)
+        for (std::size_t s = streams.size(); s-- > 0;)
+          for (int i = 0; i < 200; ++i) REQUIRE(streams[s].next_value()->value == i);
+      else
+        for (int i = 0; i < 200; ++i)
+          for (auto& s : streams) REQUIRE(s.next_value()->value == i);
+      for (auto& s : streams) REQUIRE_FALSE(s.next_value().has_value());
+      CHECK(bytes.used() == 0);
+    }
+  }
+}
+
+TEST_CASE("stages of one chain may share a budget", "[budget][L-9]") {
+  support::watchdog dog("a chain with one budget");
+  struct stage {
+    static dg::generator<support::tracked> run(dg::ref_stream<support::tracked> in) {
+      while (auto v = co_await in.async_value()) co_yield v->value + 1;
+    }
+  };
+  for (int threads : {1, 2}) {
+    dg::thread_pool pool(threads);
+    dg::budget bytes(3);
+    progress seen;
+    auto stream = pool.options(dg::backpressure_by(bytes, each(2))).submit(numbers, &seen, 300);
+    for (int s = 0; s < 10; ++s)
+      stream = pool.options(dg::backpressure_by(bytes, each(2))).submit(stage::run, std::move(stream));
+    int i = 0;
+    for (support::tracked&& v : stream.values()) REQUIRE(v.value == i++ + 10);
+    CHECK(i == 300);
+    CHECK(bytes.used() == 0);
+  }
+}
+
+TEST_CASE("no more is in flight than the limit and one value for each stream", "[budget][L-9][S-MEM-3]") {
+  support::watchdog dog("the bound of a budget");
+  support::tracked::reset();
+  dg::thread_pool pool(2);
+  constexpr int streams = 8, limit = 20;
+  dg::budget slots(limit);
+  progress seen;
+  std::vector<dg::ref_stream<support::tracked>> all;
+  for (int s = 0; s < streams; ++s) all.push_back(pool.options(dg::backpressure_by(slots, each(1))).submit(numbers, &seen, 500));
+  long peak = 0;
+  for (int i = 0; i < 500; ++i)
+    for (auto& s : all) {
+      REQUIRE(s.next_value()->value == i);
+      peak = std::max(peak, support::tracked::live.load());
+      REQUIRE(slots.used() <= limit + streams);
+    }
+  CHECK(peak <= limit + 2 * streams + 1);  // those that wait for room stand in their places, built
+}
+
+TEST_CASE("freed budget goes to those that wait, in the order in which they began to", "[budget][S-AWAIT-4][L-9]") {
+  support::watchdog dog("fair budgets");
+  dg::manual_executor manual;
+  dg::budget slots(4);
+  std::array<progress, 4> seen;
+  std::vector<dg::ref_stream<support::tracked>> all;
+  for (auto& p : seen) all.push_back(dg::on(manual).options(dg::backpressure_by(slots, each(1))).submit(numbers, &p, 100));
+  manual.run_all();
+  // The first took all of it; each other has the one that may always pass. All four wait with another.
+  CHECK(seen[0].built == 5);
+  for (int s = 1; s < 4; ++s) CHECK(seen[static_cast<std::size_t>(s)].built == 2);
+  CHECK(slots.used() == 7);
+  for (int i = 0; i < 3; ++i) CHECK(all[0].try_next().has_value());  // 4 in use: nothing is free yet
+  manual.run_all();
+  CHECK(seen[0].built == 5);
+  CHECK(all[0].try_next().has_value());  // its last: it may pass now, and one more is free for nobody
+  manual.run_all();
+  CHECK(seen[0].built == 6);
+  CHECK(slots.used() == 4);
+  CHECK(all[1].try_next().has_value());  // the same for the second
+  CHECK(all[2].try_next().has_value());
+  manual.run_all();
+  CHECK(seen[1].built == 3);
+  CHECK(seen[2].built == 3);
+  CHECK(seen[3].built == 2);
+  // One is given up: what it held goes to the first in the queue, the fourth stream, before the others.
+  all[0] = {};
+  manual.run_all();
+  CHECK(seen[3].built == 3);
+  CHECK(seen[1].built == 3);
+  CHECK(slots.used() == 4);
+}
+
+TEST_CASE("a budget gets back what was dropped, cancelled, detached, or failed", "[budget][L-9]") {
+  support::watchdog dog("budgets get back");
+  support::tracked::reset();
+  {
+    dg::manual_executor manual;
+    dg::budget slots(3);
+    const auto with = dg::on(manual).options(dg::backpressure_by(slots, each(1)));
+    progress seen;
+    {
+      auto dropped = with.submit(numbers, &seen, 10);
+      manual.run_all();
+      CHECK(slots.used() == 3);
+    }
+    CHECK(slots.used() == 0);
+    manual.run_all();
+    CHECK(support::tracked::live == 0);
+
+    auto cancelled = with.submit(numbers, &seen, 10);
+    manual.run_all();
+    cancelled.cancel();
+    manual.run_all();
+    CHECK(support::tracked::live == 3);  // the one that waited for room is gone
+    CHECK(slots.used() == 3);            // the others may still be taken
+    CHECK(cancelled.try_next().has_value());
+    CHECK(slots.used() == 2);
+    cancelled = {};
+    CHECK(slots.used() == 0);
+
+    seen.built = 0;
+    auto detached = with.submit(numbers, &seen, 10);
+    manual.run_all();
+    auto done = detached.completion();
+    std::move(detached).detach();
+    CHECK(slots.used() == 0);
+    manual.run_all();
+    CHECK(done.ready());
+    CHECK(seen.built == 10);
+    CHECK(slots.used() == 0);
+
+    auto failing = with.submit([]() -> dg::generator<support::tracked> {
+      co_yield 1;
+      co_yield 2;
+      throw boom();
+    });
+    manual.run_all();
+    CHECK(slots.used() == 2);
+    CHECK(failing.next_value()->value == 1);
+    CHECK(failing.next_value()->value == 2);
+    CHECK(slots.used() == 0);
+    CHECK_THROWS_AS(failing.next_value(), boom);
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("a cost is asked for once for each value, and what it throws is the task's", "[budget][L-9]") {
+  support::watchdog dog("costs");
+  support::tracked::reset();
+  {
+    dg::manual_executor manual;
+    dg::budget slots(2);
+    progress seen;
+    int asked = 0;
+    auto counted = dg::on(manual)
+                       .options(dg::backpressure_by(slots, [&asked](const support::tracked&) { return ++asked, 1u; }))
+                       .submit(numbers, &seen, 6);
+    manual.run_all();
+    CHECK(asked == 3);
+    while (counted.try_next()) manual.run_all();
+    CHECK(asked == 6);
+    auto throwing = dg::on(manual)
+                        .options(dg::backpressure_by(slots, [](const support::tracked& v) -> int {
+                          if (v.value == 1) throw boom("cost");
+                          return 1;
+                        }))
+                        .submit(numbers, &seen, 6);
+    manual.run_all();
+    CHECK(throwing.next_value()->value == 0);
+    CHECK(support::message_of([&] { throwing.next_value(); }) == "cost");
+    auto negative = dg::on(manual).options(dg::backpressure_by(slots, each(-1))).submit(numbers, &seen, 6);
+    manual.run_all();
+    CHECK_THROWS_AS(negative.next_value(), std::invalid_argument);
+    CHECK(slots.used() == 0);
+    auto free = dg::on(manual).options(dg::backpressure_by(slots, each(0))).submit(numbers, &seen, 100);
+    manual.run_all();
+    CHECK(free.completion().ready());  // what costs nothing never waits
+  }
+  CHECK(support::tracked::live == 0);
+  CHECK_THROWS_AS(dg::budget(0), std::invalid_argument);
+  CHECK_THROWS_AS(dg::budget(-5), std::invalid_argument);
+  CHECK_THROWS_AS(dg::budget(std::uint64_t{1} << 60), std::invalid_argument);
+}
+
+TEST_CASE("values that a retry skips cost nothing", "[budget][L-9][S-RETRY-2]") {
+  support::watchdog dog("retries and budgets");
+  dg::manual_executor manual;
+  dg::budget slots(3);
+  int asked = 0;
+  auto stream = dg::on(manual)
+                    .options(dg::max_retries{1}, dg::backpressure_by(slots, [&asked](int) { return ++asked, 1; }))
+                    .submit([]() -> dg::generator<int> {
+                      for (int i = 0; i < 5; ++i) {
+                        if (i == 2 && dg::this_task::attempt() == 1) throw boom();
+                        co_yield i;
+                      }
+                    });
+  manual.run_all();
+  CHECK(slots.used() == 3);
+  CHECK(asked == 4);
+  for (int i = 0; i < 5; ++i) {
+    CHECK(stream.try_next()->get() == i);
+    manual.run_all();
+  }
+  CHECK(asked == 5);
+  CHECK(slots.used() == 0);
+}
+
+TEST_CASE("streams of one budget are read, dropped and cancelled by several threads", "[budget][L-9]") {
+  support::watchdog dog("budgets under threads", 120);
+  support::tracked::reset();
+  dg::budget slots(10);
+  {
+    dg::thread_pool pool(3);
+    progress seen;
+    std::vector<std::thread> readers;
+    std::atomic<long> sum{0};
+    for (int t = 0; t < 3; ++t)
+      readers.emplace_back([&, t] {
+        for (int round = 0; round < 60; ++round) {
+          auto a = pool.options(dg::backpressure_by(slots, each(1 + t))).submit(numbers, &seen, 100);
+          auto b = pool.options(dg::backpressure_by(slots, each(4))).submit(numbers, &seen, 100);
+          for (int i = 0; i < 100; ++i) {
+            sum += a.next_value()->value;
+            if (i < round) (void)b.next_value();
+          }
+          if (round % 3 == 0) b.cancel();
+          if (round % 3 == 1) std::move(b).detach();
+        }
+      });
+    for (auto& t : readers) t.join();
+    CHECK(sum == 3L * 60 * 4950);
+  }
+  CHECK(slots.used() == 0);
+  CHECK(support::tracked::live == 0);
+}

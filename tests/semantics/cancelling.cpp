@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: MIT
+// Cancelling a task that is queued, waits, runs or has ended, by a ref, by the free function, by dropping a stream.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+bool is_cancelled(std::exception_ptr error) {
+  if (!error) return false;
+  try {
+    std::rethrow_exception(error);
+  } catch (const dg::cancelled_error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+dg::generator<int> count_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
+/// Tells, when destroyed, that it was and on which thread; takes a mutex meanwhile if it is given one.
+struct witness {
+  std::atomic<int>* gone;
+  std::mutex* wanted = nullptr;
+  std::thread::id* where = nullptr;
+  witness(std::atomic<int>* g, std::mutex* m = nullptr, std::thread::id* w = nullptr) : gone(g), wanted(m), where(w) {}
+  witness(witness&& other) noexcept
+      : gone(std::exchange(other.gone, nullptr)), wanted(other.wanted), where(other.where) {}
+  witness(const witness&) = delete;
+  witness& operator=(const witness&) = delete;
+  ~witness() {
+    if (!gone) return;
+    if (wanted) wanted->lock();
+    if (where) *where = std::this_thread::get_id();
+    if (wanted) wanted->unlock();
+    ++*gone;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a queued task that is cancelled never runs", "[cancel][S-CANCEL-1]") {
+  support::watchdog dog("cancel in the queue");
+  dg::manual_executor manual;
+  std::atomic<int> ran{0};
+  dg::ref<int> plain = dg::on(manual).submit([&] { return ++ran; });
+  dg::ref<int> by_function = dg::on(manual).submit([&] { return ++ran; });
+  auto fixed = dg::on(manual).options(dg::num_returns<2>{}).submit([&]() -> dg::generator<int> {
+    ++ran;
+    co_yield 1;
+    co_yield 2;
+  });
+  auto stream = dg::on(manual).submit([&]() -> dg::generator<int> {
+    ++ran;
+    co_yield 1;
+  });
+  CHECK(plain.cancel());
+  CHECK(dg::cancel(by_function));
+  CHECK(fixed[1].cancel());
+  CHECK(stream.cancel());
+  manual.run_all();
+
+  CHECK(ran == 0);
+  REQUIRE(plain.ready());
+  CHECK(is_cancelled(plain.error()));
+  CHECK(is_cancelled(plain.completion().error()));
+  CHECK_THROWS_AS(by_function.get(), dg::cancelled_error);
+  for (auto& each : fixed) {
+    REQUIRE(each.ready());
+    CHECK(is_cancelled(each.error()));
+  }
+  auto item = stream.next();
+  REQUIRE(item.has_value());
+  CHECK(is_cancelled(item->error()));
+  CHECK_FALSE(stream.next().has_value());
+  CHECK(stream.finished());
+}
+
+TEST_CASE("on a pool a queued task that is cancelled never runs", "[cancel][S-CANCEL-1]") {
+  support::watchdog dog("cancel in a pool's queue");
+  dg::thread_pool pool(1);
+  support::gate busy;
+  dg::ref<void> keeps = pool.submit([&] { busy.pass(); });
+  std::atomic<int> ran{0};
+  std::vector<dg::ref<void>> refs;
+  // An earlier one in the queue is still cancelled when the worker gets to it, with others around it untouched.
+  for (int i = 0; i < 100; ++i) refs.push_back(pool.submit([&] { ++ran; }));
+  for (std::size_t i = 0; i < refs.size(); i += 2) CHECK(refs[i].cancel());
+  busy.open();
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    refs[i].wait();
+    CHECK(is_cancelled(refs[i].error()) == (i % 2 == 0));
+  }
+  keeps.get();
+  CHECK(ran == 50);
+}
+
+TEST_CASE("a task that waits for its arguments is cancelled without them", "[cancel][S-CANCEL-1]") {
+  support::watchdog dog("cancel while waiting for arguments");
+  dg::manual_executor never, manual;
+  support::tracked::reset();
+  std::atomic<int> ran{0};
+  dg::ref<int> outside = dg::on(never).submit([] { return 1; });
+  dg::ref<int> waits = dg::on(manual).submit(
+      [&ran, kept = support::tracked(1)](int value) { return ran += value + kept.value; }, outside);
+  dg::ref<int> after = dg::on(manual).options(dg::after(outside)).submit([&ran] { return ++ran; });
+  CHECK(waits.cancel());
+  CHECK(after.cancel());
+  manual.run_all();
+  REQUIRE(waits.wait_for(10s));
+  REQUIRE(after.wait_for(10s));
+  CHECK(is_cancelled(waits.error()));
+  CHECK(is_cancelled(after.error()));
+  CHECK(support::tracked::live == 0);
+
+  never.run_all();
+  manual.run_all();
+  CHECK(outside.get() == 1);
+  CHECK(ran == 0);
+  CHECK(is_cancelled(waits.error()));
+}
+
+TEST_CASE("on a pool a waiting task is cancelled without its arguments", "[cancel][S-CANCEL-1]") {
+  support::watchdog dog("cancel while waiting on a pool");
+  dg::manual_executor never;
+  dg::thread_pool pool(1);
+  dg::ref<int> outside = dg::on(never).submit([] { return 1; });
+  dg::ref<int> waits = pool.submit([](int value) { return value; }, outside);
+  CHECK(waits.cancel());
+  CHECK_THROWS_AS(waits.get(), dg::cancelled_error);
+}
+
+TEST_CASE("a running generator is cancelled at its next yield", "[cancel][S-CANCEL-2]") {
+  support::watchdog dog("cancel while running");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  support::gate running, cancelled;
+  std::atomic<int> steps{0}, gone{0};
+  auto refs = pool.options(dg::num_returns<3>{}).submit([&]() -> dg::generator<int> {
+    witness local(&gone);
+    co_yield 1;
+    running.open();
+    cancelled.pass();
+    ++steps;
+    co_yield 2;
+    ++steps;
+    co_yield 3;
+    ++steps;
+  });
+  running.pass();
+  CHECK(refs[2].cancel());
+  CHECK(gone == 0);
+  cancelled.open();
+  refs[2].wait();
+  refs[2].completion().wait();
+  CHECK(steps == 1);
+  CHECK(gone == 1);
+  // What was stored before stays readable.
+  CHECK(refs[0].get() == 1);
+  CHECK(is_cancelled(refs[1].error()));
+  CHECK(is_cancelled(refs[2].error()));
+  CHECK(is_cancelled(refs[0].completion().error()));
+}
+
+TEST_CASE("a stream that is cancelled keeps what was stored, then holds cancelled_error", "[cancel][S-CANCEL-2]") {
+  support::watchdog dog("cancel a stream");
+  dg::manual_executor manual;
+  std::atomic<int> gone{0};
+  auto stream = dg::on(manual).options(dg::backpressure{3}).submit([&]() -> dg::generator<int> {
+    witness local(&gone);
+    for (int i = 0;; ++i) co_yield i;
+  });
+  manual.run_all();
+  CHECK(stream.next_value() == std::optional<int>(0));
+  CHECK(stream.cancel());
+  manual.run_all();
+  CHECK(gone == 1);
+  CHECK(stream.next_value() == std::optional<int>(1));
+  CHECK(stream.next_value() == std::optional<int>(2));
+  CHECK_FALSE(stream.finished());
+  CHECK_THROWS_AS(stream.next_value(), dg::cancelled_error);
+  CHECK_FALSE(stream.next_value().has_value());
+  CHECK(stream.finished());
+  CHECK_FALSE(stream.cancel());
+}
+
+TEST_CASE("all_or_nothing fails every ref of a cancelled task", "[cancel][S-CANCEL-2][S-ARITY-5]") {
+  support::watchdog dog("cancel all_or_nothing");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  support::gate running, cancelled;
+  auto refs = pool.options(dg::num_returns<2>{}, dg::all_or_nothing).submit([&]() -> dg::generator<int> {
+    co_yield 1;
+    running.open();
+    cancelled.pass();
+    co_yield 2;
+  });
+  running.pass();
+  CHECK_FALSE(refs[0].ready());
+  CHECK(refs[0].cancel());
+  cancelled.open();
+  CHECK_THROWS_AS(refs[0].get(), dg::cancelled_error);
+  CHECK_THROWS_AS(refs[1].get(), dg::cancelled_error);
+}
+
+TEST_CASE("a plain function is not interrupted", "[cancel][S-CANCEL-3]") {
+  support::watchdog dog("cancel a plain function");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  support::gate running, cancelled;
+  std::atomic<bool> ended{false};
+  dg::ref<int> value = pool.submit([&] {
+    running.open();
+    cancelled.pass();
+    ended = true;
+    return 4;
+  });
+  running.pass();
+  CHECK(value.cancel());
+  CHECK_FALSE(value.ready());
+  cancelled.open();
+  value.wait();
+  CHECK(ended);
+}
+
+TEST_CASE("a plain function may ask whether it should stop", "[cancel][S-CANCEL-3]") {
+  support::watchdog dog("polling the stop request");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  support::gate running;
+  std::atomic<bool> asked_too_early{false};
+  dg::ref<void> loops = pool.submit([&] {
+    asked_too_early = dg::this_task::stop_requested();
+    running.open();
+    while (!dg::this_task::stop_requested()) std::this_thread::yield();
+  });
+  running.pass();
+  CHECK(loops.cancel());
+  loops.wait();
+  CHECK_FALSE(asked_too_early);
+}
+
+TEST_CASE("cancelling what has ended has no effect", "[cancel][S-CANCEL-4]") {
+  support::watchdog dog("cancel after the end");
+  dg::thread_pool pool(1);
+  dg::ref<int> value = pool.submit([] { return 1; });
+  value.wait();
+  CHECK_FALSE(value.cancel());
+  CHECK_FALSE(dg::cancel(value));
+  CHECK(value.get() == 1);
+
+  dg::ref<int> failed = pool.submit([]() -> int { throw support::boom(); });
+  failed.wait();
+  CHECK_FALSE(failed.cancel());
+  CHECK_THROWS_AS(failed.get(), support::boom);
+
+  dg::manual_executor manual;
+  dg::ref<int> twice = dg::on(manual).submit([] { return 1; });
+  CHECK(twice.cancel());
+  manual.run_all();
+  CHECK_FALSE(twice.cancel());
+}
+
+TEST_CASE("a cancel that races with the end is one or the other", "[cancel][S-CANCEL-4]") {
+  support::watchdog dog("cancel against the end");
+  dg::thread_pool pool(2);
+  int wrong = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::atomic<bool> ran{false};
+    dg::ref<int> value = pool.submit([&] {
+      ran = true;
+      return round;
+    });
+    for (int i = 0; i < round % 50; ++i) (void)value.ready();
+    const bool asked = value.cancel();
+    value.wait();
+    if (is_cancelled(value.error())) {
+      if (!asked) ++wrong;
+      if (!is_cancelled(value.completion().error())) ++wrong;
+    } else if (value.failed() || value.get() != round || !ran) {
+      ++wrong;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("cancelling a generator that ends meanwhile leaves a prefix and one outcome",
+          "[cancel][S-CANCEL-4][S-CANCEL-2]") {
+  support::watchdog dog("cancel against a generator's end");
+  dg::thread_pool pool(2);
+  int wrong = 0;
+  for (int round = 0; round < 1500; ++round) {
+    auto stream = pool.submit(count_to, 20);
+    if (round % 3 == 0) (void)stream.completion().wait_for(std::chrono::microseconds(round % 40));
+    const bool asked = stream.cancel();
+    int expected = 0;
+    bool cancelled = false;
+    while (auto item = stream.next()) {
+      if (is_cancelled(item->error())) {
+        cancelled = true;
+        continue;
+      }
+      if (cancelled || item->get() != expected++) ++wrong;
+    }
+    if (cancelled && !asked) ++wrong;
+    if (!cancelled && expected != 20) ++wrong;
+    if (is_cancelled(stream.completion().error()) != cancelled) ++wrong;
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("several threads that cancel one task agree", "[cancel][S-CANCEL-4]") {
+  support::watchdog dog("many cancellers");
+  dg::thread_pool pool(1);
+  for (int round = 0; round < 200; ++round) {
+    dg::ref<int> value = pool.submit([] { return 1; });
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) threads.emplace_back([copy = value]() mutable { copy.cancel(); });
+    for (auto& thread : threads) thread.join();
+    value.wait();
+    const bool one_or_the_other = is_cancelled(value.error()) || (!value.failed() && value.get() == 1);
+    REQUIRE(one_or_the_other);
+  }
+}
+
+TEST_CASE("cancelling what others depend on fails them", "[cancel][S-CANCEL-5]") {
+  support::watchdog dog("cancel and dependents");
+  dg::manual_executor manual;
+  dg::thread_pool pool(1);
+  std::atomic<int> ran{0};
+  dg::ref<int> source = dg::on(manual).submit([] { return 1; });
+  std::vector<dg::ref<int>> chain{source};
+  for (int i = 0; i < 20; ++i)
+    chain.push_back(pool.submit(
+        [&](int value) {
+          ++ran;
+          return value;
+        },
+        chain.back()));
+  auto list = pool.options(dg::dynamic).submit(count_to, source);
+  CHECK(source.cancel());
+  manual.run_all();
+  for (auto& each : chain) CHECK_THROWS_AS(each.get(), dg::cancelled_error);
+  CHECK_THROWS_AS(list.get(), dg::cancelled_error);
+  CHECK(ran == 0);
+}
+
+TEST_CASE("cancelling a dependent leaves what it depends on alone", "[cancel][S-CANCEL-5]") {
+  support::watchdog dog("cancel of a dependent");
+  dg::manual_executor manual;
+  dg::ref<int> source = dg::on(manual).submit([] { return 1; });
+  dg::ref<int> cancelled = dg::on(manual).submit([](int value) { return value; }, source);
+  dg::ref<int> other = dg::on(manual).submit([](int value) { return value + 1; }, source);
+  CHECK(cancelled.cancel());
+  manual.run_all();
+  CHECK(source.get() == 1);
+  CHECK(other.get() == 2);
+  CHECK_THROWS_AS(cancelled.get(), dg::cancelled_error);
+}
+
+TEST_CASE("dropping a stream runs no code of its task on the caller", "[cancel][S-CANCEL-8][L-13]") {
+  support::watchdog dog("dropping under a mutex");
+  dg::thread_pool pool(1);
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> gone{0};
+    std::atomic<bool> full{false};
+    std::mutex mutex;
+    std::thread::id where;
+    std::optional<dg::ref_stream<int>> stream = pool.options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
+      witness local(&gone, &mutex, &where);
+      full = true;
+      co_yield 1;
+      co_yield 2;
+    });
+    while (!full) std::this_thread::yield();
+    dg::ref<void> completion = stream->completion();
+    {
+      // The local's destructor wants this mutex: run here, it would never get it.
+      std::lock_guard lock(mutex);
+      stream.reset();
+    }
+    while (gone == 0) std::this_thread::yield();
+    CHECK(where != std::this_thread::get_id());
+    CHECK(support::eventually([&] { return completion.ready(); }));
+    CHECK(is_cancelled(completion.error()));
+  }
+}
+
+TEST_CASE("cancel runs no code of the task on the caller", "[cancel][S-CANCEL-8][L-13]") {
+  support::watchdog dog("cancel under a mutex");
+  dg::thread_pool pool(1);
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> gone{0};
+    std::atomic<bool> full{false};
+    std::mutex mutex;
+    std::thread::id where;
+    auto stream = pool.options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
+      witness local(&gone, &mutex, &where);
+      full = true;
+      co_yield 1;
+      co_yield 2;
+    });
+    while (!full) std::this_thread::yield();
+    {
+      std::lock_guard lock(mutex);
+      stream.cancel();
+    }
+    while (gone == 0) std::this_thread::yield();
+    CHECK(where != std::this_thread::get_id());
+  }
+}
+
+TEST_CASE("a suspended frame is destroyed by its executor, untaken values at once", "[cancel][S-CANCEL-8][L-13]") {
+  support::watchdog dog("who destroys what");
+  support::tracked::reset();
+  dg::manual_executor manual;
+  std::atomic<int> gone{0};
+  std::optional<dg::ref_stream<support::tracked>> stream =
+      dg::on(manual).options(dg::backpressure{5}).submit([&]() -> dg::generator<support::tracked> {
+        witness local(&gone);
+        for (int i = 0;; ++i) co_yield i;
+      });
+  manual.run_all();
+  REQUIRE(support::tracked::live == 5);
+  stream.reset();
+  CHECK(support::tracked::live == 0);
+  CHECK(gone == 0);
+  manual.run_all();
+  CHECK(gone == 1);
+}
+
+TEST_CASE("the callable of a cancelled task is destroyed before completion is ready", "[cancel][S-CANCEL-1][S-MEM-7]") {
+  support::watchdog dog("callable of a cancelled task");
+  dg::manual_executor manual;
+  support::tracked::reset();
+  dg::ref<int> value = dg::on(manual).submit(
+      [kept = support::tracked(1)](const support::tracked& a) { return kept.value + a.value; }, support::tracked(2));
+  dg::ref<void> completion = value.completion();
+  CHECK(support::tracked::live == 2);
+  CHECK(value.cancel());
+  manual.run_all();
+  REQUIRE(completion.ready());
+  CHECK(support::tracked::live == 0);
+}

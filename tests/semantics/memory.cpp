@@ -1,0 +1,676 @@
+// SPDX-License-Identifier: MIT
+// The rules S-MEM: who holds a value, when it is freed, and that nothing is left at the end.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+#include "probes.hpp"
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <sys/resource.h>
+
+using support::boom;
+using support::captured_stderr;
+using support::error_log;
+using support::eventually;
+using support::gate;
+using support::holds;
+using support::reporting_to;
+using support::tracked;
+using support::witness;
+
+namespace {
+
+dg::generator<tracked> tracked_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
+/// A large value: counts how many exist that were not moved from, and the most there ever were.
+class load {
+ public:
+  static inline std::atomic<int> live{0};
+  static inline std::atomic<int> peak{0};
+  static void reset() { live = peak = 0; }
+
+  explicit load(int v) : value(v) { add(); }
+  load(const load& other) : value(other.value), owns_(other.owns_) {
+    if (owns_) add();
+  }
+  load(load&& other) noexcept : value(other.value), owns_(std::exchange(other.owns_, false)) {}
+  load& operator=(const load&) = delete;
+  ~load() {
+    if (owns_) --live;
+  }
+  int value;
+
+ private:
+  static void add() {
+    const int now = ++live;
+    int seen = peak.load();
+    while (seen < now && !peak.compare_exchange_weak(seen, now)) {
+    }
+  }
+  bool owns_ = true;
+};
+
+dg::generator<load> loads(int n) {
+  for (int i = 0; i < n; ++i) {
+    load value(i);
+    co_yield std::move(value);
+  }
+}
+
+/// A list whose elements hold the next one by a ref.
+struct node {
+  dg::ref<node> next;
+};
+
+long peak_resident_kib() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool sanitized = true;
+#  else
+constexpr bool sanitized = false;
+#  endif
+#else
+constexpr bool sanitized = false;
+#endif
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------- 1
+
+TEST_CASE("a dropped ref frees its value at once, its siblings stay", "[memory][S-MEM-1]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto refs = dg::on(here).options(dg::num_returns<3>{}).submit(tracked_to, 3);
+  CHECK(tracked::live.load() == 3);
+  refs[1] = {};
+  CHECK(tracked::live.load() == 2);
+  auto copy = refs[0];
+  refs[0] = {};
+  CHECK(tracked::live.load() == 2);
+  CHECK(copy.get().value == 0);
+  copy = {};
+  CHECK(tracked::live.load() == 1);
+  CHECK(refs[2].get().value == 2);
+  refs[2] = {};
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a dropped ref frees its value while the task lives on", "[memory][S-MEM-1]") {
+  support::watchdog dog("memory: dropped while the task runs");
+  tracked::reset();
+  gate last;
+  dg::thread_pool pool(2);
+  std::atomic<bool> stored{false};
+  auto f = [&]() -> dg::generator<tracked> {
+    co_yield 1;
+    co_yield 2;
+    stored = true;
+    last.pass();
+  };
+  auto refs = pool.options(dg::num_returns<2>{}).submit(f);
+  auto end = refs[0].completion();
+  REQUIRE(eventually([&] { return stored.load(); }));
+  CHECK(tracked::live.load() == 2);
+  refs[0] = {};
+  CHECK(tracked::live.load() == 1);
+  CHECK_FALSE(end.ready());
+  CHECK(refs[1].get().value == 2);
+  refs[1] = {};
+  CHECK(tracked::live.load() == 0);
+  last.open();
+  end.get();
+}
+
+TEST_CASE("a list holds all of its values, a ref taken from it holds one", "[memory][S-MEM-1]") {
+  tracked::reset();
+  dg::inline_executor here;
+  for (int n : {1, 3, 64, 65, 500}) {
+    auto outer = dg::on(here).options(dg::dynamic).submit(tracked_to, n);
+    CHECK(tracked::live.load() == n);
+    dg::ref<tracked> one = outer.get()[static_cast<std::size_t>(n) / 2];
+    CHECK(tracked::live.load() == n);
+    dg::ref_list<tracked> list = outer.get();
+    outer = {};
+    CHECK(tracked::live.load() == n);
+    list = {};
+    CHECK(tracked::live.load() == 1);
+    CHECK(one.get().value == n / 2);
+    one = {};
+    CHECK(tracked::live.load() == 0);
+  }
+}
+
+TEST_CASE("a copy of a list shares its values", "[memory][S-MEM-1]") {
+  tracked::reset();
+  dg::inline_executor here;
+  {
+    auto outer = dg::on(here).options(dg::dynamic).submit(tracked_to, 10);
+    const dg::ref_list<tracked> copy = outer.get();
+    outer = {};
+    CHECK(tracked::live.load() == 10);
+    CHECK(tracked::copies.load() == 0);
+    CHECK(copy[9].get().value == 9);
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a stream holds what was not yet taken", "[memory][S-MEM-1]") {
+  tracked::reset();
+  dg::manual_executor later;
+  std::optional<dg::ref<tracked>> kept;
+  {
+    auto stream = dg::on(later).options(dg::unbounded).submit(tracked_to, 10);
+    later.run_all();
+    CHECK(tracked::live.load() == 10);
+    for (int i = 0; i < 3; ++i) static_cast<void>(stream.try_next());
+    CHECK(tracked::live.load() == 7);
+    kept = stream.try_next();
+    CHECK(tracked::live.load() == 7);
+  }
+  later.run_all();
+  CHECK(tracked::live.load() == 1);
+  CHECK(kept->get().value == 3);
+  kept.reset();
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("completion() holds no value", "[memory][S-MEM-1]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto refs = dg::on(here).options(dg::num_returns<2>{}).submit(tracked_to, 2);
+  auto end = refs[0].completion();
+  refs = {};
+  CHECK(tracked::live.load() == 0);
+  end.get();
+}
+
+// ---------------------------------------------------------------------------------------------- 2
+
+TEST_CASE("the producer keeps no copy: one held and one produced is the peak under backpressure{1}",
+          "[memory][S-MEM-2]") {
+  support::watchdog dog("memory: two values at most");
+  load::reset();
+  dg::thread_pool pool(2);
+  int expected = 0;
+  for (dg::ref<load> r : pool.options(dg::backpressure{1}).submit(loads, 100)) {
+    REQUIRE(r.get().value == expected);
+    ++expected;
+  }
+  CHECK(expected == 100);
+  CHECK(load::peak.load() <= 2);
+  CHECK(load::live.load() == 0);
+}
+
+TEST_CASE("the peak under backpressure{1} is two values however they are taken", "[memory][S-MEM-2]") {
+  support::watchdog dog("memory: two values at most, other ways");
+  dg::thread_pool pool(2);
+  load::reset();
+  {
+    auto stream = pool.options(dg::backpressure{1}).submit(loads, 100);
+    int n = 0;
+    while (std::optional<load> v = stream.next_value()) REQUIRE(v->value == n++);
+    CHECK(n == 100);
+  }
+  CHECK(load::peak.load() <= 2);
+  load::reset();
+  int n = 0;
+  for (load&& v : pool.options(dg::backpressure{1}).submit(loads, 100).values()) REQUIRE(v.value == n++);
+  CHECK(n == 100);
+  CHECK(load::peak.load() <= 2);
+}
+
+TEST_CASE("a yielded rvalue is moved once into its place, an lvalue copied once, a conversion is none",
+          "[memory][S-MEM-2]") {
+  dg::inline_executor here;
+  tracked::reset();
+  auto moves = []() -> dg::generator<tracked> {
+    tracked t(1);
+    co_yield std::move(t);
+  };
+  auto moved = dg::on(here).options(dg::num_returns<1>{}).submit(moves);
+  CHECK(tracked::moves.load() == 1);
+  CHECK(tracked::copies.load() == 0);
+  tracked::reset();
+  auto copies = []() -> dg::generator<tracked> {
+    tracked t(2);
+    co_yield t;
+  };
+  auto copied = dg::on(here).options(dg::num_returns<1>{}).submit(copies);
+  CHECK(tracked::copies.load() == 1);
+  CHECK(tracked::moves.load() == 0);
+  tracked::reset();
+  auto converted = dg::on(here).options(dg::num_returns<1>{}).submit(tracked_to, 1);
+  CHECK(tracked::constructed.load() == 1);
+  CHECK(tracked::copies.load() + tracked::moves.load() == 0);
+}
+
+// ---------------------------------------------------------------------------------------------- 3
+
+TEST_CASE("a stream's values are bounded by its backpressure plus the refs still held", "[memory][S-MEM-3]") {
+  support::watchdog dog("memory: bounded stream");
+  dg::thread_pool pool(2);
+  for (std::size_t room : {1u, 2u, 8u, 64u}) {
+    load::reset();
+    {
+      std::vector<dg::ref<load>> kept;
+      int n = 0;
+      for (dg::ref<load> r : pool.options(dg::backpressure{room}).submit(loads, 3000)) {
+        REQUIRE(r.get().value == n);
+        if (n++ % 300 == 0) kept.push_back(std::move(r));
+      }
+      CHECK(n == 3000);
+      CHECK(kept.size() == 10u);
+      CHECK(load::live.load() == 10);
+      CHECK(load::peak.load() <= static_cast<int>(room) + 10 + 2);
+      CHECK(kept.back().get().value == 2700);
+    }
+    CHECK(load::live.load() == 0);
+  }
+}
+
+TEST_CASE("a long stream runs in the space of its backpressure", "[memory][S-MEM-3]") {
+  if (sanitized) return;  // a sanitizer keeps freed memory
+  support::watchdog dog("memory: long stream", 120);
+  using kilobyte = std::array<char, 1024>;
+  auto f = [](int n) -> dg::generator<kilobyte> {
+    kilobyte block{};
+    for (int i = 0; i < n; ++i) {
+      block[0] = static_cast<char>(i);
+      co_yield block;
+    }
+  };
+  dg::thread_pool pool(2);
+  const long before = peak_resident_kib();
+  int wrong = 0, n = 0;
+  for (dg::ref<kilobyte> r : pool.submit(f, 200'000)) {
+    if (r.get()[0] != static_cast<char>(n++)) ++wrong;
+  }
+  for (kilobyte&& block : pool.submit(f, 200'000).values()) {
+    if (block[0] != static_cast<char>(n++ - 200'000)) ++wrong;
+  }
+  CHECK(n == 400'000);
+  CHECK(wrong == 0);
+  CHECK(peak_resident_kib() - before < 16 * 1024);  // of 200 MB that went through each
+}
+
+// ---------------------------------------------------------------------------------------------- 4
+
+TEST_CASE("after everything was dropped nothing is left", "[memory][S-MEM-4]") {
+  support::watchdog dog("memory: nothing left");
+  tracked::reset();
+  std::atomic<int> frames{0};
+  error_log log;
+  {
+    dg::thread_pool pool(reporting_to(log));
+    auto f = [&](const tracked& seed, int n) -> dg::generator<tracked> {
+      const witness frame(frames);
+      for (int i = 0; i < n; ++i) {
+        tracked t(seed.value + i);
+        co_yield std::move(t);
+      }
+    };
+    for (int round = 0; round < 50; ++round) {
+      auto fixed = pool.options(dg::num_returns<3>{}).submit(f, tracked(1), round % 5);
+      auto vector = pool.options(dg::num_returns{round % 4}).submit(f, tracked(1), 3);
+      auto outer = pool.options(dg::dynamic).submit(f, tracked(1), round);
+      auto stream = pool.options(dg::backpressure{2}).submit(f, tracked(1), round);
+      auto whole = pool.submit(f, tracked(1), round);
+      auto dependent = pool.submit([](const tracked& t) { return tracked(t.value); }, fixed[0]);
+      if (round % 3 == 0) fixed = {};
+      if (round % 2 == 0) outer = {};
+      static_cast<void>(stream.next());
+      for (tracked&& t : whole.values()) static_cast<void>(t);
+      if (round % 5 != 0) dependent.wait();
+      if (round % 7 == 0) std::move(stream).detach();
+    }
+  }
+  CHECK(tracked::live.load() == 0);
+  CHECK(frames.load() == 0);
+}
+
+TEST_CASE("a task that never ran leaves nothing", "[memory][S-MEM-4]") {
+  tracked::reset();
+  dg::ref<int> result;
+  {
+    dg::manual_executor later;
+    result = dg::on(later).submit([](const tracked& t) { return t.value; }, tracked(3));
+    auto gone = dg::on(later).submit([](const tracked& t) { return t.value; }, tracked(4));
+    auto dependent = dg::on(later).submit([](const tracked& t, int v) { return t.value + v; }, tracked(5), result);
+    CHECK(tracked::live.load() == 3);
+  }
+  CHECK(tracked::live.load() == 0);
+  CHECK(holds<dg::cancelled_error>(result));
+}
+
+// ---------------------------------------------------------------------------------------------- 5
+
+TEST_CASE("values outlive their pool", "[memory][S-MEM-5]") {
+  support::watchdog dog("memory: values outlive the pool");
+  tracked::reset();
+  {
+    dg::ref<tracked> plain;
+    dg::ref_list<tracked> list;
+    std::array<dg::ref<tracked>, 2> fixed;
+    {
+      dg::thread_pool pool(2);
+      plain = pool.submit([] { return tracked(7); });
+      fixed = pool.options(dg::num_returns<2>{}).submit(tracked_to, 2);
+      list = pool.options(dg::dynamic).submit(tracked_to, 100).get();
+    }
+    CHECK(plain.get().value == 7);
+    CHECK(fixed[1].get().value == 1);
+    CHECK(list.size() == 100u);
+    CHECK(list[99].get().value == 99);
+    CHECK(plain.completion().ready());
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a stream outlives its pool: stored values are readable, then cancelled_error, then the end",
+          "[memory][S-MEM-5]") {
+  support::watchdog dog("memory: stream outlives the pool");
+  tracked::reset();
+  {
+    dg::ref_stream<tracked> stream;
+    std::atomic<int> yielded{0};
+    {
+      dg::thread_pool pool(2);
+      auto f = [&]() -> dg::generator<tracked> {
+        for (int i = 0; i < 1000; ++i) {
+          ++yielded;
+          co_yield i;
+        }
+      };
+      stream = pool.options(dg::backpressure{4}).submit(f);
+      REQUIRE(eventually([&] { return yielded.load() == 4; }));
+    }
+    int readable = 0;
+    bool cancelled = false;
+    while (auto r = stream.next()) {
+      REQUIRE_FALSE(cancelled);
+      if (r->failed()) {
+        cancelled = holds<dg::cancelled_error>(*r);
+      } else {
+        REQUIRE(r->get().value == readable);
+        ++readable;
+      }
+    }
+    CHECK(readable == 4);
+    CHECK(cancelled);
+    CHECK(stream.finished());
+    CHECK(holds<dg::cancelled_error>(stream.completion()));
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("unfinished refs hold cancelled_error once the pool is gone", "[memory][S-MEM-5]") {
+  support::watchdog dog("memory: unfinished refs");
+  dg::manual_executor outside;
+  auto never = dg::on(outside).submit([] { return 1; });
+  dg::ref<int> waiting;
+  {
+    dg::thread_pool pool(2);
+    waiting = pool.options(dg::name{"unfinished"}).submit([](int v) { return v; }, never);
+  }
+  REQUIRE(waiting.ready());
+  CHECK(holds<dg::cancelled_error>(waiting));
+  CHECK_FALSE(waiting.cancel());
+  outside.run_all();
+  CHECK(never.get() == 1);
+}
+
+// ---------------------------------------------------------------------------------------------- 6
+
+TEST_CASE("a value whose ref is already gone is destroyed when it is yielded", "[memory][S-MEM-6]") {
+  load::reset();
+  dg::manual_executor later;
+  auto refs = dg::on(later).options(dg::num_returns<20>{}).submit(loads, 20);
+  auto end = refs[0].completion();
+  refs = {};
+  later.run_all();
+  end.get();
+  CHECK(load::peak.load() == 1);
+  CHECK(load::live.load() == 0);
+}
+
+TEST_CASE("what the caller still holds is the only bound", "[memory][S-MEM-6]") {
+  load::reset();
+  dg::manual_executor later;
+  auto refs = dg::on(later).options(dg::num_returns{20}).submit(loads, 20);
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    if (i % 4 != 0) refs[i] = {};
+  }
+  later.run_all();
+  CHECK(load::live.load() == 5);
+  CHECK(load::peak.load() <= 6);
+  for (std::size_t i = 0; i < refs.size(); i += 4) CHECK(refs[i].get().value == static_cast<int>(i));
+}
+
+TEST_CASE("under dynamic, a list that nobody holds keeps no value", "[memory][S-MEM-6][S-MEM-4]") {
+  load::reset();
+  dg::manual_executor later;
+  { auto outer = dg::on(later).options(dg::dynamic).submit(loads, 20); }
+  later.run_all();
+  CHECK(load::live.load() == 0);
+}
+
+// ---------------------------------------------------------------------------------------------- 7
+
+TEST_CASE("callable and arguments are gone when the task has ended, however long its result is held",
+          "[memory][S-MEM-7]") {
+  support::watchdog dog("memory: callable and arguments");
+  tracked::reset();
+  dg::thread_pool pool(2);
+  std::atomic<int> captures{0};
+  {
+    auto f = [w = witness(captures)](const tracked& t) { return t.value; };
+    auto plain = pool.submit(std::move(f), tracked(5));
+    plain.completion().wait();
+    CHECK(tracked::live.load() == 0);
+    CHECK(plain.get() == 5);
+  }
+  CHECK(captures.load() == 0);
+  auto g = [w = witness(captures)](tracked a, const tracked& b) -> dg::generator<int> {
+    co_yield a.value;
+    co_yield b.value;
+  };
+  CHECK(captures.load() == 1);
+  auto fixed = pool.options(dg::num_returns<2>{}).submit(g, tracked(1), tracked(2));
+  fixed[0].completion().wait();
+  CHECK(captures.load() == 1);
+  CHECK(tracked::live.load() == 0);
+  auto outer = pool.options(dg::dynamic).submit(g, tracked(1), tracked(2));
+  outer.wait();
+  CHECK(captures.load() == 1);
+  CHECK(tracked::live.load() == 0);
+  CHECK(fixed[1].get() == 2);
+  CHECK(outer.get()[0].get() == 1);
+}
+
+TEST_CASE("the refs a task depends on are given back when it has ended", "[memory][S-MEM-7]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto input = dg::put(tracked(9));
+  auto result = dg::on(here).submit([](const tracked& t) { return t.value; }, input);
+  CHECK(tracked::live.load() == 1);
+  input = {};
+  CHECK(tracked::live.load() == 0);
+  CHECK(result.get() == 9);
+}
+
+TEST_CASE("a task keeps the refs it depends on alive until it has run", "[memory][S-MEM-7]") {
+  tracked::reset();
+  dg::manual_executor later;
+  auto input = dg::put(tracked(9));
+  auto result = dg::on(later).submit([](const tracked& t) { return t.value; }, input);
+  input = {};
+  CHECK(tracked::live.load() == 1);
+  later.run_all();
+  CHECK(tracked::live.load() == 0);
+  CHECK(result.get() == 9);
+}
+
+TEST_CASE("arguments of a failed, of a surplus and of a cancelled task are given back too", "[memory][S-MEM-7]") {
+  support::watchdog dog("memory: arguments of tasks that went wrong");
+  tracked::reset();
+  error_log log;
+  dg::thread_pool pool(reporting_to(log));
+  auto failed = pool.submit([](const tracked&) -> int { throw boom(); }, tracked(1));
+  failed.wait();
+  auto f = [](const tracked& t) -> dg::generator<int> {
+    co_yield t.value;
+    co_yield t.value;
+  };
+  auto surplus = pool.options(dg::num_returns<1>{}).submit(f, tracked(2));
+  surplus[0].completion().wait();
+  CHECK(tracked::live.load() == 0);
+  auto stream = pool.options(dg::backpressure{1}).submit(f, tracked(3));
+  auto end = stream.completion();
+  CHECK(stream.next_value() == std::optional<int>(3));
+  stream = {};
+  end.wait();
+  CHECK(tracked::live.load() == 0);
+}
+
+// ---------------------------------------------------------------------------------------------- 8
+
+TEST_CASE("the last ref may be dropped in a value's destructor", "[memory][S-MEM-8]") {
+  tracked::reset();
+  struct holder {
+    dg::ref<tracked> inner;
+  };
+  dg::inline_executor here;
+  auto outer = dg::on(here).submit([] { return holder{dg::put(tracked(1))}; });
+  CHECK(tracked::live.load() == 1);
+  CHECK(outer.get().inner.get().value == 1);
+  outer = {};
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a long list of values that hold one another is dropped without recursion", "[memory][S-MEM-8][L-14]") {
+  dg::ref<node> head;
+  for (int i = 0; i < 200'000; ++i) {
+    node n;
+    n.next = std::move(head);
+    head = dg::put(std::move(n));
+  }
+  head = {};
+  CHECK_FALSE(head.valid());
+}
+
+TEST_CASE("the last ref may be dropped on another thread", "[memory][S-MEM-8]") {
+  support::watchdog dog("memory: dropped elsewhere");
+  tracked::reset();
+  {
+    dg::thread_pool pool(2);
+    for (int i = 0; i < 200; ++i) {
+      auto refs = pool.options(dg::num_returns<2>{}).submit(tracked_to, 2);
+      std::thread other([r = std::move(refs[1])]() mutable { r = {}; });
+      refs[0].wait();
+      other.join();
+    }
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("the last ref may be dropped inside a task, also its own", "[memory][S-MEM-8]") {
+  support::watchdog dog("memory: dropped inside a task");
+  tracked::reset();
+  {
+    dg::thread_pool pool(2);
+    auto other = pool.submit([] { return tracked(1); });
+    other.wait();
+    pool.submit([](dg::ref<tracked> r) { r = {}; }, dg::unresolved(std::move(other))).get();
+    other = {};
+    CHECK(tracked::live.load() == 0);
+
+    gate handed;
+    std::vector<dg::ref<tracked>> own;
+    auto f = [&]() -> dg::generator<tracked> {
+      handed.pass();
+      co_yield 1;
+      own.clear();  // the first one's last ref, and the second one's before it is yielded
+      co_yield 2;
+    };
+    auto refs = pool.options(dg::num_returns{2}).submit(f);
+    auto end = refs[0].completion();
+    own = std::move(refs);
+    handed.open();
+    end.get();
+    CHECK(tracked::live.load() == 0);
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("the last ref may be dropped in the hook", "[memory][S-MEM-8]") {
+  support::watchdog dog("memory: dropped in the hook");
+  tracked::reset();
+  std::array<dg::ref<tracked>, 1> refs;
+  gate handed;
+  dg::thread_pool_options options;
+  options.threads = 1;
+  options.on_unhandled_error = [&](std::exception_ptr, std::string_view) { refs[0] = {}; };
+  {
+    dg::thread_pool pool(options);
+    auto f = [&]() -> dg::generator<tracked> {
+      handed.pass();
+      co_yield 1;
+      throw boom();
+    };
+    auto given = pool.options(dg::num_returns<1>{}).submit(f);
+    auto end = given[0].completion();
+    refs[0] = std::move(given[0]);
+    handed.open();
+    end.wait();
+    CHECK_FALSE(refs[0].valid());
+    CHECK(tracked::live.load() == 0);
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a stream may be dropped inside another task", "[memory][S-MEM-8]") {
+  support::watchdog dog("memory: stream dropped in a task");
+  tracked::reset();
+  {
+    dg::thread_pool pool(1);
+    auto stream = pool.options(dg::backpressure{2}).submit(tracked_to, 100);
+    auto end = stream.completion();
+    const int first = pool.submit(
+                              [](dg::ref_stream<tracked> s) {
+                                const auto v = s.next_value();
+                                return v ? v->value : -1;
+                              },
+                              std::move(stream))
+                          .get();
+    CHECK(first == 0);
+    end.wait();
+  }
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a thread that took from a stream and has ended keeps nothing of it", "[memory][S-MEM-4][L-8]") {
+  support::watchdog dog("a consumer's thread ends");
+  const long before = dg::detail::memory_counter::live(dg::detail::memory_kind::record);
+  {
+    dg::thread_pool pool(1);
+    auto stream = pool.submit(tracked_to, 1000);
+    std::thread([&] { CHECK(stream.next().has_value()); }).join();
+  }
+  CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What the tests of the rules share: a witness that says whether a frame is alive, a log for the hook
+// `on_unhandled_error`, standard error caught in a file, and short ways to ask what a ref holds.
+
+#include "../support.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+namespace support {
+
+/// Counts itself for as long as it lives: a local of a frame, a capture, an argument.
+class witness {
+ public:
+  explicit witness(std::atomic<int>& count) noexcept : count_(&count) { ++*count_; }
+  witness(const witness& other) noexcept : count_(other.count_) { ++*count_; }
+  witness& operator=(const witness&) = delete;
+  ~witness() { --*count_; }
+
+ private:
+  std::atomic<int>* count_;
+};
+
+/// Everything that a pool's hook was told.
+class error_log {
+ public:
+  struct entry {
+    std::exception_ptr error;
+    std::string task;
+    std::thread::id thread;
+  };
+
+  auto hook() {
+    return [this](std::exception_ptr error, std::string_view task) {
+      std::lock_guard lock(mutex_);
+      entries_.push_back(entry{std::move(error), std::string(task), std::this_thread::get_id()});
+    };
+  }
+  std::size_t count() const {
+    std::lock_guard lock(mutex_);
+    return entries_.size();
+  }
+  entry at(std::size_t i) const {
+    std::lock_guard lock(mutex_);
+    return entries_.at(i);
+  }
+  /// How many of the errors are of type `Error`.
+  template <class Error>
+  std::size_t count_of() const {
+    std::lock_guard lock(mutex_);
+    std::size_t n = 0;
+    for (const entry& e : entries_) {
+      try {
+        std::rethrow_exception(e.error);
+      } catch (const Error&) {
+        ++n;
+      } catch (...) {
+      }
+    }
+    return n;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<entry> entries_;
+};
+
+/// Options of a pool of `threads` that reports to `log`.
+inline dg::thread_pool_options reporting_to(error_log& log, int threads = 2) {
+  dg::thread_pool_options options;
+  options.threads = threads;
+  options.on_unhandled_error = log.hook();
+  return options;
+}
+
+/// Standard error, as long as this lives, goes to a file whose text can be read.
+class captured_stderr {
+ public:
+  captured_stderr() : file_(std::tmpfile()) {
+    std::fflush(stderr);
+    old_ = ::dup(2);
+    ::dup2(::fileno(file_), 2);
+  }
+  captured_stderr(const captured_stderr&) = delete;
+  captured_stderr& operator=(const captured_stderr&) = delete;
+  ~captured_stderr() {
+    restore();
+    std::fclose(file_);
+  }
+  /// Gives standard error back and returns what was written to it.
+  std::string finish() {
+    restore();
+    std::rewind(file_);
+    std::string text;
+    for (int c = std::fgetc(file_); c != EOF; c = std::fgetc(file_)) text += static_cast<char>(c);
+    return text;
+  }
+
+ private:
+  void restore() {
+    if (old_ < 0) return;
+    std::fflush(stderr);
+    ::dup2(old_, 2);
+    ::close(old_);
+    old_ = -1;
+  }
+  std::FILE* file_;
+  int old_ = -1;
+};
+
+/// How often `part` occurs in `text`.
+inline std::size_t occurrences(std::string_view text, std::string_view part) {
+  std::size_t n = 0;
+  for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, at + part.size())) ++n;
+  return n;
+}
+
+/// What an `arity_error` says; {-1, -1} where there is another outcome.
+struct arity {
+  long expected = -1, yielded = -1;
+  bool operator==(const arity&) const = default;
+};
+
+template <class Ref>
+arity arity_of(const Ref& r) {
+  try {
+    static_cast<void>(r.get());
+  } catch (const dg::arity_error& e) {
+    return arity{static_cast<long>(e.expected()), static_cast<long>(e.yielded())};
+  } catch (...) {
+  }
+  return arity{};
+}
+
+/// Whether `r` holds an exception of type `Error`. Blocks.
+template <class Error, class Ref>
+bool holds(const Ref& r) {
+  try {
+    static_cast<void>(r.get());
+  } catch (const Error&) {
+    return true;
+  } catch (...) {
+  }
+  return false;
+}
+
+}  // namespace support

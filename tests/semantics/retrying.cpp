@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: MIT
+// max_retries, retry_if (S-RETRY, L-19), and the tokens by which a task is stopped from outside (stop_on) or looks
+// itself (this_task::get_stop_token).
+
+#include "../catch.hpp"
+#include "probes.hpp"
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+using support::boom;
+
+namespace {
+
+std::atomic<int> steps{0};
+
+/// Yields 0 … n-1, but the first `failures` attempts throw instead of yielding `at`.
+dg::generator<support::tracked> flaky(int n, int at, int failures) {
+  for (int i = 0; i < n; ++i) {
+    if (i == at && dg::this_task::attempt() <= static_cast<unsigned>(failures)) throw boom("at " + std::to_string(i));
+    ++steps;
+    co_yield i;
+  }
+  if (at == n && dg::this_task::attempt() <= static_cast<unsigned>(failures)) throw boom("at the end");
+}
+
+std::vector<int> values_of(dg::ref_stream<support::tracked> stream) {
+  std::vector<int> result;
+  for (support::tracked&& v : std::move(stream).values()) result.push_back(v.value);
+  return result;
+}
+
+const std::vector<int> five{0, 1, 2, 3, 4};
+
+}  // namespace
+
+TEST_CASE("a task is not run again unless it is said so", "[retry][S-RETRY-1]") {
+  support::watchdog dog("no retries");
+  dg::thread_pool pool(1);
+  std::atomic<int> calls{0};
+  auto failing = [&]() -> int {
+    ++calls;
+    throw boom();
+  };
+  CHECK(support::holds<boom>(pool.submit(failing)));
+  CHECK(calls == 1);
+  CHECK(support::holds<boom>(pool.options(dg::max_retries{0}).submit(failing)));
+  CHECK(calls == 2);
+  CHECK(support::holds<boom>(pool.options(dg::max_retries{2}).submit(failing)));
+  CHECK(calls == 5);
+  CHECK(pool.stats().retried == 2);
+  CHECK_THROWS_AS(dg::max_retries{-1}, std::invalid_argument);
+}
+
+TEST_CASE("three failures, then success, make exactly the steps they must", "[retry][S-RETRY-1][S-RETRY-2]") {
+  support::watchdog dog("exact steps");
+  for (int threads : {1, 2}) {
+    for (int at = 0; at <= 5; ++at) {
+      INFO("threads " << threads << ", fails at " << at);
+      dg::thread_pool pool(threads);
+      auto with = [&](auto... o) { return pool.options(dg::max_retries{3}, o...); };
+      support::tracked::reset();
+      steps = 0;
+      CHECK(values_of(with().submit(flaky, 5, at, 3)) == five);
+      CHECK(steps == 3 * at + 5);
+      steps = 0;
+      CHECK(values_of(with(dg::backpressure{1}).submit(flaky, 5, at, 3)) == five);
+      CHECK(steps == 3 * at + 5);
+      steps = 0;
+      std::vector<int> listed;
+      for (auto r : with(dg::dynamic).submit(flaky, 5, at, 3).get()) listed.push_back(r.get().value);
+      CHECK(listed == five);
+      CHECK(steps == 3 * at + 5);
+      steps = 0;
+      std::vector<int> fixed;
+      for (auto& r : with(dg::num_returns<5>{}).submit(flaky, 5, at, 3)) fixed.push_back(r.get().value);
+      CHECK(fixed == five);
+      CHECK(support::eventually([&] { return steps == 3 * at + 5; }));
+      steps = 0;
+      fixed.clear();
+      for (auto& r : with(dg::num_returns{5}, dg::all_or_nothing).submit(flaky, 5, at, 3)) fixed.push_back(r.get().value);
+      CHECK(fixed == five);
+      CHECK(steps == 3 * at + 5);
+      pool.shutdown(dg::shutdown_mode::drain);
+      CHECK(pool.stats().retried == 15);
+      CHECK(pool.stats().completed == 5);
+    }
+    CHECK(support::tracked::live == 0);
+  }
+}
+
+TEST_CASE("readers see the values of a failed attempt while the next one runs, each once", "[retry][S-RETRY-2]") {
+  support::watchdog dog("retries are invisible");
+  support::gate go;
+  dg::thread_pool pool(1);
+  auto body = [&go]() -> dg::generator<int> {
+    if (dg::this_task::attempt() == 2) go.pass();
+    co_yield 10;
+    co_yield 20;
+    if (dg::this_task::attempt() == 1) throw boom();
+    co_yield 30;
+  };
+  auto refs = pool.options(dg::num_returns<3>{}, dg::max_retries{1}).submit(body);
+  CHECK(refs[0].get() == 10);
+  CHECK(refs[1].get() == 20);
+  CHECK_FALSE(refs[2].ready());
+  go.open();
+  CHECK(refs[2].get() == 30);
+  refs[2].completion().get();
+}
+
+TEST_CASE("a value may be taken, and dropped, between two attempts", "[retry][S-RETRY-2]") {
+  support::watchdog dog("taken between attempts");
+  dg::manual_executor manual;
+  support::tracked::reset();
+  {
+    auto stream = dg::on(manual).options(dg::max_retries{5}, dg::backpressure{2}).submit([]() -> dg::generator<support::tracked> {
+      for (int i = 0; i < 6; ++i) {
+        co_yield i;
+        if (i % 2 == 1 && dg::this_task::attempt() == static_cast<unsigned>(i / 2 + 1)) throw boom();
+      }
+    });
+    for (int i = 0; i < 6; ++i) {
+      manual.run_all();
+      auto r = stream.try_next();
+      REQUIRE(r.has_value());
+      CHECK(r->get().value == i);
+    }
+    manual.run_all();
+    CHECK(stream.finished());
+    CHECK_FALSE(stream.completion().failed());
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("retries that are used up leave the values so far, then the last exception", "[retry][S-RETRY-3]") {
+  support::watchdog dog("used up");
+  dg::thread_pool pool(1);
+  std::atomic<int> calls{0};
+  auto body = [&calls]() -> dg::generator<int> {
+    const int call = ++calls;
+    for (int i = 0; i < call; ++i) co_yield i;
+    throw boom("call " + std::to_string(call));
+  };
+  auto stream = pool.options(dg::max_retries{2}).submit(body);
+  std::vector<int> seen;
+  CHECK(support::message_of([&] {
+          while (auto v = stream.next_value()) seen.push_back(*v);
+        }) == "call 3");
+  CHECK(seen == std::vector<int>{0, 1, 2});
+  calls = 0;
+  auto refs = pool.options(dg::max_retries{1}, dg::num_returns<4>{}).submit(body);
+  CHECK(refs[1].get() == 1);
+  CHECK(support::message_of([&] { refs[2].get(); }) == "call 2");
+  CHECK(support::message_of([&] { refs[3].get(); }) == "call 2");
+  calls = 0;
+  auto list = pool.options(dg::max_retries{1}, dg::dynamic).submit(body).get();
+  CHECK(list.size() == 3);
+  CHECK(support::message_of([&] { list[2].get(); }) == "call 2");
+}
+
+TEST_CASE("an attempt with fewer values than are stored ends in nondeterministic_error", "[retry][S-RETRY-4]") {
+  support::watchdog dog("nondeterministic");
+  dg::thread_pool pool(2);
+  std::atomic<int> calls{0};
+  auto body = [&calls]() -> dg::generator<int> {
+    const bool first = ++calls == 1;
+    co_yield 1;
+    if (!first) co_return;
+    co_yield 2;
+    throw boom();
+  };
+  auto stream = pool.options(dg::max_retries{3}, dg::name{"dice"}).submit(body);
+  CHECK(stream.next_value() == 1);
+  CHECK(stream.next_value() == 2);
+  const std::string said = support::message_of([&] { stream.next_value(); });
+  CHECK(said.find("attempt 2 of task 'dice'") != std::string::npos);
+  CHECK(support::holds<dg::nondeterministic_error>(stream.completion()));
+  CHECK(calls == 2);  // that itself is not retried
+  calls = 0;
+  auto refs = pool.options(dg::max_retries{3}, dg::num_returns<3>{}).submit(body);
+  CHECK(refs[1].get() == 2);
+  CHECK(support::holds<dg::nondeterministic_error>(refs[2]));
+  CHECK(support::holds<dg::nondeterministic_error>(refs[0].completion()));
+  calls = 0;
+  auto list = pool.options(dg::max_retries{3}, dg::dynamic).submit(body).get();
+  REQUIRE(list.size() == 3);
+  CHECK(support::holds<dg::nondeterministic_error>(list[2]));
+  // A plain function's container, asked for its elements.
+  calls = 0;
+  auto shrinking = [&calls]() -> std::vector<int> {
+    if (++calls == 1) throw boom();
+    return {1, 2};
+  };
+  auto two = pool.options(dg::max_retries{1}, dg::num_returns<2>{}).submit(shrinking);
+  CHECK(two[0].get() + two[1].get() == 3);
+}
+
+TEST_CASE("a tuple is replayed position by position", "[retry][S-RETRY-5]") {
+  support::watchdog dog("tuples");
+  dg::thread_pool pool(1);
+  std::atomic<int> calls{0};
+  auto coroutine = [&calls]() -> dg::tuple_generator<int, std::string, support::tracked> {
+    const int call = ++calls;
+    co_yield call;
+    if (call == 1) throw boom();
+    co_yield "s" + std::to_string(call);
+    if (call == 2) throw boom();
+    co_yield support::tracked(call);
+  };
+  auto [a, b, c] = pool.options(dg::max_retries{2}).submit(coroutine);
+  CHECK(a.get() == 1);
+  CHECK(b.get() == "s2");
+  CHECK(c.get().value == 3);
+  calls = 0;
+  auto made = [&calls]() -> std::pair<int, std::unique_ptr<int>> {
+    if (++calls == 1) throw boom();
+    return {calls.load(), std::make_unique<int>(7)};
+  };
+  auto [x, y] = pool.options(dg::max_retries{2}, dg::num_returns<2>{}).submit(made);
+  CHECK(x.get() == 2);
+  CHECK(*y.get() == 7);
+}
+
+TEST_CASE("each attempt has its own copy of the callable, and the same arguments as const lvalues", "[retry][S-RETRY-6]") {
+  support::watchdog dog("copies of the callable");
+  dg::thread_pool pool(1);
+  std::atomic<int> alive{0};
+  {
+    std::atomic<int> most{0};
+    auto r = pool.options(dg::max_retries{2}).submit(
+        [w = support::witness(alive), n = 0, &most, &alive](const std::string& text, int by_value) mutable -> dg::task<std::string> {
+          if (alive > most) most = alive.load();
+          ++n;
+          if (dg::this_task::attempt() < 3) throw boom();
+          co_return text + std::to_string(n + by_value);
+        },
+        "text", 4);
+    CHECK(r.get() == "text5");  // n starts anew
+    CHECK(most == 2);           // the original and the attempt's own: none of an earlier attempt
+  }
+  CHECK(support::eventually([&] { return alive == 0; }));
+  // Dependencies: the values are the same each time, also a consumed one.
+  dg::ref<std::string> shared = dg::put(std::string("a"));
+  auto joined = pool.options(dg::max_retries{1}).submit(
+      [](const std::string& a, const std::unique_ptr<int>& b) {
+        if (dg::this_task::attempt() == 1) throw boom();
+        return a + std::to_string(*b);
+      },
+      shared, dg::consume(dg::put(std::make_unique<int>(3))));
+  CHECK(joined.get() == "a3");
+}
+
+TEST_CASE("an attempt may yield more than an earlier one", "[retry][S-RETRY-7]") {
+  support::watchdog dog("more values");
+  dg::thread_pool pool(1);
+  auto body = []() -> dg::generator<int> {
+    const int n = static_cast<int>(dg::this_task::attempt()) * 2;
+    for (int i = 0; i < n; ++i) co_yield i * 10 + n;
+    if (n < 6) throw boom();
+  };
+  std::vector<int> seen;
+  for (int v : pool.options(dg::max_retries{2}).submit(body).values()) seen.push_back(v);
+  CHECK(seen == std::vector<int>{2, 12, 24, 34, 46, 56});  // those of the attempt that stored them
+  support::error_log log;
+  dg::thread_pool noisy({.threads = 1, .on_unhandled_error = log.hook()});
+  auto refs = noisy.options(dg::max_retries{2}, dg::num_returns<3>{}).submit(body);
+  CHECK(refs[2].get() == 24);
+  CHECK(support::holds<dg::arity_error>(refs[0].completion()));
+}
+
+TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY-7]") {
+  support::watchdog dog("not retried");
+  support::error_log log;
+  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
+  std::atomic<int> calls{0};
+  auto three = [&calls]() -> dg::generator<int> {
+    ++calls;
+    for (int i = 0; i < 3; ++i) co_yield i;
+  };
+  auto few = pool.options(dg::max_retries{5}, dg::num_returns<4>{}).submit(three);
+  CHECK(support::holds<dg::arity_error>(few[3]));
+  auto many = pool.options(dg::max_retries{5}, dg::num_returns<2>{}).submit(three);
+  CHECK(support::holds<dg::arity_error>(many[0].completion()));
+  CHECK(calls == 2);
+  calls = 0;
+  auto unordered = [&calls]() -> dg::tuple_generator<int, std::string> {
+    ++calls;
+    co_yield "first";
+  };
+  auto [a, b] = pool.options(dg::max_retries{5}).submit(unordered);
+  CHECK(support::holds<dg::type_order_error>(a));
+  CHECK(calls == 1);
+  dg::ref<int> failed = pool.submit([]() -> int { throw boom(); });
+  auto dependent = pool.options(dg::max_retries{5}).submit(
+      [&calls](int i) {
+        ++calls;
+        return i;
+      },
+      failed);
+  CHECK(support::holds<boom>(dependent));
+  CHECK(calls == 1);
+  // An exception behind the last value is one the task threw: it is.
+  calls = 0;
+  auto late = pool.options(dg::max_retries{1}, dg::num_returns<1>{}).submit([&calls]() -> dg::generator<int> {
+    ++calls;
+    co_yield 1;
+    if (calls == 1) throw boom();
+  });
+  late[0].completion().get();
+  CHECK(calls == 2);
+}
+
+TEST_CASE("retry_if decides, when nothing is left of the failed attempt", "[retry][S-RETRY-1][L-19]") {
+  support::watchdog dog("retry_if");
+  support::error_log log;
+  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
+  std::atomic<int> alive{0}, asked{0}, calls{0};
+  std::atomic<bool> clean{true};
+  auto body = [&]() -> dg::generator<int> {
+    support::witness here(alive);
+    const int call = ++calls;
+    co_yield 1;
+    if (call < 3) throw boom("again");
+    throw std::logic_error("never mind");
+  };
+  auto accept = [&](std::exception_ptr e) {
+    ++asked;
+    if (alive != 0) clean = false;
+    return support::message_of([&] { std::rethrow_exception(e); }) == "again";
+  };
+  auto stream = pool.options(dg::max_retries{10}, dg::retry_if(accept)).submit(body);
+  CHECK(stream.next_value() == 1);
+  CHECK_THROWS_AS(stream.next_value(), std::logic_error);
+  CHECK(asked == 3);
+  CHECK(calls == 3);
+  CHECK(clean);
+  // One that throws: the task ends with its own exception, the predicate's goes to the hook.
+  calls = 0;
+  auto r = pool.options(dg::max_retries{10}, dg::retry_if([](std::exception_ptr) -> bool { throw std::runtime_error("predicate"); }))
+               .submit([&]() -> int {
+                 ++calls;
+                 throw boom();
+               });
+  CHECK(support::holds<boom>(r));
+  CHECK(calls == 1);
+  REQUIRE(log.count() == 1);
+  CHECK(support::message_of([&] { std::rethrow_exception(log.at(0).error); }) == "predicate");
+}
+
+TEST_CASE("what is thrown while an attempt is destroyed is reported, and the next one runs", "[retry][S-ERR-5]") {
+  support::watchdog dog("late exceptions of attempts");
+  support::error_log log;
+  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
+  // The attempt's copy of the callable throws when it goes.
+  struct callable {
+    bool armed = false;
+    callable() = default;
+    callable(const callable&) : armed(true) {}
+    callable(callable&& other) : armed(other.armed) { other.armed = false; }
+    ~callable() noexcept(false) {
+      if (std::exchange(armed, false) && dg::this_task::attempt() == 1) throw std::runtime_error("destructor");
+    }
+    int operator()() {
+      if (dg::this_task::attempt() == 1) throw boom();
+      return 5;
+    }
+  };
+  auto r = pool.options(dg::max_retries{1}).submit(callable());
+  CHECK(r.get() == 5);
+  REQUIRE(log.count() == 1);
+  CHECK(support::message_of([&] { std::rethrow_exception(log.at(0).error); }) == "destructor");
+}
+
+TEST_CASE("a cancelled task is not retried", "[retry][S-CANCEL-6][L-19]") {
+  support::watchdog dog("cancelled in retry_if");
+  dg::manual_executor manual;
+  std::atomic<int> calls{0};
+  dg::ref<int> r;
+  r = dg::on(manual)
+          .options(dg::max_retries{100}, dg::retry_if([&](std::exception_ptr) {
+            if (calls == 2) CHECK(r.cancel());
+            return true;
+          }))
+          .submit([&]() -> int {
+            ++calls;
+            throw boom();
+          });
+  manual.run_all();
+  CHECK(calls == 2);
+  CHECK(support::holds<boom>(r));  // it ended by its own exception, and was not run again
+  r = {};
+}
+
+TEST_CASE("a cancel that races with retries stops them", "[retry][S-CANCEL-6][L-19]") {
+  support::watchdog dog("cancel against retries");
+  dg::thread_pool pool(2);
+  for (int round = 0; round < 300; ++round) {
+    std::atomic<int> calls{0};
+    auto stream = pool.options(dg::max_retries{2'000'000'000}).submit([&calls]() -> dg::generator<int> {
+      ++calls;
+      co_yield 1;
+      throw boom();
+    });
+    const int wanted = round % 7;
+    while (calls < wanted) std::this_thread::yield();
+    stream.cancel();
+    REQUIRE(stream.completion().error() != nullptr);
+    const int ended_at = calls;
+    std::this_thread::yield();
+    REQUIRE(calls == ended_at);
+  }
+}
+
+TEST_CASE("a task that only fails lets others run", "[retry][L-18]") {
+  support::watchdog dog("endless retries");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  auto failing = pool.options(dg::max_retries{2'000'000'000}).submit([]() -> int { throw boom(); });
+  CHECK(pool.submit([] { return 3; }).get() == 3);
+  failing.cancel();
+  CHECK(failing.error() != nullptr);
+}
+
+TEST_CASE("a detached stream is retried, and its values dropped", "[retry][S-STREAM-6]") {
+  support::watchdog dog("detached retries");
+  support::tracked::reset();
+  dg::manual_executor manual;
+  {
+    steps = 0;
+    auto stream = dg::on(manual).options(dg::max_retries{3}, dg::backpressure{2}).submit(flaky, 5, 3, 2);
+    manual.run_one();
+    auto done = stream.completion();
+    std::move(stream).detach();
+    manual.run_all();
+    done.get();
+    CHECK(steps == 3 + 3 + 5);
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("an outside token cancels a task, whatever it does at the moment", "[cancel][stop_on][S-CANCEL-1][S-CANCEL-2]") {
+  support::watchdog dog("stop_on");
+  std::stop_source source;
+  dg::promise<int> never;
+  dg::manual_executor manual;
+  auto options = dg::options(dg::stop_on(source.get_token()));
+  auto with = dg::on(manual).options(options);
+  bool ran = false;
+  auto queued = with.submit([&] { ran = true; });
+  auto waiting = with.submit([&](int) { ran = true; }, never.get_ref());
+  auto suspended = with.submit([](dg::ref<int> r) -> dg::task<int> { co_return co_await r; }, dg::unresolved(never.get_ref()));
+  auto full = dg::on(manual).options(options, dg::backpressure{1}).submit([]() -> dg::generator<int> {
+    for (int i = 0;; ++i) co_yield i;
+  });
+  auto ended = dg::on(manual).options(dg::stop_on(source.get_token())).submit([] { return 1; });
+  manual.run_one();  // queued
+  CHECK(ran);
+  ran = false;
+  manual.run_all();
+  auto late = with.submit([&] { ran = true; });
+  CHECK(source.request_stop());
+  CHECK_FALSE(late.ready());  // nothing is run by whoever requests it
+  manual.run_all();
+  CHECK(ended.get() == 1);
+  CHECK(support::holds<dg::cancelled_error>(late));
+  CHECK(support::holds<dg::cancelled_error>(waiting));
+  CHECK(support::holds<dg::cancelled_error>(suspended));
+  CHECK(full.next_value() == 0);
+  CHECK_THROWS_AS(full.next_value(), dg::cancelled_error);
+  CHECK_FALSE(ran);
+  // One that is stopped already.
+  auto never_run = with.submit([&] { ran = true; });
+  manual.run_all();
+  CHECK(support::holds<dg::cancelled_error>(never_run));
+  CHECK_FALSE(ran);
+}
+
+TEST_CASE("an outside token that fires while tasks are submitted and run reaches each of them", "[cancel][stop_on][S-CANCEL-4]") {
+  support::watchdog dog("stop_on races");
+  dg::thread_pool pool(2);
+  for (int round = 0; round < 1000; ++round) {
+    std::stop_source source;
+    auto with = pool.options(dg::stop_on(source.get_token()));
+    dg::promise<void> later;
+    std::thread stopper([&] { source.request_stop(); });
+    std::vector<dg::ref<int>> refs;
+    for (int i = 0; i < 3; ++i) {
+      refs.push_back(with.submit([] { return 1; }));
+      refs.push_back(with.submit([](dg::ref<void> r) -> dg::task<int> {
+        co_await r;
+        co_return 1;
+      }, dg::unresolved(later.get_ref())));
+      refs.push_back(pool.options(dg::stop_on(source.get_token()), dg::after(later.get_ref())).submit([] { return 1; }));
+    }
+    stopper.join();
+    for (std::size_t i = 0; i < refs.size(); ++i) {
+      INFO("task " << i);
+      refs[i].wait();
+      if (refs[i].failed()) REQUIRE(support::holds<dg::cancelled_error>(refs[i]));
+      else REQUIRE(i % 3 == 0);  // the others can only be cancelled
+    }
+    later.set_value();
+  }
+}
+
+TEST_CASE("a task's own token says when it is to stop", "[cancel][this_task][S-CANCEL-3]") {
+  support::watchdog dog("get_stop_token");
+  CHECK_THROWS_AS(dg::this_task::get_stop_token(), dg::error);
+  CHECK_THROWS_AS(dg::this_task::attempt(), dg::error);
+  dg::thread_pool pool(2);
+  // It may be waited for: the canceller runs the callback.
+  auto r = pool.submit([] {
+    std::atomic<bool> told{false};
+    std::stop_callback on_stop(dg::this_task::get_stop_token(), [&] {
+      told = true;
+      told.notify_all();
+    });
+    told.wait(false);
+    return dg::this_task::stop_requested();
+  });
+  CHECK(r.cancel());
+  if (!r.error()) CHECK(r.get());  // cancelled before it began, or told while it ran
+  // The same one for all attempts.
+  std::vector<std::stop_token> tokens;
+  auto again = pool.options(dg::max_retries{2}).submit([&tokens] {
+    tokens.push_back(dg::this_task::get_stop_token());
+    if (dg::this_task::attempt() < 3) throw boom();
+  });
+  again.get();
+  REQUIRE(tokens.size() == 3);
+  CHECK(tokens[0] == tokens[2]);
+  CHECK_FALSE(tokens[0].stop_requested());
+}
+
+TEST_CASE("a token asked for while the task is being cancelled is never missed", "[cancel][this_task][S-CANCEL-3]") {
+  support::watchdog dog("token against cancel");
+  dg::thread_pool pool(2);
+  for (int round = 0; round < 2000; ++round) {
+    std::atomic<bool> inside{false};
+    auto r = pool.submit([&] {
+      inside = true;
+      const std::stop_token token = dg::this_task::get_stop_token();
+      while (!token.stop_requested()) std::this_thread::yield();
+      return 1;
+    });
+    if (round % 2 == 0)
+      while (!inside) std::this_thread::yield();
+    REQUIRE(r.cancel());
+    r.wait();
+  }
+}
+
+TEST_CASE("shutting down by cancel reaches plain functions that look at their tokens", "[stop][S-STOP-2][S-CANCEL-3]") {
+  support::watchdog dog("shutdown and tokens");
+  dg::thread_pool pool(2);
+  std::atomic<int> inside{0};
+  auto by_token = pool.submit([&] {
+    const std::stop_token token = dg::this_task::get_stop_token();
+    ++inside;
+    while (!token.stop_requested()) std::this_thread::yield();
+    return 1;
+  });
+  auto by_asking = pool.submit([&] {
+    ++inside;
+    while (!dg::this_task::stop_requested()) std::this_thread::yield();
+    return 2;
+  });
+  while (inside != 2) std::this_thread::yield();
+  pool.shutdown(dg::shutdown_mode::cancel);
+  CHECK(by_token.get() == 1);
+  CHECK(by_asking.get() == 2);
+}

@@ -1,0 +1,906 @@
+// SPDX-License-Identifier: MIT
+// From a callable, its arguments and options to handles: what is stored, what the callable is given,
+// how options combine, and what the elements of a result become.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+#include "probes.hpp"
+
+#include <array>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using support::boom;
+using support::eventually;
+using support::gate;
+using support::holds;
+using support::message_of;
+using support::move_only;
+using support::occurrences;
+using support::tracked;
+using support::witness;
+
+namespace {
+
+dg::generator<int> count_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
+dg::generator<char> letters(const std::string& text) {
+  for (char c : text) co_yield c;
+}
+
+dg::generator<char> letters_of_view(std::string_view text) {
+  for (char c : text) co_yield c;
+}
+
+dg::generator<int> elements(const std::vector<int>& values) {
+  for (int v : values) co_yield v;
+}
+
+int add_one(int v) { return v + 1; }
+
+std::string shout(const std::string& text) { return text + "!"; }
+
+int ref_is_ready(dg::ref<int> r) { return r.ready() ? 1 : 0; }
+
+int value_by_reference(const int& v) { return v * 10; }
+
+struct account {
+  int balance = 0;
+  int plus(int amount) const { return balance + amount; }
+  int deposit(int amount) { return balance += amount; }
+  dg::generator<int> steps(int n) const {
+    for (int i = 0; i < n; ++i) co_yield balance + i;
+  }
+};
+
+struct doubler {
+  int operator()(int v) const { return 2 * v; }
+};
+
+struct counter {
+  int calls = 0;
+  int operator()() { return ++calls; }
+};
+
+struct overloaded {
+  int operator()(int) const { return 1; }
+  int operator()(const std::string&) const { return 2; }
+};
+
+struct sum_types {
+  template <class... Ts>
+  std::size_t operator()(Ts&&...) const {
+    return sizeof...(Ts);
+  }
+};
+
+/// A binary tree's leaves from left to right, by recursion.
+dg::generator<int> leaves(int from, int to) {
+  if (to - from == 1) {
+    co_yield from;
+    co_return;
+  }
+  const int middle = from + (to - from) / 2;
+  co_yield dg::elements_of(leaves(from, middle));
+  co_yield dg::elements_of(leaves(middle, to));
+}
+
+template <class Refs>
+auto values_of(const Refs& refs) {
+  std::vector<std::remove_cvref_t<decltype(refs.begin()->get())>> values;
+  for (const auto& r : refs) values.push_back(r.get());
+  return values;
+}
+
+std::vector<int> first(int n) {
+  std::vector<int> values;
+  for (int i = 0; i < n; ++i) values.push_back(i);
+  return values;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------- options
+
+TEST_CASE("an option set is kept and used again", "[submit][options]") {
+  support::watchdog dog("submit: reuse of options");
+  dg::thread_pool pool(2);
+  const auto options = pool.options(dg::num_returns<2>{}, dg::name{"kept"});
+  for (int i = 0; i < 5; ++i) CHECK(values_of(options.submit(count_to, 2)) == first(2));
+  auto copy = options;
+  auto refs = copy.submit(count_to, 1);
+  CHECK(occurrences(message_of([&] { refs[1].get(); }), "kept") >= 1u);
+}
+
+TEST_CASE("an empty option set is the default", "[submit][options]") {
+  support::watchdog dog("submit: no options");
+  dg::thread_pool pool(1);
+  auto r = pool.options().submit(add_one, 1);
+  static_assert(std::is_same_v<decltype(r), dg::ref<int>>);
+  CHECK(r.get() == 2);
+  auto stream = pool.options().submit(count_to, 1);
+  static_assert(std::is_same_v<decltype(stream), dg::ref_stream<int>>);
+  CHECK(stream.next_value() == std::optional<int>(0));
+}
+
+TEST_CASE("option packs nest, with and without a pool", "[submit][options]") {
+  support::watchdog dog("submit: nested packs");
+  dg::thread_pool pool(2);
+  const auto named = dg::options(dg::name{"inner pack"});
+  const auto pack = dg::options(named, dg::num_returns<2>{});
+  auto refs = pool.options(pack, dg::all_or_nothing).submit(count_to, 1);
+  static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<int>, 2>>);
+  CHECK(holds<dg::arity_error>(refs[0]));  // all_or_nothing was heard
+  CHECK(occurrences(message_of([&] { refs[0].get(); }), "inner pack") >= 1u);
+  dg::inline_executor here;
+  CHECK(values_of(dg::on(here).options(pack).submit(count_to, 2)) == first(2));
+  auto several = pool.options(dg::options(dg::options(dg::streaming), dg::backpressure{2})).submit(count_to, 3);
+  CHECK(several.next_value() == std::optional<int>(0));
+}
+
+TEST_CASE("the order of options does not matter", "[submit][options]") {
+  dg::inline_executor here;
+  auto a = dg::on(here).options(dg::name{"n"}, dg::num_returns{1}).submit(count_to, 1);
+  auto b = dg::on(here).options(dg::num_returns{1}, dg::name{"n"}).submit(count_to, 1);
+  CHECK(a[0].get() == b[0].get());
+}
+
+TEST_CASE("numbers of options come from any integer type", "[submit][options]") {
+  dg::inline_executor here;
+  const std::size_t size = 2;
+  const short small = 2;
+  const unsigned char byte = 2;
+  const long long large = 2;
+  CHECK(dg::on(here).options(dg::num_returns{size}).submit(count_to, 2).size() == 2u);
+  CHECK(dg::on(here).options(dg::num_returns{small}).submit(count_to, 2).size() == 2u);
+  CHECK(dg::on(here).options(dg::num_returns{byte}).submit(count_to, 2).size() == 2u);
+  CHECK(dg::on(here).options(dg::num_returns{large}).submit(count_to, 2).size() == 2u);
+  auto stream = dg::on(here).options(dg::backpressure{byte}).submit(count_to, 2);
+  CHECK(stream.next_value() == std::optional<int>(0));
+  auto other = dg::on(here).options(dg::backpressure{large}).submit(count_to, 2);
+  CHECK(other.next_value() == std::optional<int>(0));
+}
+
+TEST_CASE("after(refs...) orders without passing values", "[submit][options][after]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto a = dg::on(later).submit([] { return 1; });
+  auto b = dg::on(later).submit([] {});
+  int ran = 0;
+  auto r = dg::on(here).options(dg::after(a, b)).submit([&](auto... nothing) {
+    static_assert(sizeof...(nothing) == 0);
+    return ++ran;
+  });
+  CHECK(ran == 0);
+  later.run_one();
+  CHECK(ran == 0);
+  CHECK_FALSE(r.ready());
+  later.run_one();
+  CHECK(ran == 1);
+  CHECK(r.get() == 1);
+}
+
+TEST_CASE("after() may be kept in a pack and used again, and a failure in it fails the task",
+          "[submit][options][after]") {
+  dg::inline_executor here;
+  const auto ready = dg::options(dg::after(dg::put(1)));
+  CHECK(dg::on(here).options(ready).submit([] { return 1; }).get() == 1);
+  CHECK(dg::on(here).options(ready).submit([] { return 2; }).get() == 2);
+  auto bad = dg::on(here).submit([]() -> int { throw boom("earlier"); });
+  int ran = 0;
+  auto r = dg::on(here).options(dg::after(bad)).submit([&] { return ++ran; });
+  CHECK(message_of([&] { r.get(); }) == "earlier");
+  CHECK(ran == 0);
+}
+
+TEST_CASE("a name is shown in what the library throws for the task", "[submit][options][name]") {
+  dg::manual_executor later;
+  const std::string given = "a name that is long enough not to be stored in place";
+  auto r = dg::on(later).options(dg::name{given}).submit([] { return 1; });
+  CHECK(occurrences(message_of([&] { r.get_for(std::chrono::milliseconds(0)); }), given) == 1u);
+}
+
+// -------------------------------------------------------------------------------------- arguments
+
+TEST_CASE("arguments are decayed into the task", "[submit][arguments]") {
+  dg::manual_executor later;
+  dg::ref<std::size_t> r;
+  {
+    std::vector<int> values{1, 2, 3};
+    r = dg::on(later).submit([](const std::vector<int>& v) { return v.size(); }, values);
+    values.clear();
+  }
+  later.run_all();
+  CHECK(r.get() == 3u);
+}
+
+TEST_CASE("arguments are passed as rvalues", "[submit][arguments]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto generic = dg::on(here).submit([](auto&& v) { return std::is_same_v<decltype(v), tracked&&>; }, tracked(1));
+  CHECK(generic.get());
+  tracked t(2);
+  auto lvalue = dg::on(here).submit([](auto&& v) { return std::is_same_v<decltype(v), tracked&&>; }, t);
+  CHECK(lvalue.get());
+  CHECK(t.value == 2);
+  CHECK(tracked::copies.load() == 1);
+  auto taken = dg::on(here).submit([](tracked v) { return v.value; }, tracked(3));
+  CHECK(taken.get() == 3);
+  CHECK(tracked::copies.load() == 1);
+}
+
+TEST_CASE("a reference parameter of a generator stays valid for the whole run", "[submit][arguments]") {
+  support::watchdog dog("submit: reference parameters");
+  dg::manual_executor later;
+  dg::ref_stream<int> stream;
+  {
+    const std::vector<int> values{4, 5, 6};
+    stream = dg::on(later).options(dg::backpressure{1}).submit(elements, values);
+  }
+  std::vector<int> seen;
+  for (int i = 0; i < 100 && !stream.finished(); ++i) {
+    later.run_all();
+    while (auto r = stream.try_next()) seen.push_back(r->get());
+  }
+  CHECK(seen == std::vector<int>{4, 5, 6});
+}
+
+TEST_CASE("a text for a const std::string& is converted when it is submitted", "[submit][arguments]") {
+  dg::manual_executor later;
+  char text[] = "text";
+  auto list = dg::on(later).options(dg::dynamic).submit(letters, text);
+  auto plain = dg::on(later).submit(shout, text);
+  auto literal = dg::on(later).submit(shout, "literal");
+  text[0] = 'X';
+  later.run_all();
+  CHECK(values_of(list.get()) == std::vector<char>{'t', 'e', 'x', 't'});
+  CHECK(plain.get() == "text!");
+  CHECK(literal.get() == "literal!");
+}
+
+TEST_CASE("a view parameter looks into the string that the task keeps", "[submit][arguments]") {
+  dg::manual_executor later;
+  dg::ref<dg::ref_list<char>> list;
+  {
+    std::string text(100, 'a');
+    list = dg::on(later).options(dg::dynamic).submit(letters_of_view, text);
+    text.assign(100, 'b');
+  }
+  later.run_all();
+  CHECK(list.get().size() == 100u);
+  CHECK(list.get()[99].get() == 'a');
+}
+
+TEST_CASE("std::ref passes the object itself", "[submit][arguments]") {
+  dg::inline_executor here;
+  int value = 1;
+  auto r = dg::on(here).submit([](int& v) { return ++v; }, std::ref(value));
+  CHECK(r.get() == 2);
+  CHECK(value == 2);
+}
+
+TEST_CASE("move-only arguments, callables and results", "[submit][arguments]") {
+  support::watchdog dog("submit: move-only");
+  dg::thread_pool pool(2);
+  auto a = pool.submit([](std::unique_ptr<int> p) { return *p; }, std::make_unique<int>(3));
+  CHECK(a.get() == 3);
+  auto b = pool.submit([p = std::make_unique<int>(4)] { return *p; });
+  CHECK(b.get() == 4);
+  auto c = pool.submit([p = std::make_unique<int>(5)]() mutable { return std::move(p); });
+  CHECK(*std::move(c).get() == 5);
+  auto f = [p = std::make_unique<int>(6)](std::unique_ptr<int> q) -> dg::generator<std::unique_ptr<int>> {
+    auto one = std::make_unique<int>(*p);
+    co_yield std::move(one);
+    co_yield std::move(q);
+  };
+  auto refs = pool.options(dg::num_returns<2>{}).submit(std::move(f), std::make_unique<int>(7));
+  CHECK(*refs[0].get() == 6);
+  CHECK(*std::move(refs[1]).take() == 7);
+}
+
+TEST_CASE("functions, member functions and function objects are callables", "[submit][callables]") {
+  dg::inline_executor here;
+  auto on_here = dg::on(here);
+  CHECK(on_here.submit(add_one, 1).get() == 2);
+  CHECK(on_here.submit(&add_one, 1).get() == 2);
+  CHECK(on_here.submit(doubler{}, 4).get() == 8);
+  CHECK(on_here.submit(counter{}).get() == 1);
+  counter lvalue;
+  CHECK(on_here.submit(lvalue).get() == 1);
+  CHECK(lvalue.calls == 0);  // the task has its own
+  const doubler constant;
+  CHECK(on_here.submit(constant, 5).get() == 10);
+  CHECK(on_here.submit(std::function<int(int)>(add_one), 6).get() == 7);
+  CHECK(on_here.submit(&account::plus, account{10}, 5).get() == 15);
+  account target{1};
+  CHECK(on_here.submit(&account::deposit, &target, 2).get() == 3);
+  CHECK(target.balance == 3);
+  CHECK(on_here.submit(&account::deposit, std::ref(target), 2).get() == 5);
+  CHECK(on_here.submit(&account::plus, std::make_shared<account>(account{20}), 1).get() == 21);
+}
+
+TEST_CASE("a member function that is a generator: its object lives with the task", "[submit][callables]") {
+  dg::manual_executor later;
+  dg::ref<dg::ref_list<int>> list;
+  {
+    account local{40};
+    list = dg::on(later).options(dg::dynamic).submit(&account::steps, local, 3);
+    local.balance = 0;
+  }
+  later.run_all();
+  CHECK(values_of(list.get()) == std::vector<int>{40, 41, 42});
+}
+
+TEST_CASE("a member function takes its object from a ref", "[submit][callables][dependencies]") {
+  dg::inline_executor here;
+  auto object = dg::put(account{7});
+  CHECK(dg::on(here).submit(&account::plus, object, 3).get() == 10);
+  CHECK(dg::on(here).submit(&account::plus, object, dg::put(4)).get() == 11);
+}
+
+TEST_CASE("the captures of a lambda live as long as its task", "[submit][callables]") {
+  dg::manual_executor later;
+  std::atomic<int> captures{0};
+  dg::ref<dg::ref_list<int>> list;
+  {
+    const std::vector<int> data{7, 8, 9};
+    list = dg::on(later).options(dg::dynamic).submit([data, w = witness(captures)]() -> dg::generator<int> {
+      for (int v : data) co_yield v;
+    });
+  }
+  CHECK(captures.load() == 1);
+  later.run_all();
+  CHECK(captures.load() == 0);
+  CHECK(values_of(list.get()) == std::vector<int>{7, 8, 9});
+}
+
+// ----------------------------------------------------------------------------------- dependencies
+
+TEST_CASE("a ref argument is awaited and passed as const U&", "[submit][dependencies][S-WAIT-1]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto input = dg::on(later).submit([] { return 4; });
+  int ran = 0;
+  auto by_value = dg::on(here).submit(add_one, input);
+  auto by_reference = dg::on(here).submit(value_by_reference, input);
+  auto generic = dg::on(here).submit(
+      [&](auto&& v) {
+        ++ran;
+        return std::is_same_v<decltype(v), const int&>;
+      },
+      input);
+  CHECK_FALSE(by_value.ready());
+  CHECK(ran == 0);
+  later.run_all();
+  CHECK(by_value.get() == 5);
+  CHECK(by_reference.get() == 40);
+  CHECK(generic.get());
+  CHECK(input.get() == 4);
+}
+
+TEST_CASE("the value of a ref argument is the stored object, not a copy", "[submit][dependencies]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto input = dg::put(tracked(1));
+  tracked::moves = 0;
+  auto address = dg::on(here).submit([](const tracked& t) { return &t; }, input);
+  CHECK(address.get() == &input.get());
+  CHECK(tracked::copies.load() == 0);
+  CHECK(tracked::moves.load() == 0);
+}
+
+TEST_CASE("ref arguments mix with others in any place", "[submit][dependencies]") {
+  support::watchdog dog("submit: mixed arguments");
+  dg::thread_pool pool(2);
+  auto a = pool.submit([] { return 1; });
+  auto b = pool.submit([] { return std::string("b"); });
+  auto r = pool.submit([](int x, const std::string& y, double z,
+                          const std::string& t) { return y + t + std::to_string(x) + (z > 2 ? "!" : "?"); },
+                       a, b, 2.5, "text");
+  CHECK(r.get() == "btext1!");
+  auto same = pool.submit([](int x, int y) { return x + y; }, a, a);
+  CHECK(same.get() == 2);
+}
+
+TEST_CASE("a known signature that takes a ref gets the ref, at once", "[submit][dependencies]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto input = dg::on(later).submit([] { return 4; });
+  auto r = dg::on(here).submit(ref_is_ready, input);
+  REQUIRE(r.ready());
+  CHECK(r.get() == 0);
+  auto by_reference = dg::on(here).submit([](const dg::ref<int>& x) { return x.ready(); }, input);
+  REQUIRE(by_reference.ready());
+  CHECK_FALSE(by_reference.get());
+  auto both = dg::on(here).submit([](dg::ref<int> x, int y) { return x.get() + y; }, input, input);
+  CHECK_FALSE(both.ready());
+  later.run_all();
+  CHECK(both.get() == 8);
+}
+
+TEST_CASE("a generic or overloaded callable gets the value", "[submit][dependencies]") {
+  dg::inline_executor here;
+  CHECK(dg::on(here).submit(overloaded{}, dg::put(1)).get() == 1);
+  CHECK(dg::on(here).submit(overloaded{}, dg::put(std::string("s"))).get() == 2);
+  CHECK(dg::on(here).submit([](auto v) { return v + 1; }, dg::put(1)).get() == 2);
+}
+
+TEST_CASE("unresolved(r) passes the ref itself, also to a generic callable, without waiting",
+          "[submit][dependencies]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto input = dg::on(later).submit([] { return 4; });
+  auto r = dg::on(here).submit(
+      [](auto&& x) {
+        static_assert(std::is_same_v<std::remove_cvref_t<decltype(x)>, dg::ref<int>>);
+        return x.ready();
+      },
+      dg::unresolved(input));
+  REQUIRE(r.ready());
+  CHECK_FALSE(r.get());
+  CHECK(input.valid());
+  later.run_all();
+}
+
+TEST_CASE("consume(r) passes the value as an rvalue", "[submit][dependencies]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto input = dg::put(move_only(5));
+  auto r = dg::on(here).submit([](move_only v) { return v.value; }, dg::consume(std::move(input)));
+  CHECK(r.get() == 5);
+  CHECK_FALSE(input.valid());
+  auto generic = dg::on(here).submit([](auto&& v) { return std::is_same_v<decltype(v), move_only&&>; },
+                                     dg::consume(dg::put(move_only(6))));
+  CHECK(generic.get());
+  CHECK(tracked::copies.load() == 0);
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("consume of a shared value copies where it may, and is an error where not", "[submit][dependencies]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto input = dg::put(tracked(5));
+  auto other = input;
+  auto r = dg::on(here).submit([](tracked v) { return v.value; }, dg::consume(std::move(input)));
+  CHECK(r.get() == 5);
+  CHECK(other.get().value == 5);
+  CHECK(tracked::copies.load() == 1);
+  auto single = dg::put(move_only(6));
+  auto also = single;
+  int ran = 0;
+  auto bad = dg::on(here).submit([&](move_only v) { return ran += v.value; }, dg::consume(std::move(single)));
+  CHECK(holds<dg::shared_value>(bad));
+  CHECK(ran == 0);
+  CHECK(also.get().value == 6);
+}
+
+TEST_CASE("consume waits for its value like any dependency", "[submit][dependencies]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto input = dg::on(later).submit([] { return move_only(9); });
+  auto r = dg::on(here).submit([](move_only v) { return v.value; }, dg::consume(std::move(input)));
+  CHECK_FALSE(r.ready());
+  later.run_all();
+  CHECK(r.get() == 9);
+}
+
+TEST_CASE("a ref<void> argument is awaited and takes no place in the call", "[submit][dependencies]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto done = dg::on(later).submit([] {});
+  auto first_place = dg::on(here).submit(add_one, done, 1);
+  auto last_place = dg::on(here).submit(add_one, 2, done);
+  auto only = dg::on(here).submit([] { return 3; }, done);
+  auto generic = dg::on(here).submit(sum_types{}, done, 1, done, dg::put(2));
+  CHECK_FALSE(first_place.ready());
+  CHECK_FALSE(only.ready());
+  later.run_all();
+  CHECK(first_place.get() == 2);
+  CHECK(last_place.get() == 3);
+  CHECK(only.get() == 3);
+  CHECK(generic.get() == 2u);
+}
+
+TEST_CASE("refs inside containers are passed as they are", "[submit][dependencies]") {
+  dg::manual_executor later;
+  dg::inline_executor here;
+  auto never = dg::on(later).submit([] { return 1; });
+  std::vector<dg::ref<int>> refs{never, dg::put(2)};
+  auto r =
+      dg::on(here).submit([](const std::vector<dg::ref<int>>& v) { return !v[0].ready() && v[1].get() == 2; }, refs);
+  REQUIRE(r.ready());
+  CHECK(r.get());
+  auto pair = dg::on(here).submit([](auto p) { return p.first.ready(); }, std::pair(never, 1));
+  REQUIRE(pair.ready());
+  CHECK_FALSE(pair.get());
+  later.run_all();
+}
+
+TEST_CASE("lists and streams are passed as they are", "[submit][dependencies]") {
+  support::watchdog dog("submit: lists and streams");
+  dg::thread_pool pool(2);
+  auto outer = pool.options(dg::dynamic).submit(count_to, 10);
+  auto sum = [](const dg::ref_list<int>& list) {
+    int total = 0;
+    for (const int& v : list.values()) total += v;
+    return total;
+  };
+  CHECK(pool.submit(sum, outer).get() == 45);        // the dynamic ref: awaited, its list is passed
+  CHECK(pool.submit(sum, outer.get()).get() == 45);  // the list itself
+  auto stream = pool.submit(count_to, 10);
+  auto drained = pool.submit(
+      [](dg::ref_stream<int> s) {
+        int total = 0;
+        for (int&& v : s.values()) total += v;
+        return total;
+      },
+      std::move(stream));
+  CHECK(drained.get() == 45);
+}
+
+TEST_CASE("a generator depends on a ref like any task", "[submit][dependencies]") {
+  support::watchdog dog("submit: generator with a dependency");
+  dg::thread_pool pool(1);
+  auto n = pool.submit([] { return 5; });
+  CHECK(values_of(pool.options(dg::num_returns<5>{}).submit(count_to, n)) == first(5));
+  auto numbers = pool.submit([] { return std::vector<int>{3, 2, 1}; });
+  auto list = pool.options(dg::dynamic).submit(elements, numbers);
+  numbers = {};
+  CHECK(values_of(list.get()) == std::vector<int>{3, 2, 1});
+}
+
+TEST_CASE("a chain of 100 000 dependent tasks runs at constant stack", "[submit][dependencies][S-WAIT-5][L-14]") {
+  support::watchdog dog("submit: long chain", 120);
+  constexpr int length = 100'000;
+  SECTION("on a pool") {
+    dg::thread_pool pool(2);
+    dg::manual_executor later;
+    auto last = dg::on(later).submit([] { return 0; });
+    for (int i = 0; i < length; ++i) last = pool.submit(add_one, last);
+    later.run_all();
+    CHECK(last.get() == length);
+  }
+  SECTION("on an inline executor") {
+    dg::inline_executor here;
+    dg::manual_executor later;
+    auto last = dg::on(later).submit([] { return 0; });
+    for (int i = 0; i < length; ++i) last = dg::on(here).submit(add_one, last);
+    later.run_all();
+    CHECK(last.get() == length);
+  }
+  SECTION("failing from its start") {
+    dg::thread_pool pool(2);
+    dg::manual_executor later;
+    auto last = dg::on(later).submit([]() -> int { throw boom("start"); });
+    for (int i = 0; i < length; ++i) last = pool.submit(add_one, last);
+    later.run_all();
+    CHECK(message_of([&] { last.get(); }) == "start");
+  }
+  SECTION("every ref held, the last one waited for first") {
+    dg::thread_pool pool(1);
+    std::vector<dg::ref<int>> chain{dg::put(0)};
+    for (int i = 0; i < length; ++i) chain.push_back(pool.submit(add_one, chain.back()));
+    CHECK(chain.back().get() == length);
+    CHECK(chain[length / 2].get() == length / 2);
+  }
+}
+
+// ---------------------------------------------------------------------------------------- results
+
+TEST_CASE("a view's elements are made on the worker as the view gives them", "[submit][results]") {
+  support::watchdog dog("submit: views");
+  dg::thread_pool pool(2);
+  auto caller = std::this_thread::get_id();
+  std::atomic<int> on_caller{0};
+  // waiting for the end without helping: nothing runs on this thread
+  auto squares = [&](int n) {
+    return std::views::iota(0, n) | std::views::transform([&](int i) {
+             if (std::this_thread::get_id() == caller) ++on_caller;
+             return i * i;
+           });
+  };
+  auto list = pool.options(dg::dynamic).submit(squares, 5);
+  REQUIRE(eventually([&] { return list.ready(); }));
+  CHECK(on_caller.load() == 0);
+  CHECK(values_of(list.get()) == std::vector<int>{0, 1, 4, 9, 16});
+  CHECK(values_of(pool.options(dg::num_returns<3>{}).submit(squares, 3)) == std::vector<int>{0, 1, 4});
+  auto stream = pool.options(dg::streaming, dg::backpressure{1}).submit(squares, 4);
+  std::vector<int> seen;
+  while (auto v = stream.next_value()) seen.push_back(*v);
+  CHECK(seen == std::vector<int>{0, 1, 4, 9});
+}
+
+TEST_CASE("an endless view streams", "[submit][results]") {
+  support::watchdog dog("submit: endless view");
+  dg::thread_pool pool(1);
+  auto stream = pool.options(dg::streaming).submit([] { return std::views::iota(0); });
+  for (int i = 0; i < 300; ++i) REQUIRE(stream.next_value() == std::optional<int>(i));
+}
+
+TEST_CASE("a view that throws fails at that element", "[submit][results][S-ERR-7]") {
+  dg::inline_executor here;
+  auto f = [] {
+    return std::views::iota(0, 5) | std::views::transform([](int i) {
+             if (i == 2) throw boom("element");
+             return i;
+           });
+  };
+  auto refs = dg::on(here).options(dg::num_returns<4>{}).submit(f);
+  CHECK(refs[1].get() == 1);
+  CHECK(holds<boom>(refs[2]));
+  CHECK(holds<boom>(refs[3]));
+  auto list = dg::on(here).options(dg::dynamic).submit(f);
+  REQUIRE(list.get().size() == 3u);
+  CHECK(holds<boom>(list.get()[2]));
+}
+
+TEST_CASE("any container's elements become values: strings, lists, maps", "[submit][results]") {
+  dg::inline_executor here;
+  auto text = dg::on(here).options(dg::dynamic).submit([] { return std::string("abc"); });
+  CHECK(values_of(text.get()) == std::vector<char>{'a', 'b', 'c'});
+  auto list = dg::on(here).options(dg::dynamic).submit([] { return std::list<int>{3, 4}; });
+  CHECK(values_of(list.get()) == std::vector<int>{3, 4});
+  auto map = dg::on(here).options(dg::dynamic).submit([] {
+    return std::map<int, std::string>{{1, "one"}, {2, "two"}};
+  });
+  REQUIRE(map.get().size() == 2u);
+  CHECK(map.get()[1].get().second == "two");
+  auto flags = dg::on(here).options(dg::dynamic).submit([] { return std::vector<bool>{true, false}; });
+  REQUIRE(flags.get().size() == 2u);
+  CHECK(static_cast<bool>(flags.get()[0].get()));
+  CHECK_FALSE(static_cast<bool>(flags.get()[1].get()));
+}
+
+TEST_CASE("elements are moved out of a container that is no view", "[submit][results]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto f = [] {
+    std::vector<tracked> v;
+    v.reserve(4);
+    for (int i = 0; i < 4; ++i) v.emplace_back(i);
+    return v;
+  };
+  {
+    auto stream = dg::on(here).options(dg::streaming, dg::unbounded).submit(f);
+    int i = 0;
+    for (tracked&& t : stream.values()) CHECK(t.value == i++);
+    CHECK(i == 4);
+  }
+  CHECK(tracked::copies.load() == 0);
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("a plain function's tuple and pair under num_returns", "[submit][results]") {
+  support::watchdog dog("submit: tuples");
+  dg::thread_pool pool(2);
+  auto tuple = [](int n) { return std::tuple<int, std::string, move_only>(n, std::to_string(n), move_only(n)); };
+  auto [a, b, c] = pool.options(dg::num_returns<3>{}).submit(tuple, 7);
+  CHECK(a.get() == 7);
+  CHECK(b.get() == "7");
+  CHECK(c.get().value == 7);
+  auto [d, e] = pool.options(dg::num_returns<2>{}).submit([] { return std::pair<int, double>(1, 2.5); });
+  CHECK(d.get() == 1);
+  CHECK(e.get() == 2.5);
+  auto one = pool.options(dg::num_returns<1>{}).submit([] { return std::tuple<int>(4); });
+  CHECK(std::get<0>(one).get() == 4);
+}
+
+TEST_CASE("a tuple generator's values are ready one by one", "[submit][results][S-ARITY-2]") {
+  support::watchdog dog("submit: tuple generator");
+  dg::thread_pool pool(2);
+  gate between;
+  auto f = [&]() -> dg::tuple_generator<int, std::string> {
+    co_yield 1;
+    between.pass();
+    co_yield "one";
+  };
+  auto [a, b] = pool.submit(f);
+  CHECK(a.get() == 1);
+  CHECK_FALSE(b.ready());
+  between.open();
+  CHECK(b.get() == "one");
+}
+
+TEST_CASE("elements_of a range yields each of its elements", "[submit][results][elements_of]") {
+  tracked::reset();
+  dg::inline_executor here;
+  auto f = []() -> dg::generator<tracked> {
+    std::vector<tracked> values;
+    values.reserve(3);
+    for (int i = 0; i < 3; ++i) values.emplace_back(i);
+    co_yield dg::elements_of(values);
+    const std::vector<tracked> none;
+    co_yield dg::elements_of(none);
+    co_yield 3;
+  };
+  auto list = dg::on(here).options(dg::dynamic).submit(f);
+  REQUIRE(list.get().size() == 4u);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(list.get()[i].get().value == static_cast<int>(i));
+  CHECK(tracked::live.load() == 4);
+}
+
+TEST_CASE("elements_of converts elements, and takes views", "[submit][results][elements_of]") {
+  dg::inline_executor here;
+  auto f = []() -> dg::generator<std::string> {
+    const std::array<const char*, 2> texts{"a", "b"};
+    co_yield dg::elements_of(texts);
+  };
+  CHECK(values_of(dg::on(here).options(dg::dynamic).submit(f).get()) == std::vector<std::string>{"a", "b"});
+  auto g = []() -> dg::generator<int> {
+    auto numbers = std::views::iota(0, 100);
+    co_yield dg::elements_of(numbers);
+  };
+  CHECK(values_of(dg::on(here).options(dg::dynamic).submit(g).get()) == first(100));
+}
+
+TEST_CASE("elements_of another generator, recursively", "[submit][results][elements_of]") {
+  support::watchdog dog("submit: recursive generators");
+  dg::thread_pool pool(2);
+  CHECK(values_of(pool.options(dg::dynamic).submit(leaves, 0, 1000).get()) == first(1000));
+  std::vector<int> seen;
+  for (int&& v : pool.submit(leaves, 0, 1000).values()) seen.push_back(v);
+  CHECK(seen == first(1000));
+  seen.clear();
+  for (int& v : leaves(0, 100)) seen.push_back(v);
+  CHECK(seen == first(100));
+}
+
+TEST_CASE("an exception of an inner generator comes out of the outer co_yield", "[submit][results][elements_of]") {
+  dg::inline_executor here;
+  auto inner = []() -> dg::generator<int> {
+    co_yield 1;
+    throw boom();
+  };
+  auto f = [&]() -> dg::generator<int> {
+    bool caught = false;
+    try {
+      co_yield dg::elements_of(inner());
+    } catch (const boom&) {
+      caught = true;
+    }
+    if (caught) co_yield 2;
+  };
+  CHECK(values_of(dg::on(here).options(dg::dynamic).submit(f).get()) == std::vector<int>{1, 2});
+}
+
+TEST_CASE("emplace builds a value in place", "[submit][results][emplace]") {
+  struct point {
+    int x, y;
+    explicit point(int v) : x(v), y(v) {}
+    point(int a, int b) : x(a), y(b) {}
+    point(point&&) = default;
+    point& operator=(point&&) = default;
+  };
+  dg::inline_executor here;
+  auto f = []() -> dg::generator<point> {
+    co_yield dg::emplace(1, 2);
+    co_yield dg::emplace(3);
+  };
+  auto list = dg::on(here).options(dg::dynamic).submit(f);
+  REQUIRE(list.get().size() == 2u);
+  CHECK(list.get()[0].get().y == 2);
+  CHECK(list.get()[1].get().y == 3);
+  auto texts = []() -> dg::generator<std::string> {
+    co_yield dg::emplace(3u, 'x');
+    co_yield dg::emplace();
+  };
+  CHECK(values_of(dg::on(here).options(dg::dynamic).submit(texts).get()) == std::vector<std::string>{"xxx", ""});
+}
+
+// ------------------------------------------------------------------------- generators as a range
+
+static_assert(std::ranges::input_range<dg::generator<int>>);
+static_assert(!std::is_copy_constructible_v<dg::generator<int>>);
+static_assert(std::is_nothrow_move_constructible_v<dg::generator<int>>);
+static_assert(std::is_same_v<std::ranges::range_reference_t<dg::generator<int>>, int&>);
+
+TEST_CASE("a generator that is not submitted is a range on the calling thread", "[generator]") {
+  std::vector<std::thread::id> threads;
+  auto f = [&](int n) -> dg::generator<int> {
+    for (int i = 0; i < n; ++i) {
+      threads.push_back(std::this_thread::get_id());
+      co_yield i;
+    }
+  };
+  for (int n : {0, 1, 2, 1000}) {
+    threads.clear();
+    int expected = 0;
+    for (int& v : f(n)) REQUIRE(v == expected++);
+    CHECK(expected == n);
+    CHECK(std::ranges::all_of(threads, [](auto id) { return id == std::this_thread::get_id(); }));
+  }
+}
+
+TEST_CASE("as a range, nothing runs before begin and one value is made at a time", "[generator]") {
+  int made = 0;
+  auto f = [&]() -> dg::generator<int> {
+    for (int i = 0; i < 3; ++i) {
+      ++made;
+      co_yield i;
+    }
+  };
+  auto g = f();
+  CHECK(made == 0);
+  auto it = g.begin();
+  CHECK(made == 1);
+  CHECK(*it == 0);
+  ++it;
+  CHECK(made == 2);
+  CHECK(*it == 1);
+  ++it;
+  ++it;
+  CHECK(it == g.end());
+  CHECK(made == 3);
+}
+
+TEST_CASE("as a range, a generator that is left early destroys its locals", "[generator]") {
+  std::atomic<int> frames{0};
+  tracked::reset();
+  {
+    auto f = [&]() -> dg::generator<tracked> {
+      const witness frame(frames);
+      for (int i = 0;; ++i) {
+        tracked t(i);
+        co_yield std::move(t);
+      }
+    };
+    for (tracked& t : f()) {
+      if (t.value == 3) break;
+    }
+    auto unused = f();
+  }
+  CHECK(frames.load() == 0);
+  CHECK(tracked::live.load() == 0);
+}
+
+TEST_CASE("as a range, an exception comes out of the loop", "[generator]") {
+  auto f = []() -> dg::generator<int> {
+    co_yield 1;
+    throw boom("in the loop");
+  };
+  int sum = 0;
+  CHECK(message_of([&] {
+          for (int& v : f()) sum += v;
+        }) == "in the loop");
+  CHECK(sum == 1);
+  auto at_once = []() -> dg::generator<int> {
+    throw boom("at once");
+    co_return;
+  };
+  CHECK(message_of([&] {
+          for (int& v : at_once()) sum += v;
+        }) == "at once");
+}
+
+TEST_CASE("a generator's values may be changed and moved by its reader", "[generator]") {
+  auto f = []() -> dg::generator<std::string> {
+    co_yield "one";
+    co_yield "two";
+  };
+  std::vector<std::string> taken;
+  for (std::string& s : f()) {
+    s += "!";
+    taken.push_back(std::move(s));
+  }
+  CHECK(taken == std::vector<std::string>{"one!", "two!"});
+}
+
+TEST_CASE("a generator works with range algorithms and views", "[generator]") {
+  CHECK(std::ranges::distance(count_to(10)) == 10);
+  std::vector<int> even;
+  auto g = count_to(10);
+  for (int v : std::ranges::ref_view(g) | std::views::filter([](int i) { return i % 2 == 0; })) even.push_back(v);
+  CHECK(even == std::vector<int>{0, 2, 4, 6, 8});
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What all tests share: values that count themselves, a watchdog that turns a hang into a failure,
+// and a gate to make an order of events certain without sleeping.
+
+#include <dyngen/dyngen.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace dg = dyngen;
+
+namespace support {
+
+/// A copyable value that counts its live instances, copies and moves. `leak_check` resets and compares.
+struct tracked {
+  static inline std::atomic<long> live{0}, constructed{0}, copies{0}, moves{0};
+  int value = 0;
+  tracked() noexcept : tracked(0) {}
+  tracked(int v) noexcept : value(v) { ++live, ++constructed; }
+  tracked(const tracked& o) noexcept : value(o.value) { ++live, ++copies; }
+  tracked(tracked&& o) noexcept : value(std::exchange(o.value, -1)) { ++live, ++moves; }
+  tracked& operator=(const tracked& o) noexcept { value = o.value; ++copies; return *this; }
+  tracked& operator=(tracked&& o) noexcept { value = std::exchange(o.value, -1); ++moves; return *this; }
+  ~tracked() { --live; }
+  static void reset() { live = constructed = copies = moves = 0; }
+};
+
+/// The same, move-only.
+struct move_only : tracked {
+  move_only(int v = 0) noexcept : tracked(v) {}
+  move_only(move_only&&) noexcept = default;
+  move_only& operator=(move_only&&) noexcept = default;
+};
+
+/// An exception that is none of the library's.
+struct boom : std::runtime_error {
+  explicit boom(const std::string& what = "boom") : std::runtime_error(what) {}
+};
+
+/// Ends the program with a message if the scope lasts longer than `seconds`: a hang is a failure with a name.
+class watchdog {
+ public:
+  explicit watchdog(const char* what, int seconds = 60)
+      : thread_([this, what, seconds] {
+          std::unique_lock lock(mutex_);
+          if (!done_.wait_for(lock, std::chrono::seconds(seconds), [&] { return over_; })) {
+            std::fprintf(stderr, "HANG: %s\n", what);
+            std::fflush(nullptr);
+            std::abort();
+          }
+        }) {}
+  watchdog(const watchdog&) = delete;
+  watchdog& operator=(const watchdog&) = delete;
+  ~watchdog() {
+    {
+      std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    done_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable done_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+/// A door that is shut until somebody opens it.
+class gate {
+ public:
+  void open() noexcept {
+    open_.store(true);
+    open_.notify_all();
+  }
+  void pass() const noexcept { open_.wait(false); }
+  bool is_open() const noexcept { return open_.load(); }
+
+ private:
+  std::atomic<bool> open_{false};
+};
+
+/// Waits, by yielding, until `condition()` holds; false after `limit`.
+template <class Condition>
+bool eventually(Condition condition, std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+/// The text of an exception that `action` throws, or "" if it throws none.
+template <class Action>
+std::string message_of(Action action) {
+  try {
+    action();
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace support

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// Counted memory: what is alive of each kind, on whatever thread it was made and freed.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+using dg::detail::allocate;
+using dg::detail::deallocate;
+using dg::detail::memory_counter;
+using dg::detail::memory_kind;
+
+namespace {
+
+constexpr memory_kind kinds[] = {memory_kind::record, memory_kind::frame, memory_kind::block, memory_kind::waiter};
+
+dg::generator<int> one() { co_yield 1; }
+
+}  // namespace
+
+TEST_CASE("each kind of memory is counted by itself", "[memory]") {
+  for (const memory_kind kind : kinds) {
+    std::vector<long> before;
+    for (const memory_kind k : kinds) before.push_back(memory_counter::live(k));
+    void* a = allocate(kind, 10);
+    void* b = allocate(kind, 1000);
+    for (std::size_t k = 0; k < 4; ++k)
+      CHECK(memory_counter::live(kinds[k]) - before[k] == (kinds[k] == kind ? 2 : 0));
+    deallocate(kind, a, 10);
+    CHECK(memory_counter::live(kind) - before[static_cast<std::size_t>(kind)] == 1);
+    deallocate(kind, b, 1000);
+    CHECK(memory_counter::live(kind) == before[static_cast<std::size_t>(kind)]);
+  }
+}
+
+TEST_CASE("memory stands on the alignment that was asked for", "[memory]") {
+  const long before = memory_counter::live(memory_kind::block);
+  for (const std::size_t alignment : {1u, 2u, 4u, 8u, 16u, 32u, 64u, 128u, 256u, 4096u}) {
+    std::vector<void*> pieces;
+    for (int i = 0; i < 20; ++i) {
+      void* p = allocate(memory_kind::block, 3 * alignment, alignment);
+      CHECK(reinterpret_cast<std::uintptr_t>(p) % alignment == 0);
+      std::memset(p, 0xAB, 3 * alignment);
+      pieces.push_back(p);
+    }
+    for (void* p : pieces) deallocate(memory_kind::block, p, 3 * alignment, alignment);
+  }
+  CHECK(memory_counter::live(memory_kind::block) == before);
+}
+
+TEST_CASE("memory may be freed by another thread than it was made by", "[memory]") {
+  const long before = memory_counter::live(memory_kind::record);
+  std::vector<void*> pieces(100);
+  for (int threads = 0; threads < 20; ++threads) {
+    std::jthread([&] {
+      for (void*& p : pieces) p = allocate(memory_kind::record, 64);
+    }).join();
+    CHECK(memory_counter::live(memory_kind::record) - before == 100);
+    std::jthread([&] {
+      for (void* p : pieces) deallocate(memory_kind::record, p, 64);
+    }).join();
+    CHECK(memory_counter::live(memory_kind::record) == before);
+  }
+}
+
+TEST_CASE("threads have numbers of their own, which stay", "[memory]") {
+  const unsigned mine = dg::detail::thread_number();
+  CHECK(dg::detail::thread_number() == mine);
+  unsigned other = mine;
+  std::jthread([&] { other = dg::detail::thread_number(); }).join();
+  CHECK(other != mine);
+}
+
+TEST_CASE("frames and records are counted while they live", "[memory]") {
+  const long frames = memory_counter::live(memory_kind::frame);
+  const long records = memory_counter::live(memory_kind::record);
+  {
+    const dg::generator<int> g = one();
+    CHECK(memory_counter::live(memory_kind::frame) - frames == 1);
+    const dg::ref<int> r = dg::put(1);
+    CHECK(memory_counter::live(memory_kind::record) - records == 1);
+  }
+  CHECK(memory_counter::live(memory_kind::frame) == frames);
+  CHECK(memory_counter::live(memory_kind::record) == records);
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A producer for tests of the parts that stand behind a task: it owns nothing and notes what it is told.
+
+#include "../support.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <new>
+#include <vector>
+
+namespace unit {
+
+namespace detail = dg::detail;
+
+/// Memory of a size and alignment, with 0xAB behind it that nobody may touch.
+class guarded_memory {
+ public:
+  guarded_memory(std::size_t bytes, std::size_t alignment)
+      : bytes_(bytes),
+        alignment_(alignment),
+        memory_(static_cast<std::byte*>(::operator new(bytes + guard, std::align_val_t(alignment)))) {
+    for (std::size_t i = 0; i < guard; ++i) memory_[bytes + i] = mark;
+  }
+  guarded_memory(const guarded_memory&) = delete;
+  guarded_memory& operator=(const guarded_memory&) = delete;
+  ~guarded_memory() { ::operator delete(memory_, std::align_val_t(alignment_)); }
+
+  void* begin() const noexcept { return memory_; }
+  /// Is `[p, p + size)` inside?
+  bool holds(const void* p, std::size_t size) const noexcept {
+    const auto* at = static_cast<const std::byte*>(p);
+    return at >= memory_ && at + size <= memory_ + bytes_;
+  }
+  bool intact() const noexcept {
+    for (std::size_t i = 0; i < guard; ++i)
+      if (memory_[bytes_ + i] != mark) return false;
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t guard = 64;
+  static constexpr std::byte mark{0xAB};
+  std::size_t bytes_;
+  std::size_t alignment_;
+  std::byte* memory_;
+};
+
+/// Counts what happens to it; its values are of type T.
+template <class T>
+class counting_producer : public detail::producer {
+ public:
+  explicit counting_producer(std::uint32_t references) noexcept : producer(references) {}
+
+  void set_results(detail::group& g) noexcept { results_ = &g; }
+  void destroy_value(detail::slot& s) noexcept override {
+    destroyed.push_back(detail::group::of(s).number_of(s.index()));
+    static_cast<T*>(detail::group::of(s).value_at(s.index()))->~T();
+  }
+  void segment_is_free(std::uint32_t values) noexcept override {
+    ++blocks_freed;
+    values_freed += values;
+  }
+
+  int freed = 0;                         ///< how often the last reference went
+  int blocks_freed = 0;                  ///< segments given back
+  std::uint64_t values_freed = 0;        ///< values in them
+  std::vector<std::uint64_t> destroyed;  ///< numbers of the values, in order
+
+ protected:
+  void free_memory() noexcept override { ++freed; }
+};
+
+}  // namespace unit

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// The seats of a pool on one thread: what each transition does to the counts. A sleeper's role is played by a thread
+// that finds its token posted before it would sleep.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+
+#include <cstdint>
+#include <thread>
+
+using dg::detail::park_result;
+using dg::detail::seats;
+
+namespace {
+
+struct counts {
+  std::uint32_t seated, searching, parked;
+  bool operator==(const counts&) const = default;
+};
+counts of(const seats& s) { return {s.seated(), s.searching(), s.parked()}; }
+
+const auto nothing_left = [] { return false; };
+const auto work_left = [] { return true; };
+
+}  // namespace
+
+TEST_CASE("a new thread sits and searches, finds work, searches again", "[seats]") {
+  seats s(2);
+  CHECK(s.width() == 2);
+  CHECK(of(s) == counts{0, 0, 0});
+  s.start_searching();
+  CHECK(of(s) == counts{1, 1, 0});
+  s.start_searching();
+  CHECK(of(s) == counts{2, 2, 0});
+  CHECK_FALSE(s.found_work());
+  CHECK(of(s) == counts{2, 1, 0});
+  CHECK(s.found_work());  // the last searcher
+  CHECK(of(s) == counts{2, 0, 0});
+  s.resume_searching();
+  CHECK(of(s) == counts{2, 1, 0});
+}
+
+TEST_CASE("who blocks gives up its seat, and takes one again without waiting", "[seats]") {
+  seats s(1);
+  s.start_searching();
+  CHECK(s.found_work());
+  s.leave();
+  CHECK(of(s) == counts{0, 0, 0});
+  CHECK_FALSE(s.surplus());
+  s.start_searching();
+  CHECK(s.found_work());
+  s.enter();
+  CHECK(of(s) == counts{2, 0, 0});
+  CHECK(s.surplus());
+}
+
+TEST_CASE("nobody is woken where nobody sleeps", "[seats]") {
+  seats s(2);
+  CHECK_FALSE(s.notify());
+  s.start_searching();
+  CHECK_FALSE(s.notify());
+  CHECK(s.found_work());
+  CHECK_FALSE(s.notify());
+  CHECK(of(s) == counts{1, 0, 0});
+}
+
+TEST_CASE("who is about to sleep and sees work goes on searching", "[seats]") {
+  seats s(1);
+  s.start_searching();
+  int looks = 0;
+  CHECK(s.park([&] {
+    ++looks;
+    CHECK(of(s) == counts{0, 0, 1});  // it looks after it has said that it will sleep
+    return true;
+  }) == park_result::search);
+  CHECK(looks == 1);
+  CHECK(of(s) == counts{1, 1, 0});
+}
+
+TEST_CASE("a sleeper is woken by one notify, and only by that", "[seats]") {
+  seats s(1);
+  s.start_searching();
+  support::watchdog guard("a sleeper that was notified");
+  // The notify comes between the look and the sleep.
+  CHECK(s.park([&] {
+    CHECK(s.notify());
+    CHECK(of(s) == counts{1, 1, 0});  // claimed already
+    CHECK_FALSE(s.notify());          // nobody is left to wake
+    return false;
+  }) == park_result::search);
+  CHECK(of(s) == counts{1, 1, 0});
+}
+
+TEST_CASE("nobody is woken while another thread searches, or while all seats are taken", "[seats]") {
+  seats s(2);
+  s.start_searching();
+  s.start_searching();
+  support::watchdog guard("a sleeper beside a searcher");
+  CHECK(s.park([&] {
+    CHECK(of(s) == counts{1, 1, 1});
+    CHECK_FALSE(s.notify());  // one searches
+    CHECK(s.found_work());
+    s.enter();
+    CHECK(of(s) == counts{2, 0, 1});
+    CHECK_FALSE(s.notify());  // no seat
+    s.leave();
+    CHECK(s.notify());
+    return false;
+  }) == park_result::search);
+  CHECK(of(s) == counts{2, 1, 0});
+}
+
+TEST_CASE("a spare thread begins asleep, and comes for a seat that is free", "[seats]") {
+  seats s(1);
+  support::watchdog guard("a spare");
+  CHECK(s.start_parked([&] {
+    CHECK(of(s) == counts{0, 0, 1});
+    return true;
+  }) == park_result::search);
+  CHECK(of(s) == counts{1, 1, 0});
+}
+
+TEST_CASE("a thread too many retires", "[seats]") {
+  seats s(1);
+  s.start_searching();
+  CHECK(s.found_work());
+  s.enter();
+  CHECK(s.surplus());
+  support::watchdog guard("a retiree");
+  CHECK(s.retire([&] {
+    CHECK(of(s) == counts{1, 0, 1});
+    CHECK_FALSE(s.surplus());
+    s.leave();
+    CHECK(s.notify());
+    return false;
+  }) == park_result::search);
+  CHECK(of(s) == counts{1, 1, 0});
+}
+
+TEST_CASE("after stop nobody sleeps any more", "[seats]") {
+  seats s(1);
+  s.start_searching();
+  s.stop();
+  support::watchdog guard("a stopped pool");
+  CHECK(s.park(nothing_left) == park_result::stopping);
+  CHECK(of(s) == counts{1, 1, 0});
+  CHECK(s.park(work_left) == park_result::stopping);
+  CHECK(s.found_work());
+  CHECK(s.retire(nothing_left) == park_result::stopping);
+  CHECK(of(s) == counts{1, 1, 0});
+  s.stop();
+  CHECK(s.start_parked(nothing_left) == park_result::stopping);
+  CHECK(of(s) == counts{2, 2, 0});
+}
+
+TEST_CASE("stop wakes those who sleep", "[seats]") {
+  seats s(2);
+  support::watchdog guard("sleepers at a stop");
+  park_result first{}, second{};
+  {
+    std::jthread a([&] { first = s.start_parked(nothing_left); });
+    std::jthread b([&] { second = s.start_parked(nothing_left); });
+    REQUIRE(support::eventually([&] { return s.parked() == 2; }));
+    s.stop();
+  }
+  CHECK(first == park_result::stopping);
+  CHECK(second == park_result::stopping);
+  CHECK(of(s) == counts{2, 2, 0});
+}
