@@ -6,17 +6,21 @@
 // and minimum over the rounds, the median of the ratios to the baseline's run of the same round, and the spread (the
 // middle half of the runs, in per cent of the median). Absolute times mean little elsewhere, ratios more.
 
+#include "page.hpp"
+#include "report.hpp"
+
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -33,23 +37,6 @@ inline std::uint64_t opaque(std::uint64_t value) {
 /// Adds one value to a checksum that depends on the order too: a loss and a duplicate do not cancel.
 constexpr std::uint64_t fold(std::uint64_t sum, std::uint64_t value) { return ((sum << 5) | (sum >> 59)) + value; }
 
-/// What one run gives back: its checksum and, where the contestant measures something itself, how much in all.
-struct outcome {
-  outcome(std::uint64_t sum, double measured = -1) : checksum(sum), amount(measured) {}
-  std::uint64_t checksum;
-  double amount;  // negative: the harness's clock decides, in nanoseconds
-};
-
-using runner = std::function<outcome(std::uint64_t)>;  // does that many operations
-
-struct contestant {
-  std::string name;
-  runner run;
-  std::uint64_t operations;
-  double at_most;  // a bound on the median that must hold; 0: none
-  std::vector<double> samples = {};  // per operation, one for each round
-};
-
 inline double quantile(std::vector<double> values, double which) {
   std::ranges::sort(values);
   const double place = which * static_cast<double>(values.size() - 1);
@@ -58,17 +45,57 @@ inline double quantile(std::vector<double> values, double which) {
   return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
+/// What one run gives back: its checksum and, where the contestant measures something itself, how much in all.
+struct outcome {
+  outcome(std::uint64_t sum, double measured = -1) : checksum(sum), amount(measured) {}
+
+  /// Of operations that were timed one by one: per operation the median counts, and the 99th percentile beside it.
+  outcome(std::uint64_t sum, const std::vector<double>& each)
+      : checksum(sum), amount(quantile(each, 0.5) * static_cast<double>(each.size())), tail(quantile(each, 0.99)) {}
+
+  std::uint64_t checksum;
+  double amount;     // negative: the harness's clock decides, in nanoseconds
+  double tail = -1;  // per operation; negative: unknown
+};
+
+using runner = std::function<outcome(std::uint64_t)>;  // does that many operations
+
+/// What a contestant is to reach.
+struct goal {
+  double limit;
+  std::string than;  // a contestant: the limit is a ratio to it; empty: the limit is in units
+  bool binding;
+};
+
+/// In the group's unit; the program fails if it is more. For what does not depend on the machine's mood.
+inline goal must_not_exceed(double units) { return {units, "", true}; }
+/// In the group's unit; only reported.
+inline goal at_most(double units) { return {units, "", false}; }
+/// As a ratio to that contestant of the same group; only reported, and only if it took part.
+inline goal at_most(double ratio, std::string than) { return {ratio, std::move(than), false}; }
+
+/// How a contestant runs, where not as the others do. Results are per operation all the same.
+struct how {
+  std::uint64_t divisor = 1;     // a slow one does so many times fewer operations
+  std::uint64_t operations = 0;  // or so many, where that is no fraction of the group's
+  std::uint64_t repeat = 1;      // so many runs make one sample, where one is too short for the clock
+  std::vector<goal> goals = {};
+};
+
 class group {
  public:
   /// `expected` gives the right checksum for a number of operations; it is computed outside the measured time.
   group(std::string title, std::string unit, std::string baseline, std::uint64_t operations,
         std::function<std::uint64_t(std::uint64_t)> expected)
-      : title_(std::move(title)), unit_(std::move(unit)), baseline_(std::move(baseline)), operations_(operations),
+      : title_(std::move(title)),
+        unit_(std::move(unit)),
+        baseline_(std::move(baseline)),
+        operations_(operations),
         expected_(std::move(expected)) {}
 
-  /// `divisor`: slow contestants do that many times fewer operations; results are per operation all the same.
-  void add(std::string name, runner run, std::uint64_t divisor = 1, double at_most = 0) {
-    contestants_.push_back({std::move(name), std::move(run), operations_ / divisor, at_most});
+  void add(std::string name, runner run, how h = {}) {
+    const std::uint64_t operations = h.operations != 0 ? h.operations : operations_ / h.divisor;
+    contestants_.push_back({std::move(name), std::move(run), operations, h.repeat, std::move(h.goals), {}, {}});
   }
 
   /// Leaves only what contains `text` in "group: contestant", and the baseline to compare it with.
@@ -78,83 +105,97 @@ class group {
     std::erase_if(contestants_, [&](const contestant& c) { return !matches(c) && c.name != baseline_; });
   }
 
-  bool empty() const { return contestants_.empty(); }
+  std::size_t size() const { return contestants_.size(); }
 
   void list() const {
     for (const contestant& c : contestants_) std::printf("%s: %s\n", title_.c_str(), c.name.c_str());
   }
 
+  /// Calls `progress` with what comes next, size() times for each round and once more for the round that warms up.
   template <class Progress>
-  void measure(std::size_t rounds, Progress progress) {
-    std::vector<std::uint64_t> expected;
-    for (const contestant& c : contestants_) expected.push_back(expected_(c.operations));
-    for (std::size_t round = 0; round <= rounds; ++round)  // round 0 warms up and is not counted
+  table measure(std::size_t rounds, Progress progress) {
+    if (std::ranges::find(contestants_, baseline_, &contestant::name) == contestants_.end())
+      throw std::logic_error(title_ + ": nobody is called " + baseline_);
+    std::map<std::uint64_t, std::uint64_t> expected;  // by the number of operations
+    for (const contestant& c : contestants_)
+      if (!expected.contains(c.operations)) expected[c.operations] = expected_(c.operations);
+    for (std::size_t round = 0; round <= rounds; ++round)
       for (std::size_t i = 0; i < contestants_.size(); ++i) {
         const std::size_t which = (round + i) % contestants_.size();
-        progress(title_ + ": " + contestants_[which].name, round, rounds);
-        const double sample = run_once(contestants_[which], expected[which]);
-        if (round > 0) contestants_[which].samples.push_back(sample);
+        progress(title_ + ": " + contestants_[which].name);
+        run_once(contestants_[which], expected[contestants_[which].operations], round > 0);
       }
-    progress("", rounds, rounds);
-  }
-
-  /// Prints the table; false if a bound does not hold.
-  bool print() const {
-    bool within = true;
-    std::printf("\n%-64s %12s %10s %9s %8s\n", title_.c_str(), ("median " + unit_).c_str(), "min", "ratio", "spread");
-    for (const contestant& c : contestants_) {
-      const double median = quantile(c.samples, 0.5);
-      std::printf("  %-62s %12.2f %10.2f", c.name.c_str(), median, quantile(c.samples, 0));
-      std::printf(" %9.2f %7.0f%%", ratio(c), spread(c));
-      const bool over = c.at_most > 0 && median > c.at_most;
-      if (c.at_most > 0) std::printf("  %s %.4g", over ? "MORE THAN" : "at most", c.at_most);
-      std::puts(c.name == baseline_ ? "  (baseline)" : "");
-      within = within && !over;
-    }
-    std::fflush(stdout);
-    return within;
-  }
-
-  void write_json(std::ostream& out) const {
-    out << "    {\"title\": " << quoted(title_) << ", \"unit\": " << quoted(unit_)
-        << ", \"baseline\": " << quoted(baseline_) << ", \"contestants\": [";
-    for (const char* separator = "\n"; const contestant& c : contestants_) {
-      out << std::exchange(separator, ",\n") << "      {\"name\": " << quoted(c.name)
-          << ", \"operations\": " << c.operations << ", \"median\": " << quantile(c.samples, 0.5)
-          << ", \"min\": " << quantile(c.samples, 0) << ", \"ratio\": " << ratio(c)
-          << ", \"spread_percent\": " << spread(c) << ", \"samples\": [";
-      for (const char* comma = ""; const double sample : c.samples) out << std::exchange(comma, ", ") << sample;
-      out << "]}";
-    }
-    out << "\n    ]}";
-  }
-
-  static std::string quoted(const std::string& text) {
-    std::string result;
-    for (const char c : text) result += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
-    return '"' + result + '"';
+    return results();
   }
 
  private:
-  double run_once(const contestant& c, std::uint64_t expected) const {
-    const auto begin = std::chrono::steady_clock::now();
-    const outcome result = c.run(opaque(c.operations));
-    const std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - begin;
-    if (result.checksum != expected)
-      throw std::runtime_error(title_ + ": " + c.name + ": wrong result " + std::to_string(result.checksum) +
-                               ", expected " + std::to_string(expected));
-    return (result.amount >= 0 ? result.amount : time.count()) / static_cast<double>(c.operations);
+  struct contestant {
+    std::string name;
+    runner run;
+    std::uint64_t operations, repeat;
+    std::vector<goal> goals;
+    std::vector<double> samples;  // per operation, one for each round
+    std::vector<double> tails;
+  };
+
+  void run_once(contestant& c, std::uint64_t expected, bool counts) const {
+    double amount = 0;
+    double tail = -1;
+    for (std::uint64_t i = 0; i < c.repeat; ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      const outcome result = c.run(opaque(c.operations));
+      const std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - begin;
+      if (result.checksum != expected)
+        throw std::runtime_error(title_ + ": " + c.name + ": wrong result " + std::to_string(result.checksum) +
+                                 ", expected " + std::to_string(expected));
+      amount += result.amount >= 0 ? result.amount : time.count();
+      tail = std::max(tail, result.tail);
+    }
+    if (!counts) return;
+    c.samples.push_back(amount / static_cast<double>(c.operations * c.repeat));
+    if (tail >= 0) c.tails.push_back(tail);
   }
 
-  double ratio(const contestant& c) const {
-    const auto base = std::ranges::find(contestants_, baseline_, &contestant::name);
-    std::vector<double> ratios = c.samples;
-    for (std::size_t i = 0; i < ratios.size(); ++i) ratios[i] /= std::max(base->samples[i], 1e-9);
-    return quantile(std::move(ratios), 0.5);
+  table results() const {
+    table t{title_, unit_, baseline_, {}};
+    for (const contestant& c : contestants_) {
+      const double median = quantile(c.samples, 0.5);
+      const std::vector<double> to_baseline = ratios(c, baseline_);
+      t.rows.push_back(
+          {.name = c.name,
+           .operations = c.operations,
+           .median = median,
+           .minimum = quantile(c.samples, 0),
+           .spread = 100 * (quantile(c.samples, 0.75) - quantile(c.samples, 0.25)) / std::max(median, 1e-9),
+           .ratio = quantile(to_baseline, 0.5),
+           .ratio_low = quantile(to_baseline, 0.25),
+           .ratio_high = quantile(to_baseline, 0.75),
+           .tail = c.tails.empty() ? -1 : quantile(c.tails, 0.5),
+           .verdicts = verdicts(c),
+           .samples = c.samples});
+    }
+    return t;
   }
 
-  static double spread(const contestant& c) {
-    return 100 * (quantile(c.samples, 0.75) - quantile(c.samples, 0.25)) / std::max(quantile(c.samples, 0.5), 1e-9);
+  std::vector<double> ratios(const contestant& c, const std::string& than) const {
+    const auto base = std::ranges::find(contestants_, than, &contestant::name);
+    if (base == contestants_.end()) return {};
+    std::vector<double> result = c.samples;
+    for (std::size_t i = 0; i < result.size(); ++i) result[i] /= std::max(base->samples[i], 1e-9);
+    return result;
+  }
+
+  std::vector<verdict> verdicts(const contestant& c) const {
+    std::vector<verdict> result;
+    for (const goal& g : c.goals) {
+      const std::vector<double> reached = g.than.empty() ? c.samples : ratios(c, g.than);
+      if (reached.empty()) continue;
+      char limit[32];
+      std::snprintf(limit, sizeof limit, "at most %.4g ", g.limit);
+      const double median = quantile(reached, 0.5);
+      result.push_back({limit + (g.than.empty() ? unit_ : "x " + g.than), median, median <= g.limit, g.binding});
+    }
+    return result;
   }
 
   std::string title_, unit_, baseline_;
@@ -163,86 +204,125 @@ class group {
   std::vector<contestant> contestants_;
 };
 
-/// One program: reads the command line, runs the groups one after the other, prints, and says whether all was right.
+/// One line on a terminal that overwrites itself; nothing when nobody looks.
+class progress_bar {
+ public:
+  explicit progress_bar(std::size_t steps) : steps_(steps) {}
+  progress_bar(const progress_bar&) = delete;
+  progress_bar& operator=(const progress_bar&) = delete;
+  ~progress_bar() { clear(); }
+
+  void clear() const {
+    if (on_terminal_) std::fprintf(stderr, "\r\033[K");
+  }
+
+  /// One step is done, and the next one is called `what`.
+  void next(const std::string& what) {
+    constexpr std::size_t width = 20;
+    const std::size_t done = done_++;
+    if (!on_terminal_) return;
+    const std::string bar = std::string(width * done / steps_, '#') + std::string(width - width * done / steps_, '.');
+    std::fprintf(stderr, "\r\033[K[%s] %3zu%% %.50s", bar.c_str(), 100 * done / steps_, what.c_str());
+  }
+
+ private:
+  const bool on_terminal_ = isatty(STDERR_FILENO) != 0;
+  const std::size_t steps_;
+  std::size_t done_ = 0;
+};
+
+/// One program: reads the command line, runs the groups one after the other, reports, and says whether all was right.
 class suite {
  public:
-  suite(std::string name, int argc, char** argv) : name_(std::move(name)) {
+  /// `numbers`: further options that take a number, each with what it is if not given.
+  suite(std::string name, int argc, char** argv, std::map<std::string, std::uint64_t> numbers = {})
+      : name_(std::move(name)), numbers_(std::move(numbers)) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
+    const std::map<std::string, bool*> flags = {{"--quick", &quick_}, {"--list", &list_}};
+    const std::map<std::string, std::string*> texts = {{"--json", &json_}, {"--html", &html_}, {"--filter", &filter_}};
     for (std::size_t i = 0; i < arguments.size(); ++i) {
-      const bool operand = i + 1 < arguments.size();
-      if (arguments[i] == "--quick") quick_ = true;
-      else if (arguments[i] == "--list") list_ = true;
-      else if (arguments[i] == "--json" && operand) json_ = arguments[++i];
-      else if (arguments[i] == "--filter" && operand) filter_ = arguments[++i];
-      else usage();
+      const std::string& option = arguments[i];
+      if (flags.contains(option))
+        *flags.at(option) = true;
+      else if (i + 1 == arguments.size())
+        usage();
+      else if (texts.contains(option))
+        *texts.at(option) = arguments[++i];
+      else if (numbers_.contains(option))
+        numbers_.at(option) = positive(arguments[++i]);
+      else
+        usage();
     }
   }
 
   /// How many operations: the first in a full run, the second under --quick.
   std::uint64_t pick(std::uint64_t full, std::uint64_t quick) const { return quick_ ? quick : full; }
 
+  std::uint64_t number(const std::string& option) const { return numbers_.at(option); }
+
   group& add(group g) { return groups_.emplace_back(std::move(g)); }
 
-  /// What main returns: 0 if every result was right and every bound held, 1 otherwise, 2 if nothing was to be run.
+  /// What main returns: 0 if every result was right and every binding goal was met, 1 otherwise, 2 if nothing was to be run.
   int run() try {
     for (group& g : groups_) g.keep_only(filter_);
-    std::erase_if(groups_, [](const group& g) { return g.empty(); });
+    std::erase_if(groups_, [](const group& g) { return g.size() == 0; });
     if (groups_.empty()) return std::fprintf(stderr, "%s: nothing is called %s\n", name_.c_str(), filter_.c_str()), 2;
     if (list_) return std::ranges::for_each(groups_, &group::list), 0;
-    const std::size_t rounds = quick_ ? 7 : 11;
-    std::printf("%s%s, %zu rounds; ", name_.c_str(), quick_ ? " --quick" : "", rounds);
-    std::printf("%s; %s\n", machine().c_str(), compiler().c_str());
-    int status = 0;
-    for (group& g : groups_) {
-      g.measure(rounds, progress);
-      if (!g.print()) status = 1;
-    }
-    if (!json_.empty()) write_json(rounds);
-    return status;
+    const circumstances c{name_, quick_, quick_ ? 7u : 11u};
+    std::printf("%s%s, %zu rounds; ", name_.c_str(), quick_ ? " --quick" : "", c.rounds);
+    std::printf("%s; %s; load before: %s\n", c.machine().c_str(), c.compiler().c_str(), c.load().c_str());
+    const std::vector<table> tables = measure(c.rounds);
+    write(json_, [&](std::ostream& out) { write_json(out, c, tables); });
+    write(html_, [&](std::ostream& out) { write_page(out, c, tables); });
+    return std::ranges::any_of(tables, fails) ? 1 : 0;
   } catch (const std::exception& e) {
     return std::fprintf(stderr, "\n%s: FAILED: %s\n", name_.c_str(), e.what()), 1;
   }
 
  private:
+  std::vector<table> measure(std::size_t rounds) {
+    std::size_t steps = 0;
+    for (const group& g : groups_) steps += g.size() * (rounds + 1);
+    progress_bar bar(steps);
+    std::vector<table> tables;
+    for (group& g : groups_) {
+      tables.push_back(g.measure(rounds, [&](const std::string& what) { bar.next(what); }));
+      bar.clear();
+      print(tables.back());
+    }
+    return tables;
+  }
+
+  static bool fails(const table& t) {
+    return std::ranges::any_of(t.rows, [](const row& r) {
+      return std::ranges::any_of(r.verdicts, [](const verdict& v) { return v.binding && !v.met; });
+    });
+  }
+
+  template <class Write>
+  static void write(const std::string& file, Write to) {
+    if (file.empty()) return;
+    std::ofstream out(file);
+    to(out);
+    if (!out.flush()) throw std::runtime_error("cannot write " + file);
+  }
+
+  std::uint64_t positive(const std::string& text) const {
+    char* end = nullptr;
+    const std::uint64_t value = std::strtoull(text.c_str(), &end, 10);
+    if (value == 0 || *end != '\0' || text.front() == '-') usage();
+    return value;
+  }
+
   [[noreturn]] void usage() const {
-    std::fprintf(stderr, "usage: %s [--quick] [--list] [--filter TEXT] [--json FILE]\n", name_.c_str());
+    std::fprintf(stderr, "usage: %s [--quick] [--list] [--filter TEXT] [--json FILE] [--html FILE]", name_.c_str());
+    for (const auto& [option, number] : numbers_) std::fprintf(stderr, " [%s NUMBER]", option.c_str());
+    std::fprintf(stderr, "\n");
     std::exit(2);
   }
 
-  // One line that overwrites itself; nothing when nobody looks.
-  static void progress(const std::string& what, std::size_t round, std::size_t rounds) {
-    static const bool on_terminal = isatty(STDERR_FILENO) != 0;
-    if (on_terminal && what.empty()) std::fprintf(stderr, "\r\033[K");
-    else if (on_terminal) std::fprintf(stderr, "\r\033[K%zu/%zu %s", round, rounds, what.c_str());
-  }
-
-  static std::string machine() {
-    std::string model = "unknown processor";
-    std::ifstream cpuinfo("/proc/cpuinfo");
-    for (std::string line; std::getline(cpuinfo, line);)
-      if (line.starts_with("model name")) model = line.substr(line.find(':') + 2);
-    return model + ", " + std::to_string(std::thread::hardware_concurrency()) + " threads";
-  }
-
-  static std::string compiler() {
-    const std::string version = __VERSION__;  // names itself only if it is clang
-#if !defined(__OPTIMIZE__)
-    return version + ", NOT OPTIMISED";
-#endif
-    return version.find("lang") == std::string::npos ? "g++ " + version : version;
-  }
-
-  void write_json(std::size_t rounds) const {
-    std::ofstream out(json_);
-    out << std::boolalpha << "{\"program\": " << group::quoted(name_) << ", \"quick\": " << quick_
-        << ", \"rounds\": " << rounds << ", \"machine\": " << group::quoted(machine())
-        << ", \"compiler\": " << group::quoted(compiler()) << ", \"groups\": [";
-    for (const char* separator = "\n"; const group& g : groups_) g.write_json(out << std::exchange(separator, ",\n"));
-    out << "\n  ]}\n";
-    if (!out.flush()) throw std::runtime_error("cannot write " + json_);
-  }
-
-  std::string name_, json_, filter_;
+  std::string name_, json_, html_, filter_;
+  std::map<std::string, std::uint64_t> numbers_;
   bool quick_ = false, list_ = false;
   std::deque<group> groups_;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What is kept in memory beyond the values themselves: per value of a finished task, per pending task, per suspended
-// stream; and the peak of a hundred large values taken and dropped one by one.
+// What is kept in memory beyond the values themselves: per value, per pending task, per suspended stream, per actor; and
+// the peak of a hundred large values taken and dropped one by one (of how many MiB each, --megabytes says).
 //
 // Every measurement runs in a process of its own, so that nothing comes out of what an earlier one left in a cache.
 // "Counted" is what operator new gave out and operator delete has not had back, by the sizes the allocator really
@@ -9,7 +9,7 @@
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/memory.cpp -o memory && ./memory
 
-#include "harness.hpp"
+#include "process.hpp"
 
 #include <dyngen/dyngen.hpp>
 
@@ -25,8 +25,6 @@
 
 #include <malloc.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 namespace dg = dyngen;
 
@@ -70,14 +68,6 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { rel
 
 namespace {
 
-double resident_bytes() {
-  std::ifstream file("/proc/self/statm");
-  double total = 0;
-  double resident = 0;
-  file >> total >> resident;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
 double counted_bytes() { return static_cast<double>(live_bytes.load()); }
 
 double peak_counted_bytes() { return static_cast<double>(peak_bytes.load()); }
@@ -88,38 +78,15 @@ double peak_resident_bytes() {
   return 1024.0 * static_cast<double>(usage.ru_maxrss);
 }
 
-/// Runs `measurement(n)` in a new process that has no history. This process must have no threads.
-template <class Measurement>
-auto in_fresh_process(Measurement measurement) {
-  return [measurement](std::uint64_t n) -> bench::outcome {
-    int ends[2];
-    if (pipe(ends) != 0) throw std::runtime_error("no pipe");
-    const pid_t child = fork();
-    if (child == 0) {
-      alarm(100);  // ends it should it hang
-      int status = 1;
-      try {
-        const bench::outcome result = measurement(n);
-        status = write(ends[1], &result, sizeof result) == static_cast<ssize_t>(sizeof result) ? 0 : 1;
-      } catch (const std::exception& e) {
-        std::fprintf(stderr, "%s\n", e.what());
-      }
-      _exit(status);
-    }
-    close(ends[1]);
-    bench::outcome result(0);
-    const bool complete = child > 0 && read(ends[0], &result, sizeof result) == static_cast<ssize_t>(sizeof result);
-    close(ends[0]);
-    int status = 0;
-    if (child > 0) waitpid(child, &status, 0);
-    if (!complete || status != 0) throw std::runtime_error("a measuring process failed");
-    return result;
-  };
-}
-
 std::uint64_t sum_below(std::uint64_t n) { return n * (n - 1) / 2; }
 
 std::uint64_t unsigned_of(int value) { return static_cast<std::uint64_t>(value); }
+
+std::uint64_t sum_of(const std::vector<dg::ref<int>>& refs) {
+  std::uint64_t sum = 0;
+  for (const dg::ref<int>& value : refs) sum += unsigned_of(value.get());
+  return sum;
+}
 
 // ---- a value of a finished task -------------------------------------------------------------------------------------
 
@@ -173,15 +140,28 @@ bench::outcome values_of_num_returns(std::uint64_t n, meter used) {
   return beyond_payload(sum, used() - before, n, refs.capacity() * sizeof(dg::ref<int>));
 }
 
+bench::outcome put_values(std::uint64_t n, meter used) {
+  std::vector<dg::ref<int>> refs;
+  refs.reserve(n);
+  for (std::uint64_t i = 0; i < n; ++i) refs.emplace_back();  // the caller's memory is resident from here on
+  refs.clear();
+  const double before = used();
+  for (std::uint64_t i = 0; i < n; ++i) refs.push_back(dg::put(static_cast<int>(i)));
+  const double added = used() - before;
+  return beyond_payload(sum_of(refs), added, n, 0);
+}
+
 void add_values(bench::suite& suite, const std::string& how, meter used) {
   const std::string baseline = "std::future, ready";
-  const std::string title = "one of a million ints, beyond its payload, " + how;
-  auto& group = suite.add({title, "bytes", baseline, 1'000'000, sum_below});
-  group.add(baseline, in_fresh_process([used](std::uint64_t n) { return ready_futures(n, used); }));
+  const std::string title = "one of many ints, beyond its payload, " + how;
+  auto& group = suite.add({title, "bytes", baseline, suite.pick(1'000'000, 200'000), sum_below});
+  group.add(baseline, bench::in_fresh_process([used](std::uint64_t n) { return ready_futures(n, used); }));
   const auto list = [used](std::uint64_t n) { return values_of_a_list(n, used); };
   const auto fixed = [used](std::uint64_t n) { return values_of_num_returns(n, used); };
-  group.add("dyngen: dynamic, a list", in_fresh_process(list), 1, 16);
-  group.add("dyngen: num_returns{n}", in_fresh_process(fixed), 1, 16);
+  const auto put = [used](std::uint64_t n) { return put_values(n, used); };
+  group.add("dyngen: put", bench::in_fresh_process(put));
+  group.add("dyngen: dynamic, a list", bench::in_fresh_process(list), {.goals = {bench::must_not_exceed(16)}});
+  group.add("dyngen: num_returns{n}", bench::in_fresh_process(fixed), {.goals = {bench::must_not_exceed(16)}});
 }
 
 // ---- a pending task -------------------------------------------------------------------------------------------------
@@ -213,12 +193,6 @@ bench::outcome packaged_tasks(std::uint64_t n) {
   for (auto& task : queue) task();
   for (auto& future : futures) sum += unsigned_of(future.get());
   return {sum, added};
-}
-
-std::uint64_t sum_of(const std::vector<dg::ref<int>>& refs) {
-  std::uint64_t sum = 0;
-  for (const dg::ref<int>& value : refs) sum += unsigned_of(value.get());
-  return sum;
 }
 
 // The only worker is held up, so that all that is submitted stays queued.
@@ -256,6 +230,47 @@ bench::outcome waiting_tasks(std::uint64_t n) {
   return {sum_of(refs), added};
 }
 
+dg::task<int> add_when_there(dg::ref<int> other, int i) { co_return co_await other + i; }
+
+// All of them have run up to their co_await.
+bench::outcome suspended_tasks(std::uint64_t n) {
+  std::vector<dg::ref<int>> refs;
+  refs.reserve(n);
+  dg::manual_executor here;
+  dg::promise<int> later;
+  const double before = counted_bytes();
+  for (int i = 0; i < static_cast<int>(n); ++i) refs.push_back(dg::on(here).submit(add_when_there, later.get_ref(), i));
+  here.run_all();
+  const double added = counted_bytes() - before;
+  later.set_value(0);
+  here.run_all();
+  return {sum_of(refs), added};
+}
+
+// Each has been built, and has answered one call.
+class answering {
+ public:
+  explicit answering(int value) : value_(value) {}
+  int answer() const { return value_; }
+
+ private:
+  int value_;
+};
+
+bench::outcome idle_actors(std::uint64_t n) {
+  std::vector<dg::actor<answering>> actors;
+  actors.reserve(n);
+  dg::thread_pool pool(1);
+  pool.submit([] {}).get();
+  const double before = counted_bytes();
+  std::uint64_t sum = 0;
+  for (int i = 0; i < static_cast<int>(n); ++i) {
+    actors.push_back(pool.make_actor<answering>(i));
+    sum += unsigned_of(actors.back().submit(&answering::answer).get());
+  }
+  return {sum, counted_bytes() - before};
+}
+
 dg::generator<int> ever(int value) {
   while (true) co_yield value;
 }
@@ -277,11 +292,14 @@ bench::outcome suspended_streams(std::uint64_t n) {
 void add_tasks(bench::suite& suite) {
   const std::string baseline = "std::packaged_task in a std::deque, std::future";
   auto& group = suite.add({"one pending task, counted", "bytes", baseline, suite.pick(1'000'000, 100'000), sum_below});
-  group.add(baseline, in_fresh_process(packaged_tasks));
-  group.add("std::promise and std::future, no task", in_fresh_process(pending_promises));
-  group.add("dyngen: task, queued", in_fresh_process(queued_tasks), 1, 160);
-  group.add("dyngen: task, waiting for a ref", in_fresh_process(waiting_tasks));
-  group.add("dyngen: stream, suspended, backpressure{1}", in_fresh_process(suspended_streams), 10, 1024);
+  group.add(baseline, bench::in_fresh_process(packaged_tasks));
+  group.add("std::promise and std::future, no task", bench::in_fresh_process(pending_promises));
+  group.add("dyngen: task, queued", bench::in_fresh_process(queued_tasks), {.goals = {bench::must_not_exceed(160)}});
+  group.add("dyngen: task, waiting for a ref", bench::in_fresh_process(waiting_tasks));
+  group.add("dyngen: task<R>, suspended in co_await", bench::in_fresh_process(suspended_tasks));
+  group.add("dyngen: stream, suspended, backpressure{1}", bench::in_fresh_process(suspended_streams),
+            {.divisor = 10, .goals = {bench::must_not_exceed(1024)}});
+  group.add("dyngen: actor, idle", bench::in_fresh_process(idle_actors), {.divisor = 10});
 }
 
 // ---- a hundred large values, one at a time --------------------------------------------------------------------------
@@ -336,21 +354,24 @@ bench::outcome peak_of_stream(std::size_t size, meter used, meter peak, Take tak
 
 // `inexact`: by how many bytes the meter may be wrong; the system counts resident memory in batches per processor.
 void add_peak(bench::suite& suite, const std::string& how, meter used, meter peak, double inexact) {
-  const std::size_t size = suite.pick(4, 1) * 1024 * 1024;
-  const double at_most = 2.1 + inexact / static_cast<double>(size);
+  const std::uint64_t asked_for = suite.number("--megabytes");
+  const std::size_t size = (asked_for != 0 ? asked_for : suite.pick(4, 1)) * 1024 * 1024;
+  const bench::how goal{.goals = {bench::must_not_exceed(2.1 + inexact / static_cast<double>(size))}};
   const std::string baseline = "a returned vector of them";
-  auto& group = suite.add({"peak of 100 large values, in values, " + how, "values", baseline, 1, expected_of_large});
+  const std::string title = "peak of 100 values of " + std::to_string(size >> 20) + " MiB, in values, " + how;
+  auto& group = suite.add({title, "values", baseline, 1, expected_of_large});
   constexpr auto take_refs = [](dg::ref_stream<large>& stream, std::uint64_t& sum) {
     for (dg::ref<large> value : stream) sum += read_large(value.get());
   };
   constexpr auto take_values = [](dg::ref_stream<large>& stream, std::uint64_t& sum) {
     for (large&& value : stream.values()) sum += read_large(value);
   };
-  group.add(baseline, in_fresh_process([=](std::uint64_t) { return peak_of_vector(size, used, peak); }));
+  group.add(baseline, bench::in_fresh_process([=](std::uint64_t) { return peak_of_vector(size, used, peak); }));
   group.add("dyngen: stream, refs, backpressure{1}",
-            in_fresh_process([=](std::uint64_t) { return peak_of_stream(size, used, peak, take_refs); }), 1, at_most);
+            bench::in_fresh_process([=](std::uint64_t) { return peak_of_stream(size, used, peak, take_refs); }), goal);
   group.add("dyngen: stream, values(), backpressure{1}",
-            in_fresh_process([=](std::uint64_t) { return peak_of_stream(size, used, peak, take_values); }), 1, at_most);
+            bench::in_fresh_process([=](std::uint64_t) { return peak_of_stream(size, used, peak, take_values); }),
+            goal);
 }
 
 static_assert(sizeof(dg::ref<int>) <= 16 && sizeof(dg::ref<std::string>) <= 16 && sizeof(dg::ref<void>) <= 16);
@@ -358,11 +379,11 @@ static_assert(sizeof(dg::ref<int>) <= 16 && sizeof(dg::ref<std::string>) <= 16 &
 }  // namespace
 
 int main(int argc, char** argv) {
-  bench::suite suite("memory", argc, argv);
+  bench::suite suite("memory", argc, argv, {{"--megabytes", 0}});
   add_values(suite, "counted", counted_bytes);
-  add_values(suite, "resident", resident_bytes);
+  add_values(suite, "resident", bench::resident_bytes);
   add_tasks(suite);
   add_peak(suite, "counted", counted_bytes, peak_counted_bytes, 0);
-  add_peak(suite, "resident", resident_bytes, peak_resident_bytes, 400'000);
+  add_peak(suite, "resident", bench::resident_bytes, peak_resident_bytes, 400'000);
   return suite.run();
 }

@@ -1,247 +1,185 @@
 // SPDX-License-Identifier: MIT
 // What it costs to bring one value from a producer to a consumer: a 64-bit integer, a struct of 64 bytes, a string of
-// 64 characters. Every producer makes each value by the same function make<T>, once; every consumer reads each value,
-// in order. Producers are not inlined, so that none is folded into its consumer's loop.
+// 64 characters, and values that are dear to make. Every producer makes each value by the same function make<T>, once;
+// every consumer reads each value, in order. Producers are not inlined, so that none is folded into its consumer's loop.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/stream.cpp -o stream && ./stream
+//   with peers: add -DDYNGEN_PEERS and -ltbb
 
-#include "harness.hpp"
+#include "baselines.hpp"
 
 #include <dyngen/dyngen.hpp>
 
 #include <array>
-#include <atomic>
-#include <condition_variable>
-#include <coroutine>
-#include <cstring>
-#include <memory>
-#include <mutex>
+#include <chrono>
+#include <cstddef>
+#include <future>
 #include <optional>
 #include <string>
 #include <thread>
-#include <type_traits>
+#include <utility>
 #include <vector>
+
+#if defined(DYNGEN_PEERS)
+#  include <oneapi/tbb/concurrent_queue.h>
+#  include <oneapi/tbb/parallel_pipeline.h>
+#  include <boost/lockfree/spsc_queue.hpp>
+#endif
 
 namespace dg = dyngen;
 
 namespace {
 
-using number = std::uint64_t;
-using words = std::array<std::uint64_t, 8>;
+using bench::digest;
+using bench::fold;
+using bench::from_worker;
+using bench::make;
+using bench::number;
+using bench::words;
 
-// ---- the values -----------------------------------------------------------------------------------------------------
+// ---- without dyngen -------------------------------------------------------------------------------------------------
 
+// The values are made in the loop that reads them: nothing is handed over.
 template <class T>
-T make(std::uint64_t i) {
-  const std::uint64_t seed = i * 0x9E37'79B9'7F4A'7C15u;
-  if constexpr (std::is_same_v<T, number>) {
-    return seed;
-  } else if constexpr (std::is_same_v<T, words>) {
-    return {seed, seed + 1, seed + 2, seed + 3, seed + 4, seed + 5, seed + 6, seed + 7};
-  } else {
-    std::string text(64, static_cast<char>('a' + i % 26));
-    std::memcpy(text.data(), &seed, sizeof seed);
-    return text;
-  }
-}
-
-std::uint64_t digest(const number& value) { return value; }
-
-std::uint64_t digest(const words& value) {
+bench::outcome through_nothing(std::uint64_t n) {
   std::uint64_t sum = 0;
-  for (const std::uint64_t word : value) sum += word;
+  for (std::uint64_t i = 0; i < n; ++i) sum = fold(sum, digest(make<T>(i)));
   return sum;
 }
 
-std::uint64_t digest(const std::string& value) {
-  std::uint64_t first = 0;
-  std::uint64_t last = 0;
-  std::memcpy(&first, value.data(), sizeof first);
-  std::memcpy(&last, value.data() + value.size() - sizeof last, sizeof last);
-  return first + last + value.size();
-}
-
 template <class T>
-std::uint64_t expected(std::uint64_t n) {
-  std::uint64_t sum = 0;
-  for (std::uint64_t i = 0; i < n; ++i) sum = bench::fold(sum, digest(make<T>(i)));
-  return sum;
-}
-
-// ---- baseline: a textbook synchronous generator ---------------------------------------------------------------------
-
-template <class T>
-class synchronous_generator {
- public:
-  struct promise_type {
-    T* value = nullptr;
-    synchronous_generator get_return_object() { return synchronous_generator(handle::from_promise(*this)); }
-    std::suspend_always initial_suspend() noexcept { return {}; }
-    std::suspend_always final_suspend() noexcept { return {}; }
-    std::suspend_always yield_value(T&& made) noexcept {
-      value = std::addressof(made);
-      return {};
-    }
-    void return_void() noexcept {}
-    void unhandled_exception() { throw; }
-  };
-
-  synchronous_generator(synchronous_generator&&) = delete;
-  ~synchronous_generator() { coroutine_.destroy(); }
-
-  /// The next value, valid until the next call; null at the end.
-  T* next() {
-    coroutine_.resume();
-    return coroutine_.done() ? nullptr : coroutine_.promise().value;
-  }
-
- private:
-  using handle = std::coroutine_handle<promise_type>;
-  explicit synchronous_generator(handle coroutine) : coroutine_(coroutine) {}
-  handle coroutine_;
-};
-
-template <class T>
-[[gnu::noinline]] synchronous_generator<T> produce_synchronously(std::uint64_t n) {
-  for (std::uint64_t i = 0; i < n; ++i) co_yield make<T>(i);
-}
-
-template <class T>
-bench::outcome through_synchronous_generator(std::uint64_t n) {
-  std::uint64_t sum = 0;
-  auto values = produce_synchronously<T>(n);
-  while (const T* value = values.next()) sum = bench::fold(sum, digest(*value));
-  return sum;
-}
-
-// ---- mutex, condition variable, batches of 256 ----------------------------------------------------------------------
-
-// Room for a few full batches, so that neither side sleeps after each one; emptied vectors go back to be filled again.
-template <class T>
-class batch_queue {
- public:
-  static constexpr std::size_t batch = 256;
-
-  /// Hands a full batch over; leaves an empty one in its place.
-  void put(std::vector<T>& full) {
-    std::unique_lock lock(mutex_);
-    not_full_.wait(lock, [&] { return count_ < room; });
-    batches_[(first_ + count_) % room].swap(full);
-    const bool was_empty = count_++ == 0;
-    lock.unlock();
-    if (was_empty) not_empty_.notify_one();
-  }
-
-  /// Takes a full batch; leaves the empty one given.
-  void take(std::vector<T>& empty) {
-    std::unique_lock lock(mutex_);
-    not_empty_.wait(lock, [&] { return count_ > 0; });
-    batches_[first_].swap(empty);
-    first_ = (first_ + 1) % room;
-    const bool was_full = count_-- == room;
-    lock.unlock();
-    if (was_full) not_full_.notify_one();
-  }
-
- private:
-  static constexpr std::size_t room = 16;
-  std::mutex mutex_;
-  std::condition_variable not_empty_;
-  std::condition_variable not_full_;
-  std::array<std::vector<T>, room> batches_;
-  std::size_t first_ = 0;
-  std::size_t count_ = 0;
-};
-
-template <class T>
-[[gnu::noinline]] void produce_batches(batch_queue<T>& queue, std::uint64_t n) {
+[[gnu::noinline]] void produce_batches(bench::batch_queue<T>& queue, std::uint64_t n, std::size_t batch) {
   std::vector<T> filling;
-  filling.reserve(queue.batch);
+  filling.reserve(batch);
   for (std::uint64_t i = 0; i < n; ++i) {
     filling.push_back(make<T>(i));
-    if (filling.size() < queue.batch && i + 1 < n) continue;
+    if (filling.size() < batch && i + 1 < n) continue;
     queue.put(filling);
-    filling.reserve(queue.batch);
+    filling.reserve(batch);
   }
 }
 
+// Vectors of 256 values are swapped between two threads.
 template <class T>
 bench::outcome through_batches(std::uint64_t n) {
-  batch_queue<T> queue;
-  std::jthread producer([&] { produce_batches<T>(queue, n); });
+  bench::batch_queue<T> queue;
+  std::jthread producer([&] { produce_batches<T>(queue, n, 256); });
   std::uint64_t sum = 0;
   std::vector<T> taken;
   for (std::uint64_t i = 0; i < n; i += taken.size()) {
     taken.clear();
     queue.take(taken);
-    for (const T& value : taken) sum = bench::fold(sum, digest(value));
+    for (const T& value : taken) sum = fold(sum, digest(value));
   }
   return sum;
 }
 
-// ---- a ring between one producer and one consumer -------------------------------------------------------------------
-
-// Each side keeps a copy of the other's index and looks at the shared one only when the copy says full or empty.
-// `Batch` is how many values a side handles before it tells the other: 1 is the textbook ring.
 template <class T, std::size_t Batch>
-class ring {
- public:
-  static constexpr std::size_t capacity = 1024;
-
-  void push(T&& value) {
-    while (made_ - taken_seen_ == capacity) taken_seen_ = wait_for_change(taken_, taken_seen_);
-    slots_[made_ % capacity] = std::move(value);
-    if (++made_ % Batch == 0) flush();
-  }
-
-  void flush() { published_.store(made_, std::memory_order_release); }  // [1] pairs with the acquire in wait_for_change
-
-  /// The oldest value, valid until `pop`.
-  T& front() {
-    while (read_ == published_seen_) published_seen_ = wait_for_change(published_, published_seen_);
-    return slots_[read_ % capacity];
-  }
-
-  void pop() {
-    if (++read_ % Batch == 0) taken_.store(read_, std::memory_order_release);  // [2] pairs as [1]
-  }
-
- private:
-  static std::size_t wait_for_change(const std::atomic<std::size_t>& index, std::size_t seen) {
-    for (unsigned tries = 1;; ++tries) {
-      const std::size_t now = index.load(std::memory_order_acquire);  // [1] [2]
-      if (now != seen) return now;
-      if (tries % 256 == 0) std::this_thread::yield();
-    }
-  }
-
-  std::vector<T> slots_ = std::vector<T>(capacity);
-  alignas(64) std::atomic<std::size_t> published_ = 0;
-  alignas(64) std::atomic<std::size_t> taken_ = 0;
-  alignas(64) std::size_t made_ = 0;  // this line: the producer's
-  std::size_t taken_seen_ = 0;
-  alignas(64) std::size_t read_ = 0;  // this line: the consumer's
-  std::size_t published_seen_ = 0;
-};
-
-template <class T, std::size_t Batch>
-[[gnu::noinline]] void produce_into_ring(ring<T, Batch>& queue, std::uint64_t n) {
+[[gnu::noinline]] void produce_into_ring(bench::ring<T, Batch>& queue, std::uint64_t n) {
   for (std::uint64_t i = 0; i < n; ++i) queue.push(make<T>(i));
   queue.flush();
 }
 
+// Both threads spin; a value is moved out before its slot is given back, as from any queue.
 template <class T, std::size_t Batch>
 bench::outcome through_ring(std::uint64_t n) {
-  ring<T, Batch> queue;
+  bench::ring<T, Batch> queue;
   std::jthread producer([&] { produce_into_ring<T, Batch>(queue, n); });
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < n; ++i) {
     const T taken = std::move(queue.front());
     queue.pop();
-    sum = bench::fold(sum, digest(taken));
+    sum = fold(sum, digest(taken));
   }
   return sum;
 }
+
+template <class T>
+[[gnu::noinline]] void produce_into_promises(std::vector<std::promise<T>>& promises) {
+  for (std::uint64_t i = 0; i < promises.size(); ++i) promises[i].set_value(make<T>(i));
+}
+
+// One shared state for each value; all of them are made before the producer starts, within the measured time.
+template <class T>
+bench::outcome through_futures(std::uint64_t n) {
+  std::vector<std::promise<T>> promises(n);
+  std::vector<std::future<T>> futures;
+  futures.reserve(n);
+  for (auto& promise : promises) futures.push_back(promise.get_future());
+  std::jthread producer([&] { produce_into_promises<T>(promises); });
+  std::uint64_t sum = 0;
+  for (auto& future : futures) sum = fold(sum, digest(future.get()));
+  return sum;
+}
+
+// ---- peers ----------------------------------------------------------------------------------------------------------
+
+#if defined(DYNGEN_PEERS)
+
+template <class T, std::size_t Batch>
+[[gnu::noinline]] void produce_into_boost(boost::lockfree::spsc_queue<T>& queue, std::uint64_t n) {
+  std::array<T, Batch> made;
+  for (std::uint64_t i = 0; i < n;) {
+    std::size_t size = 0;
+    for (; size < Batch && i < n; ++size, ++i) made[size] = make<T>(i);
+    for (std::size_t pushed = 0; pushed < size;)
+      if (const std::size_t now = queue.push(made.data() + pushed, size - pushed); now > 0)
+        pushed += now;
+      else
+        std::this_thread::yield();
+  }
+}
+
+// boost::lockfree::spsc_queue with room for 1024; values are copied in and out of it `Batch` at a time.
+template <class T, std::size_t Batch>
+bench::outcome through_boost(std::uint64_t n) {
+  boost::lockfree::spsc_queue<T> queue(1024);
+  std::jthread producer([&] { produce_into_boost<T, Batch>(queue, n); });
+  std::uint64_t sum = 0;
+  std::array<T, Batch> taken;
+  for (std::uint64_t i = 0; i < n;) {
+    const std::size_t size = queue.pop(taken.data(), Batch);
+    if (size == 0) std::this_thread::yield();
+    for (std::size_t k = 0; k < size; ++k) sum = fold(sum, digest(taken[k]));
+    i += size;
+  }
+  return sum;
+}
+
+template <class T>
+[[gnu::noinline]] void produce_into_tbb(tbb::concurrent_bounded_queue<T>& queue, std::uint64_t n) {
+  for (std::uint64_t i = 0; i < n; ++i) queue.push(make<T>(i));
+}
+
+// A queue for many producers and consumers, used by one of each; both block.
+template <class T>
+bench::outcome through_tbb_queue(std::uint64_t n) {
+  tbb::concurrent_bounded_queue<T> queue;
+  queue.set_capacity(1024);
+  std::jthread producer([&] { produce_into_tbb<T>(queue, n); });
+  std::uint64_t sum = 0;
+  T taken{};
+  for (std::uint64_t i = 0; i < n; ++i) {
+    queue.pop(taken);
+    sum = fold(sum, digest(taken));
+  }
+  return sum;
+}
+
+// Two stages, each in order, with up to 64 values in between; this thread is one of those that work.
+template <class T, class Make, class Read>
+void through_tbb_pipeline(std::uint64_t n, Make produce_one, Read read_one) {
+  std::uint64_t i = 0;
+  const auto source = [&](tbb::flow_control& control) {
+    if (i < n) return produce_one(i++);
+    control.stop();
+    return T();
+  };
+  tbb::parallel_pipeline(64, tbb::make_filter<void, T>(tbb::filter_mode::serial_in_order, source) &
+                                 tbb::make_filter<T, void>(tbb::filter_mode::serial_in_order, read_one));
+}
+
+#endif
 
 // ---- dyngen ---------------------------------------------------------------------------------------------------------
 
@@ -250,69 +188,315 @@ template <class T>
   for (std::uint64_t i = 0; i < n; ++i) co_yield make<T>(i);
 }
 
-template <class T>
-bench::outcome through_plain_range(std::uint64_t n) {
-  std::uint64_t sum = 0;
-  for (T& value : produce<T>(n)) sum = bench::fold(sum, digest(value));
-  return sum;
-}
-
-template <class T>
-bench::outcome take_values(dg::ref_stream<T> stream) {
-  std::uint64_t sum = 0;
-  for (T&& value : stream.values()) sum = bench::fold(sum, digest(value));
-  return sum;
-}
-
-template <class T>
-bench::outcome take_refs(dg::ref_stream<T> stream) {
-  std::uint64_t sum = 0;
-  for (dg::ref<T> value : stream) sum = bench::fold(sum, digest(value.get()));
-  return sum;
-}
-
 struct pools {
   dg::thread_pool usual;
   dg::thread_pool without_help{dg::thread_pool_options{.waiters_help = false}};
 };
 
-template <class T>
-void add_group(bench::suite& suite, pools& p, const std::string& title) {
-  const auto n = suite.pick(2'000'000, 100'000);
-  auto& group = suite.add({title, "ns/op", "synchronous generator, one thread", n, expected<T>});
+constexpr std::uint64_t unlimited = 0;
 
-  group.add("synchronous generator, one thread", through_synchronous_generator<T>);
+template <class T>
+dg::ref_stream<T> start(dg::thread_pool& pool, std::uint64_t room, std::uint64_t n) {
+  if (room == unlimited) return pool.options(dg::unbounded).submit(produce<T>, n);
+  return pool.options(dg::backpressure{room}).submit(produce<T>, n);
+}
+
+// Not submitted: the coroutine runs on the thread that reads it.
+template <class T>
+bench::outcome through_plain_range(std::uint64_t n) {
+  std::uint64_t sum = 0;
+  for (T& value : produce<T>(n)) sum = fold(sum, digest(value));
+  return sum;
+}
+
+template <class T>
+std::uint64_t take_values(dg::ref_stream<T> stream) {
+  std::uint64_t sum = 0;
+  for (T&& value : stream.values()) sum = fold(sum, digest(value));
+  return sum;
+}
+
+template <class T>
+std::uint64_t take_refs(dg::ref_stream<T> stream) {
+  std::uint64_t sum = 0;
+  for (dg::ref<T> value : stream) sum = fold(sum, digest(value.get()));
+  return sum;
+}
+
+template <class T>
+dg::task<std::uint64_t> await_values(dg::ref_stream<T> stream) {
+  std::uint64_t sum = 0;
+  while (std::optional<T> value = co_await stream.async_value()) sum = fold(sum, digest(*value));
+  co_return sum;
+}
+
+template <class T>
+dg::task<std::uint64_t> await_refs(dg::ref_stream<T> stream) {
+  std::uint64_t sum = 0;
+  while (std::optional<dg::ref<T>> value = co_await stream.async_next()) sum = fold(sum, digest(value->get()));
+  co_return sum;
+}
+
+// Who takes the values: this thread, which is none of the pool's, or a task on `pool`.
+template <class T>
+struct consumer {
+  std::string name;
+  std::uint64_t (*take)(dg::thread_pool& pool, dg::ref_stream<T> stream);
+};
+
+template <class T>
+const std::array<consumer<T>, 5> consumers = {{
+    {"values(), outside thread", [](dg::thread_pool&, dg::ref_stream<T> s) { return take_values(std::move(s)); }},
+    {"refs, outside thread", [](dg::thread_pool&, dg::ref_stream<T> s) { return take_refs(std::move(s)); }},
+    {"values, coroutine on the pool",
+     [](dg::thread_pool& pool, dg::ref_stream<T> s) {
+       return from_worker(pool.submit(await_values<T>, std::move(s)));
+     }},
+    {"refs, coroutine on the pool",
+     [](dg::thread_pool& pool, dg::ref_stream<T> s) { return from_worker(pool.submit(await_refs<T>, std::move(s))); }},
+    {"values(), plain function on the pool",
+     [](dg::thread_pool& pool, dg::ref_stream<T> s) { return from_worker(pool.submit(take_values<T>, std::move(s))); }},
+}};
+
+template <class T>
+constexpr double goal_outside = std::is_same_v<T, std::string> ? 1.5 : 2.5;
+
+const std::string synchronous = "synchronous generator, one thread";
+const std::string one_by_one = "ring between two threads, one by one";
+const std::string in_batches = "ring between two threads, batches of 64";
+
+template <class T>
+void add_peers(bench::group& group) {
+#if defined(DYNGEN_PEERS)
+  group.add("boost::lockfree::spsc_queue, one by one", through_boost<T, 1>);
+  group.add("boost::lockfree::spsc_queue, batches of 64", through_boost<T, 64>);
+  group.add("tbb::concurrent_bounded_queue", through_tbb_queue<T>);
+#else
+  (void)group;
+#endif
+}
+
+// With the default options, beside the alternatives.
+template <class T>
+void add_defaults(bench::suite& suite, pools& p, const std::string& type) {
+  auto& group = suite.add({type, "ns/op", synchronous, suite.pick(1'000'000, 50'000), bench::sum_of_values<T>});
+  group.add(synchronous, bench::through_synchronous_generator<T>);
+  group.add("made and read in one loop", through_nothing<T>);
+  group.add(one_by_one, through_ring<T, 1>);
+  group.add(in_batches, through_ring<T, 64>);
   group.add("mutex and condition variable, batches of 256", through_batches<T>);
-  group.add("ring between two threads, one by one", through_ring<T, 1>);
-  group.add("ring between two threads, batches of 64", through_ring<T, 64>);
+  group.add("std::promise and std::future per value", through_futures<T>, {.divisor = 20});
+  add_peers<T>(group);
 
   group.add("dyngen: generator as a plain range, one thread", through_plain_range<T>);
-  group.add("dyngen: stream, values()", [&](std::uint64_t m) { return take_values(p.usual.submit(produce<T>, m)); });
-  group.add("dyngen: stream, refs", [&](std::uint64_t m) { return take_refs(p.usual.submit(produce<T>, m)); });
-  group.add("dyngen: stream, values() taken by a task on the pool", [&](std::uint64_t m) {
-    const auto take = [](dg::ref_stream<T> stream) { return take_values(std::move(stream)).checksum; };
-    return p.usual.submit(take, p.usual.submit(produce<T>, m)).get();
-  });
-  group.add("dyngen: stream, values(), waiters_help off",
-            [&](std::uint64_t m) { return take_values(p.without_help.submit(produce<T>, m)); });
-  group.add("dyngen: stream, refs, waiters_help off",
-            [&](std::uint64_t m) { return take_refs(p.without_help.submit(produce<T>, m)); });
-  group.add("dyngen: stream, values(), unbounded",
-            [&](std::uint64_t m) { return take_values(p.usual.options(dg::unbounded).submit(produce<T>, m)); });
+  const std::array<std::vector<bench::goal>, 5> goals = {{
+      {bench::at_most(goal_outside<T>, synchronous)},
+      {bench::at_most(3 * goal_outside<T>, synchronous)},
+      {bench::at_most(1.5, synchronous)},
+      {bench::at_most(3 * 1.5, synchronous)},
+      {},
+  }};
+  for (std::size_t i = 0; i < goals.size(); ++i) {
+    const auto take = consumers<T>[i].take;
+    group.add("dyngen: " + consumers<T>[i].name,
+              [&p, take](std::uint64_t n) { return take(p.usual, p.usual.submit(produce<T>, n)); },
+              {.goals = goals[i]});
+  }
+}
 
-  // A small room may cost a hand-over between threads per value: fewer values will do.
-  const auto with_room = [&](std::uint64_t room, std::uint64_t divisor) {
-    const auto run = [&p, room](dg::thread_pool pools::*pool, std::uint64_t m) {
-      return take_values((p.*pool).options(dg::backpressure{room}).submit(produce<T>, m));
+// By how many values may wait. A small room may cost a hand-over between threads per value: fewer values will do.
+template <class T>
+void add_rooms(bench::suite& suite, pools& p, const std::string& type) {
+  const auto n = suite.pick(500'000, 50'000);
+  auto& group = suite.add({type + ", by room", "ns/op", synchronous, n, bench::sum_of_values<T>});
+  group.add(synchronous, bench::through_synchronous_generator<T>);
+  for (const consumer<T>& c : consumers<T>) {
+    const auto add = [&](std::uint64_t room, const std::string& name, std::uint64_t divisor) {
+      const auto take = c.take;
+      const auto run = [&p, take, room](std::uint64_t m) { return take(p.usual, start<T>(p.usual, room, m)); };
+      group.add("dyngen: " + c.name + ", " + name, run, {.divisor = divisor});
     };
-    const std::string name = "dyngen: stream, values(), backpressure " + std::to_string(room);
-    group.add(name, [run](std::uint64_t m) { return run(&pools::usual, m); }, divisor);
-    group.add(name + ", waiters_help off", [run](std::uint64_t m) { return run(&pools::without_help, m); }, divisor);
+    add(1, "room 1", 20);
+    add(16, "room 16", 5);
+    add(64, "room 64", 2);
+    add(1024, "room 1024", 1);
+    add(unlimited, "unbounded", 1);
+  }
+}
+
+// The producer runs on another thread than the consumer, from the first value to the last: with waiters_help off an
+// outside thread runs no task, and a coroutine only makes producers of its own pool run on its worker.
+template <class T>
+void add_two_threads(bench::suite& suite, pools& p, const std::string& type) {
+  const auto n = suite.pick(500'000, 50'000);
+  const std::string title = type + ", the producer on another thread";
+  auto& group = suite.add({title, "ns/op", one_by_one, n, bench::sum_of_values<T>});
+  group.add(one_by_one, through_ring<T, 1>);
+  group.add(in_batches, through_ring<T, 64>);
+  group.add("mutex and condition variable, batches of 256", through_batches<T>);
+  add_peers<T>(group);
+  for (const consumer<T>& c : consumers<T>) {
+    const auto add = [&](std::uint64_t room, const std::string& name, std::vector<bench::goal> goals) {
+      const auto take = c.take;
+      const auto run = [&p, take, room](std::uint64_t m) { return take(p.usual, start<T>(p.without_help, room, m)); };
+      group.add("dyngen: " + c.name + ", " + name, run, {.goals = std::move(goals)});
+    };
+    add(64, "room 64", {bench::at_most(0.5, one_by_one), bench::at_most(1, in_batches)});
+    add(1024, "room 1024", {});
+    add(unlimited, "unbounded", {});
+  }
+}
+
+// ---- values that are dear to make -----------------------------------------------------------------------------------
+
+// Stream `which` of `of`: values which, which + of, which + 2 * of, … below n.
+[[gnu::noinline]] dg::generator<number> produce_slowly(number which, number of, number n, std::uint64_t steps) {
+  for (number i = which; i < n; i += of) co_yield bench::work_long(i, steps);
+}
+
+std::uint64_t take_in_turn(dg::ref_stream<number> even, dg::ref_stream<number> odd, number n) {
+  std::uint64_t sum = 0;
+  for (number i = 0; i < n; ++i) sum = fold(sum, (i % 2 == 0 ? even : odd).next_value().value());
+  return sum;
+}
+
+dg::task<std::uint64_t> await_in_turn(dg::ref_stream<number> even, dg::ref_stream<number> odd, number n) {
+  std::uint64_t sum = 0;
+  for (number i = 0; i < n; ++i) {
+    dg::ref_stream<number>& stream = i % 2 == 0 ? even : odd;
+    sum = fold(sum, (co_await stream.async_value()).value());
+  }
+  co_return sum;
+}
+
+// No value is handed over before all are made: what two cores give at this moment.
+template <class F>
+bench::outcome on_two_threads(number n, F value_of) {
+  std::vector<number> values(n);
+  const auto fill = [&](number from) {
+    for (number i = from; i < n; i += 2) values[i] = value_of(i);
   };
-  with_room(1, 50);
-  with_room(16, 10);
-  with_room(64, 1);
-  with_room(1024, 1);
+  std::jthread other(fill, 0);
+  fill(1);
+  other.join();
+  std::uint64_t sum = 0;
+  for (const number value : values) sum = fold(sum, value);
+  return sum;
+}
+
+// Two producers and one consumer, which only adds up what it takes from each in turn.
+void add_heavy_pair(bench::suite& suite, pools& p, const std::string& how_heavy, std::uint64_t steps, number n) {
+  const std::string baseline = "one thread does it all";
+  const std::string title = "two streams, " + how_heavy + " of work per value, taken in turn";
+  const auto expected = [steps](number m) {
+    std::uint64_t sum = 0;
+    for (number i = 0; i < m; ++i) sum = fold(sum, bench::work_long(i, steps));
+    return sum;
+  };
+  auto& group = suite.add({title, "ns/op", baseline, n, expected});
+  group.add(baseline, expected);
+  group.add("two threads, half of the values each",
+            [steps](number m) { return on_two_threads(m, [=](number i) { return bench::work_long(i, steps); }); });
+  // A producing thread for each stream; this thread sleeps until the next value is there.
+  group.add("mutex and condition variable, one by one", [steps](number m) {
+    std::array<bench::batch_queue<number>, 2> queues;
+    std::vector<std::jthread> producers;
+    for (number which = 0; which < 2; ++which)
+      producers.emplace_back([&, which] {
+        for (number i = which; i < m; i += 2) {
+          std::vector<number> one{bench::work_long(i, steps)};
+          queues[which].put(one);
+        }
+      });
+    std::uint64_t sum = 0;
+    for (number i = 0; i < m; ++i) {
+      std::vector<number> one;
+      queues[i % 2].take(one);
+      sum = fold(sum, one.front());
+    }
+    return sum;
+  });
+  const std::vector<bench::goal> goals = {bench::at_most(1 / 1.9, baseline)};
+  const auto both = [steps](dg::thread_pool& pool, number m) {
+    return std::pair(pool.submit(produce_slowly, 0, 2, m, steps), pool.submit(produce_slowly, 1, 2, m, steps));
+  };
+  const auto outside = [both](dg::thread_pool& pool, number m) {
+    auto [even, odd] = both(pool, m);
+    return take_in_turn(std::move(even), std::move(odd), m);
+  };
+  group.add("dyngen: outside thread", [&p, outside](number m) { return outside(p.usual, m); }, {.goals = goals});
+  group.add("dyngen: outside thread, waiters_help off", [&p, outside](number m) { return outside(p.without_help, m); },
+            {.goals = goals});
+  const auto on_pool = [&p, both](auto take, number m) {
+    auto [even, odd] = both(p.usual, m);
+    return from_worker(p.usual.submit(take, std::move(even), std::move(odd), m));
+  };
+  group.add("dyngen: coroutine on the pool", [on_pool](number m) { return on_pool(await_in_turn, m); },
+            {.goals = goals});
+  group.add("dyngen: plain function on the pool", [on_pool](number m) { return on_pool(take_in_turn, m); },
+            {.goals = goals});
+}
+
+dg::task<std::uint64_t> await_and_work(dg::ref_stream<number> stream, std::uint64_t steps) {
+  std::uint64_t sum = 0;
+  while (const std::optional<number> value = co_await stream.async_value())
+    sum = fold(sum, bench::work_long(*value, steps));
+  co_return sum;
+}
+
+// One producer, and a consumer that has as much to do with each value.
+void add_heavy_chain(bench::suite& suite, pools& p, const std::string& how_heavy, std::uint64_t steps, number n) {
+  const std::string baseline = "one thread does it all";
+  const std::string title = "one stream, " + how_heavy + " of work per value on either side";
+  const auto expected = [steps](number m) {
+    std::uint64_t sum = 0;
+    for (number i = 0; i < m; ++i) sum = fold(sum, bench::work_long(bench::work_long(i, steps), steps));
+    return sum;
+  };
+  auto& group = suite.add({title, "ns/op", baseline, n, expected});
+  group.add(baseline, expected);
+  group.add("two threads, half of the values each", [steps](number m) {
+    return on_two_threads(m, [=](number i) { return bench::work_long(bench::work_long(i, steps), steps); });
+  });
+  group.add(one_by_one, [steps](number m) {
+    bench::ring<number, 1> queue;
+    std::jthread producer([&] {
+      for (number i = 0; i < m; ++i) queue.push(bench::work_long(i, steps));
+    });
+    std::uint64_t sum = 0;
+    for (number i = 0; i < m; ++i) {
+      sum = fold(sum, bench::work_long(queue.front(), steps));
+      queue.pop();
+    }
+    return sum;
+  });
+#if defined(DYNGEN_PEERS)
+  group.add("tbb::parallel_pipeline of two stages in order", [steps](number m) {
+    std::uint64_t sum = 0;
+    through_tbb_pipeline<number>(
+        m, [=](number i) { return bench::work_long(i, steps); },
+        [&](number value) { sum = fold(sum, bench::work_long(value, steps)); });
+    return sum;
+  });
+#endif
+  const auto outside = [steps](dg::thread_pool& pool, number m) {
+    std::uint64_t sum = 0;
+    for (const number value : pool.submit(produce_slowly, 0, 1, m, steps).values())
+      sum = fold(sum, bench::work_long(value, steps));
+    return sum;
+  };
+  group.add("dyngen: outside thread", [&p, outside](number m) { return outside(p.usual, m); });
+  group.add("dyngen: outside thread, waiters_help off", [&p, outside](number m) { return outside(p.without_help, m); });
+  group.add("dyngen: coroutine on the pool", [&p, steps](number m) {
+    return from_worker(p.usual.submit(await_and_work, p.usual.submit(produce_slowly, 0, 1, m, steps), steps));
+  });
+}
+
+template <class T>
+void add_cheap(bench::suite& suite, pools& p, const std::string& type) {
+  add_defaults<T>(suite, p, type);
+  add_two_threads<T>(suite, p, type);
+  add_rooms<T>(suite, p, type);
 }
 
 }  // namespace
@@ -320,8 +504,14 @@ void add_group(bench::suite& suite, pools& p, const std::string& title) {
 int main(int argc, char** argv) {
   bench::suite suite("stream", argc, argv);
   pools p;
-  add_group<number>(suite, p, "one 64-bit integer");
-  add_group<words>(suite, p, "one struct of 64 bytes");
-  add_group<std::string>(suite, p, "one string of 64 characters");
+  add_cheap<number>(suite, p, "one 64-bit integer");
+  add_cheap<words>(suite, p, "one struct of 64 bytes");
+  add_cheap<std::string>(suite, p, "one string of 64 characters");
+  const auto ten_us = bench::steps_for(std::chrono::microseconds(10));
+  const auto one_ms = bench::steps_for(std::chrono::milliseconds(1));
+  add_heavy_pair(suite, p, "10 us", ten_us, suite.pick(10'000, 1'000));
+  add_heavy_pair(suite, p, "1 ms", one_ms, suite.pick(100, 10));
+  add_heavy_chain(suite, p, "10 us", ten_us, suite.pick(5'000, 500));
+  add_heavy_chain(suite, p, "1 ms", one_ms, suite.pick(50, 6));
   return suite.run();
 }
