@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// One step of the library, done `count` times, for instructions.sh to count the instructions of. Everything counted runs
+// on one thread, and on executors that leave nothing to chance, so that the numbers are exact.
+//
+//   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/instructions.cpp -o instructions && ./instructions yield 1000
+
+#include "baselines.hpp"
+
+#include <dyngen/dyngen.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <latch>
+#include <map>
+#include <string>
+#include <utility>
+
+namespace dg = dyngen;
+
+/// What runs inside this function is counted. It is found by its name, so it is only called through a pointer of which
+/// the compiler knows nothing: a copy of it, made for one caller, would have another name.
+extern "C" void counted(void (*part)(void*), void* state) {
+  part(state);
+  __asm__ volatile("");  // no tail call: it must be left
+}
+
+namespace {
+
+using bench::number;
+using bench::work;
+
+template <class F>
+void count(F f) {
+  void (*const volatile call)(void (*)(void*), void*) = counted;
+  call([](void* state) { (*static_cast<F*>(state))(); }, &f);
+}
+
+dg::generator<number> produce(number n) {
+  for (number i = 0; i < n; ++i) co_yield work(i);
+}
+
+// A stream of n values, all of them there.
+dg::ref_stream<number> produced(dg::manual_executor& producer, number n) {
+  dg::ref_stream<number> stream = dg::on(producer).options(dg::unbounded).submit(produce, n);
+  producer.run_all();
+  return stream;
+}
+
+// A co_yield of a value when there is room, and its work.
+number yield(number n) {
+  dg::manual_executor producer;
+  dg::ref_stream<number> stream = dg::on(producer).options(dg::unbounded).submit(produce, n);
+  count([&] { producer.run_all(); });
+  return stream.next_value().value();
+}
+
+// One step of values(), the value being there.
+number take(number n) {
+  dg::manual_executor producer;
+  dg::ref_stream<number> stream = produced(producer, n);
+  number sum = 0;
+  count([&] {
+    for (const number value : stream.values()) sum += value;
+  });
+  return sum;
+}
+
+// One ref taken from a stream, read and dropped, the value being there.
+number take_ref(number n) {
+  dg::manual_executor producer;
+  dg::ref_stream<number> stream = produced(producer, n);
+  number sum = 0;
+  count([&] {
+    for (dg::ref<number> value : stream) sum += value.get();
+  });
+  return sum;
+}
+
+// submit and get on a pool whose worker is busy: the thread that waits runs the task.
+number submit_get(number n) {
+  std::latch busy(1);
+  std::latch gate(1);
+  dg::thread_pool pool(1);
+  const dg::ref<void> blocker = pool.submit([&] {
+    busy.count_down();
+    gate.wait();
+  });
+  busy.wait();
+  number sum = 0;
+  count([&] {
+    for (number i = 0; i < n; ++i) sum += pool.submit(work, i).get();
+  });
+  gate.count_down();
+  return sum;
+}
+
+// The same on an executor without a queue that threads share.
+number submit_get_inline(number n) {
+  dg::inline_executor here;
+  number sum = 0;
+  count([&] {
+    for (number i = 0; i < n; ++i) sum += dg::on(here).submit(work, i).get();
+  });
+  return sum;
+}
+
+dg::task<number> await_refs(dg::ref<number> value, number n) {
+  number sum = 0;
+  for (number i = 0; i < n; ++i) sum += co_await value;
+  co_return sum;
+}
+
+// co_await of a ref that is ready.
+number await_ready(number n) {
+  dg::inline_executor here;
+  const dg::ref<number> value = dg::put(number{1});
+  number sum = 0;
+  count([&] { sum = dg::on(here).submit(await_refs, value, n).get(); });
+  return sum;
+}
+
+dg::task<number> child(number i) { co_return work(i); }
+
+dg::task<number> await_children(number n) {
+  number sum = 0;
+  for (number i = 0; i < n; ++i) sum += co_await child(i);
+  co_return sum;
+}
+
+// A child task made, run by co_await, and gone.
+number await_child(number n) {
+  dg::inline_executor here;
+  number sum = 0;
+  count([&] { sum = dg::on(here).submit(await_children, n).get(); });
+  return sum;
+}
+
+// A promise made, its ref given out, set and read.
+number promise(number n) {
+  number sum = 0;
+  count([&] {
+    for (number i = 0; i < n; ++i) {
+      dg::promise<number> p;
+      dg::ref<number> result = p.get_ref();
+      p.set_value(work(i));
+      sum += std::move(result).get();
+    }
+  });
+  return sum;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::map<std::string, number (*)(number)> steps = {
+      {"yield", yield},
+      {"take", take},
+      {"take_ref", take_ref},
+      {"submit_get", submit_get},
+      {"submit_get_inline", submit_get_inline},
+      {"await_child", await_child},
+      {"await_ready", await_ready},
+      {"promise", promise},
+  };
+  const auto step = argc == 3 ? steps.find(argv[1]) : steps.end();
+  if (step == steps.end()) {
+    std::fprintf(stderr, "usage: %s STEP COUNT; steps:", argv[0]);
+    for (const auto& [name, run] : steps) std::fprintf(stderr, " %s", name.c_str());
+    std::fprintf(stderr, "\n");
+    return 2;
+  }
+  const number n = std::strtoull(argv[2], nullptr, 10);
+  std::printf("%llu\n", static_cast<unsigned long long>(step->second(n)));
+}
