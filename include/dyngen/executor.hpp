@@ -152,7 +152,7 @@ class manual_host final : public task_host {
   }
 
  private:
-  mutable std::mutex mutex_;
+  mutable mutex mutex_;
   work_list queue_;
   bool closed_ = false;
   atomic<std::uint32_t> references_{1};

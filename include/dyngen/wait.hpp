@@ -87,7 +87,7 @@ inline std::size_t wait_for_any(const std::vector<watched>& handles, deadline un
       }
     }
     if (ended == handles.size()) return start;
-    if (until <= std::chrono::steady_clock::now() || !block(points.data(), points.size(), 1, until)) {
+    if (until <= time_now() || !block(points.data(), points.size(), 1, until)) {
       for (std::size_t i = 0; i < handles.size(); ++i)
         if (handles[i].look() == watched::seen::ready) return i;
       return none_ready;
@@ -167,7 +167,7 @@ struct wait_function {
     for (const handle& r : all)
       if (!r.ready()) points.push_back(point_of(*access::slot_of(r)));
     const std::size_t there = all.size() - points.size();
-    if (there < num_ready && until > std::chrono::steady_clock::now())
+    if (there < num_ready && until > time_now())
       block(points.data(), points.size(), static_cast<std::int64_t>(num_ready - there), until);
     wait_result<handle> result;
     for (handle& r : all) (r.ready() ? result.ready : result.pending).push_back(std::move(r));

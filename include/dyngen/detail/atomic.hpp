@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The one place where the library names its atomics and where a thread goes to sleep on one.
-// Everything else writes `detail::atomic<T>`, `sleep_on` and `wake_*`: a model checker puts a header of this name
-// earlier on the include path, and so checks the very code that users run.
+// The one place where the library names its atomics, its mutexes, its threads and the clock, and where a thread goes to
+// sleep on an atomic. Everything else writes `detail::atomic<T>`, `sleep_on` and so on: a model checker puts a header of
+// this name earlier on the include path, and so checks the very code that users run.
 
 #include <atomic>
 #include <chrono>
 #include <climits>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <thread>
 
 #if defined(__linux__)
 #  include <linux/futex.h>
@@ -17,7 +19,6 @@
 #  include <unistd.h>
 #else
 #  include <condition_variable>
-#  include <mutex>
 #endif
 
 namespace dyngen::detail {
@@ -38,6 +39,12 @@ using deadline = std::chrono::steady_clock::time_point;
 
 /// The deadline of a wait that has none.
 inline constexpr deadline never = deadline::max();
+
+inline deadline time_now() noexcept { return std::chrono::steady_clock::now(); }
+
+/// Guards what is cold: what a stream's values pass through has none.
+using mutex = std::mutex;
+using thread = std::thread;
 
 #if defined(__linux__)
 

@@ -37,7 +37,7 @@ class budget_state {
   void serve() noexcept;
 
   const std::uint64_t limit_;
-  mutable std::mutex mutex_;
+  mutable mutex mutex_;
   std::uint64_t used_ = 0;
   budget_share* first_ = nullptr;  ///< of those that wait
   budget_share* last_ = nullptr;

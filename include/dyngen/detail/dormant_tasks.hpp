@@ -98,7 +98,7 @@ class dormant_tasks {
     return state_word::phase_of(word) == phase::running && (word & state_word::cancelled) == 0 && t.has_stop_token();
   }
 
-  std::mutex mutex_;
+  mutex mutex_;
   task_record* first_ = nullptr;
   running_task* blocked_ = nullptr;
 };

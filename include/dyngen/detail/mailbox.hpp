@@ -322,7 +322,7 @@ class actor_host : public task_host {
   atomic<std::uint32_t> streak_{0};
   atomic<bool> killed_{false};
 
-  std::mutex mutex_;
+  mutex mutex_;
   ticket_list<&call_ticket::queued> calls_;        ///< not begun, in the order of their submits
   ticket_list<&call_ticket::queued> resumed_;      ///< begun, and ready to go on
   ticket_list<&call_ticket::begun_ones> begun_;    ///< and not ended

@@ -29,7 +29,6 @@
 #include <mutex>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #if defined(__linux__)
@@ -368,31 +367,31 @@ class pool_core final : public task_host {
     workers_.store(w, release);
     add_host_reference();
     if (!spare) seats_.start_searching();
-    std::thread thread;
+    thread started;
     try {
-      thread = std::thread([this, w, spare, number = thread_count_.load(seq_cst)] { work(*w, spare, number); });
+      started = thread([this, w, spare, number = thread_count_.load(seq_cst)] { work(*w, spare, number); });
     } catch (...) {
       drop_host_reference();
       throw;
     }
     thread_count_.fetch_add(1, seq_cst);
     if (unattended_.load(seq_cst))
-      thread.detach();
+      started.detach();
     else
-      threads_.push_back(std::move(thread));
+      threads_.push_back(std::move(started));
   }
 
   void stop_threads() noexcept {
     seats_.stop();
     // Again and again: a worker that still runs a task of another executor may block in it, and be replaced.
     for (;;) {
-      std::vector<std::thread> threads;
+      std::vector<thread> threads;
       {
         std::lock_guard lock(threads_mutex_);
         threads.swap(threads_);
       }
       if (threads.empty()) return;
-      for (std::thread& t : threads) t.join();
+      for (thread& t : threads) t.join();
     }
   }
 
@@ -533,8 +532,8 @@ class pool_core final : public task_host {
   atomic<std::uint64_t> links_left_{0};  ///< by waiters, since the last purge
   atomic<std::uint64_t> purge_at_{1024};
 
-  std::mutex threads_mutex_;
-  std::vector<std::thread> threads_;
+  mutex threads_mutex_;
+  std::vector<thread> threads_;
   atomic<std::uint32_t> thread_count_{0};
   atomic<std::uint32_t> blocked_{0};
 

@@ -392,7 +392,7 @@ inline constexpr std::chrono::nanoseconds time_slice = std::chrono::milliseconds
 inline bool outstays(const task_host& host) noexcept {
   if (context().role == nullptr || !host.pressed()) return false;
   const std::int64_t now =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+      std::chrono::duration_cast<std::chrono::nanoseconds>(time_now().time_since_epoch()).count();
   std::int64_t& since = context().busy_since;
   if (since == 0) since = now;
   return now - since > time_slice.count();

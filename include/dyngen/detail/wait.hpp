@@ -17,7 +17,7 @@ namespace dyngen::detail {
 /// A deadline from any clock's duration, without overflow. `until` in the past does not wait.
 template <class Rep, class Period>
 deadline deadline_after(const std::chrono::duration<Rep, Period>& d) noexcept {
-  const auto now = std::chrono::steady_clock::now();
+  const deadline now = time_now();
   if (!(d > std::chrono::duration<Rep, Period>::zero())) return now;
   // Compared in floating point: a duration of years in a coarse unit would overflow the clock's.
   if (std::chrono::duration<double>(d) >= std::chrono::duration<double>(never - now)) return never;
@@ -226,12 +226,12 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
     context().busy_since = 0;
     const blocked_tasks noted(until == never ? wait : nullptr);
     const bool replaced = role == nullptr || role->leave_seat();
-    while (!wait->satisfied() && (until == never || std::chrono::steady_clock::now() < until)) {
+    while (!wait->satisfied() && (until == never || time_now() < until)) {
       if (replaced) {
         wait->sleep(until);
       } else if (until != never || !role->run_one()) {
         // No thread could be had to take this one's place: look for work again soon.
-        wait->sleep(std::min(until, std::chrono::steady_clock::now() + std::chrono::milliseconds(1)));
+        wait->sleep(std::min(until, time_now() + std::chrono::milliseconds(1)));
       }
     }
     if (role != nullptr && replaced) role->enter_seat();
