@@ -46,7 +46,8 @@ class budget_state {
 /// One stream's part: what its values that wait to be taken have cost, in their order.
 class budget_share {
  public:
-  explicit budget_share(std::shared_ptr<budget_state> budget) noexcept : budget_(std::move(budget)) {}
+  /// Throws std::bad_alloc.
+  explicit budget_share(std::shared_ptr<budget_state> budget) : budget_(std::move(budget)) {}
   budget_share(const budget_share&) = delete;
   budget_share& operator=(const budget_share&) = delete;
   virtual ~budget_share() = default;
@@ -179,7 +180,7 @@ template <class T>
 class stream_budget : public budget_share {
  public:
   using cost_function = std::uint64_t (*)(stream_budget&, const T&);
-  stream_budget(std::shared_ptr<budget_state> budget, cost_function cost) noexcept
+  stream_budget(std::shared_ptr<budget_state> budget, cost_function cost)
       : budget_share(std::move(budget)), cost_(cost) {}
   /// Calls the user's code.
   std::uint64_t cost_of(const T& value) { return cost_(*this, value); }
