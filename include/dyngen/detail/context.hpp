@@ -58,6 +58,7 @@ struct thread_context {
   void (*after_firing)() noexcept = nullptr;  ///< runs what became ready meanwhile
   slot* dropped = nullptr;       ///< values waiting to be destroyed, linked through their words
   bool dropping = false;
+  void* freed_frame = nullptr;   ///< the coroutine frame whose memory went back last
 };
 
 /// The calling thread's. Valid until that thread ends; never keep it over a suspension.

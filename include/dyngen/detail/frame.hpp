@@ -52,6 +52,7 @@ struct frame_promise {
   // Not inlined, both: g++ warns of a mismatch to the user when it sees into one of them only.
   [[gnu::noinline]] static void* operator new(std::size_t bytes) { return allocate(memory_kind::frame, bytes); }
   [[gnu::noinline]] static void operator delete(void* frame, std::size_t bytes) noexcept {
+    context().freed_frame = frame;
     deallocate(memory_kind::frame, frame, bytes);
   }
 
@@ -80,6 +81,12 @@ struct frame_promise {
   }
 };
 
+/// g++ 12 leaves a frame's memory, and the parameters that follow, when the destructor of a parameter throws.
+inline void free_abandoned(void* frame) noexcept {
+  memory_counter::add(memory_kind::frame, -1);
+  ::operator delete(frame);
+}
+
 /// Destroys one frame for good. Returns an exception that one of its locals threw.
 inline std::exception_ptr destroy_frame(frame_promise& promise) noexcept {
   frame_destruction watch;
@@ -87,12 +94,14 @@ inline std::exception_ptr destroy_frame(frame_promise& promise) noexcept {
   const std::coroutine_handle<> frame = promise.self;
   do {
     watch.alive = false;
+    context().freed_frame = nullptr;
     try {
       frame.destroy();
     } catch (...) {
       watch.thrown = std::current_exception();  // by a parameter: the frame is gone
     }
   } while (watch.alive);
+  if (watch.thrown && context().freed_frame != frame.address()) free_abandoned(frame.address());
   return watch.thrown;
 }
 
