@@ -6,13 +6,13 @@
 // dependencies: the callable gets what they refer to.
 
 #include <dyngen/detail/attempts.hpp>
+#include <dyngen/detail/late_value.hpp>
 #include <dyngen/ref.hpp>
 
 #include <array>
 #include <concepts>
 #include <cstddef>
 #include <functional>  // std::invoke
-#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -168,17 +168,16 @@ class consumed_argument {
   explicit consumed_argument(consumed_ref<U> c) noexcept : ref_(std::move(c.handle)) {}
   slot& dependency() const noexcept { return *access::slot_of(ref_); }
   U&& pass() {
-    value_.emplace(std::move(ref_).get());
-    return std::move(*value_);
+    return std::move(value_.make([this] { return std::move(ref_).get(); }));
   }
   const U& pass_again() {
-    if (!value_) pass();
+    if (!value_.has_value()) pass();
     return *value_;
   }
 
  private:
   ref<U> ref_;
-  std::optional<U> value_;
+  late_value<U> value_;
 };
 
 template <class T>

@@ -2,6 +2,7 @@
 #pragma once
 // What a bound call knows beside callable and arguments: whether it may be made again, and which outside token stops it.
 
+#include <dyngen/detail/late_value.hpp>
 #include <dyngen/detail/task_record.hpp>
 
 #include <cstdint>
@@ -50,26 +51,16 @@ class kept_callable<F, true> {
  public:
   template <class G>
   explicit kept_callable(G&& callable) : original_(std::forward<G>(callable)) {}
-  kept_callable(const kept_callable&) = delete;
-  kept_callable& operator=(const kept_callable&) = delete;
-  ~kept_callable() noexcept(std::is_nothrow_destructible_v<F>) { end_attempt(); }
 
   F&& for_attempt() {
-    ::new (static_cast<void*>(std::addressof(current_))) F(original_);
-    engaged_ = true;
-    return std::move(current_);
+    return std::move(current_.make([this]() -> F { return original_; }));
   }
-  /// May throw what the callable's destructor throws: no std::optional, which would end the program then.
-  void end_attempt() noexcept(std::is_nothrow_destructible_v<F>) {
-    if (std::exchange(engaged_, false)) current_.~F();
-  }
+  /// May throw what the callable's destructor throws.
+  void end_attempt() noexcept(std::is_nothrow_destructible_v<F>) { current_.reset(); }
 
  private:
   const F original_;
-  bool engaged_ = false;
-  union {
-    F current_;
-  };
+  late_value<F> current_;
 };
 
 struct no_outside_stop {

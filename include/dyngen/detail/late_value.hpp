@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Room for a value that is made later, or never. Unlike std::optional it lets an exception of the value's destructor out,
+// where the standard's ends the program; and it makes the value from what a function returns, without a move.
+
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+template <class T>
+class late_value {
+  static constexpr bool ends_well = std::is_nothrow_destructible_v<T>;
+
+ public:
+  late_value() noexcept {}
+  late_value(const late_value&) = delete;
+  late_value& operator=(const late_value&) = delete;
+  ~late_value() noexcept(ends_well) { reset(); }
+
+  bool has_value() const noexcept { return there_; }
+  T& operator*() noexcept { return value_; }
+
+  /// Makes it from what `make()` returns. There must be none.
+  template <class Make>
+  T& make(Make&& make) {
+    ::new (static_cast<void*>(std::addressof(value_))) T(std::forward<Make>(make)());
+    there_ = true;
+    return value_;
+  }
+  void reset() noexcept(ends_well) {
+    if (std::exchange(there_, false)) value_.~T();
+  }
+
+ private:
+  bool there_ = false;
+  union {
+    T value_;
+  };
+};
+
+}  // namespace dyngen::detail
