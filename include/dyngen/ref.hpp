@@ -233,21 +233,25 @@ class ref : public detail::ref_base<T> {
 
   T give(bool may_copy) {
     // [S2] acquire: a count of one is our own hold, and others' reads of the value came before their letting go.
-    if (detail::slot::holders_of(this->slot_->word.load(detail::acquire)) == 1) {
-      ref last(std::move(*this));
-      return std::move(last.stored());
-    }
+    if (detail::slot::holders_of(this->slot_->word.load(detail::acquire)) == 1) return moved_out();
     if (!may_copy) throw_shared();
-    T copy = copy_or_throw();
-    *this = ref();
-    return copy;
+    return copied_out();
   }
 
-  T copy_or_throw() const {
-    if constexpr (enable_copy<T>)
-      return std::as_const(stored());
-    else
+  // Both: if the user's constructor throws, the ref is as it was.
+  T moved_out() {
+    T value = std::move(stored());
+    *this = ref();
+    return value;
+  }
+  T copied_out() {
+    if constexpr (enable_copy<T>) {
+      T value = std::as_const(stored());
+      *this = ref();
+      return value;
+    } else {
       throw_shared();
+    }
   }
 
   [[noreturn]] void throw_shared() const {
