@@ -156,7 +156,8 @@ auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args
     return nothing_submitted();
   } else {
     reject_null(f);
-    return submit_to(state, os, actor_method<A, callable>(state, std::forward<F>(f)), std::forward<Args>(args)...);
+    spent method(state, [&] { return actor_method<A, callable>(state, std::forward<F>(f)); });
+    return submit_to(state, os, std::move(*method), std::forward<Args>(args)...);
   }
 }
 

@@ -194,6 +194,37 @@ void reject_empty(const A& a) {
   }
 }
 
+/// What submit has made to be moved into the task. What the destructor of what is left throws is reported: the task is
+/// submitted by then.
+template <class T>
+class spent {
+ public:
+  template <class Make>
+  spent(task_host& host, Make make) : host_(host) {
+    ::new (static_cast<void*>(std::addressof(value_))) T(make());
+  }
+  spent(const spent&) = delete;
+  spent& operator=(const spent&) = delete;
+  ~spent() {
+    std::exception_ptr thrown;
+    try {
+      value_.~T();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (thrown) host_.report(std::move(thrown), "submit");
+  }
+  T& operator*() noexcept { return value_; }
+
+ private:
+  task_host& host_;
+  union {
+    T value_;
+  };
+};
+template <class Make>
+spent(task_host&, Make) -> spent<std::invoke_result_t<Make>>;
+
 /// Makes a record of `Base` with `Body`, not started yet.
 template <class Record, class... CallArgs, class... BaseArgs>
 Record* make_record(task_host& host, std::size_t buffer_bytes, std::tuple<CallArgs...>&& call, BaseArgs&&... base) {
@@ -333,10 +364,10 @@ class submission {
                     "dyngen: all_or_nothing is for num_returns and dynamic; add one of them");
       using rec = record<sequence_task<T>, Bound, body>;
       auto extras = extras_from(options_);
-      auto terms = terms_from(options_);
+      spent terms(host_, [this] { return terms_from(options_); });
       auto budget = budget_from<T>(options_);
       admit();
-      rec* r = make_record<rec>(host_, 0, call_tuple(terms, std::forward<CallArgs>(call)...), host_, std::move(extras),
+      rec* r = make_record<rec>(host_, 0, call_tuple(*terms, std::forward<CallArgs>(call)...), host_, std::move(extras),
                                 ask::dynamic ? std::uint64_t{0} : backpressure_from(options_, host_.default_backpressure()), ask::all_or_nothing,
                                 std::move(budget));
       if constexpr (ask::dynamic) {
@@ -438,9 +469,9 @@ class submission {
   template <class Record, class... CallArgs>
   Record* fixed(fixed_shape shape, staging staged, CallArgs&&... call) const {
     auto extras = extras_from(options_);
-    auto terms = terms_from(options_);
+    spent terms(host_, [this] { return terms_from(options_); });
     admit();
-    return make_record<Record>(host_, shape.bytes(), call_tuple(terms, std::forward<CallArgs>(call)...), host_,
+    return make_record<Record>(host_, shape.bytes(), call_tuple(*terms, std::forward<CallArgs>(call)...), host_,
                                Record::initial_references(shape.count), std::move(extras), shape, staged);
   }
 
