@@ -71,7 +71,7 @@ class stream_awaiter {
     if (suspension_.must_stop()) return false;
     sequence_task<T>& t = stream_access::task_of(stream_);
     if (t.has_value() || t.completed()) return true;
-    if (suspension_.task() != nullptr) refuse_self_wait(t, suspension_.task());
+    refuse_self_wait(t, suspension_.task());
     t.give_back();
     const wait_point point = t.next_item();
     return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.home() == suspension_.task()->home());
@@ -215,13 +215,13 @@ class all_parts {
   void look_at(const Part& p) {
     const auto* r = p.waits_for();
     if (r == nullptr || r->ready()) return;
-    if (context().tasks != nullptr) refuse_self_wait(*group::of(*access::slot_of(*r)).owner, context().tasks->task);
     slot& s = *access::slot_of(*r);
     points_.push_back(point_of(s));
-    own_host_ = own_host_ && home_of_caller() != nullptr && group::of(s).owner->home() == home_of_caller();
+    owners_.push_back(group::of(s).owner);
+    own_host_ = own_host_ && home_of_caller() != nullptr && owners_.back()->home() == home_of_caller();
   }
   wait_for_points rest() const noexcept {
-    return {points_.data(), points_.size(), static_cast<std::int64_t>(points_.size()), own_host_};
+    return {points_.data(), points_.size(), static_cast<std::int64_t>(points_.size()), own_host_, owners_.data()};
   }
 
   static const void* home_of_caller() noexcept {
@@ -238,6 +238,7 @@ class all_parts {
   std::vector<task<void>> here_;
   std::function<void(task_host&)> last_task_;
   std::vector<wait_point> points_;
+  std::vector<producer*> owners_;
   bool own_host_ = true;
 };
 
@@ -320,6 +321,7 @@ inline task<std::size_t> any_of(std::vector<watched> handles) {
   const std::size_t start = rotating_start(handles.size());
   for (;;) {
     std::vector<wait_point> points;
+    std::vector<producer*> owners;
     std::size_t ended = 0;
     bool own_host = true;
     for (std::size_t k = 0; k < handles.size(); ++k) {
@@ -329,11 +331,12 @@ inline task<std::size_t> any_of(std::vector<watched> handles) {
         case watched::seen::ended: ++ended; break;
         case watched::seen::nothing:
           points.push_back(handles[i].point);
-          own_host = own_host && all_parts::home_of_caller() != nullptr && handles[i].home == all_parts::home_of_caller();
+          owners.push_back(handles[i].owner);
+          own_host = own_host && all_parts::home_of_caller() != nullptr && owners.back()->home() == all_parts::home_of_caller();
       }
     }
     if (ended == handles.size()) co_return start;
-    co_await wait_for_points{points.data(), points.size(), 1, own_host};
+    co_await wait_for_points{points.data(), points.size(), 1, own_host, owners.data()};
   }
 }
 

@@ -35,7 +35,7 @@ struct watched {
   wait_point point;
   bool (*ended)(const void*) noexcept = nullptr;
   const void* stream = nullptr;
-  const void* home = nullptr;  ///< whose tasks bring it
+  producer* owner = nullptr;
 
   enum class seen { nothing, ready, ended };
   seen look() const noexcept {
@@ -47,7 +47,7 @@ struct watched {
   static watched of(const ref<T>& r) {
     if (!r.valid()) throw_empty("ref");
     slot& s = *access::slot_of(r);
-    return {point_of(s), nullptr, nullptr, group::of(s).owner->home()};
+    return {point_of(s), nullptr, nullptr, group::of(s).owner};
   }
   template <class T>
   static watched of(const ref_stream<T>& s) {
@@ -58,7 +58,7 @@ struct watched {
               auto& task = *static_cast<sequence_task<T>*>(const_cast<void*>(self));
               return task.completed() && !task.has_value() && !task.final_pending();
             },
-            static_cast<const sequence_task<T>*>(&t), t.home()};
+            static_cast<const sequence_task<T>*>(&t), &t};
   }
 };
 
@@ -76,6 +76,7 @@ inline std::size_t wait_for_any(const std::vector<watched>& handles, deadline un
   const std::size_t start = rotating_start(handles.size());
   for (;;) {
     std::vector<wait_point> points;
+    std::vector<producer*> owners;
     std::size_t ended = 0;
     for (std::size_t k = 0; k < handles.size(); ++k) {
       const std::size_t i = (start + k) % handles.size();
@@ -83,10 +84,13 @@ inline std::size_t wait_for_any(const std::vector<watched>& handles, deadline un
       switch (handles[i].look()) {
         case watched::seen::ready: return i;
         case watched::seen::ended: ++ended; break;
-        case watched::seen::nothing: points.push_back(handles[i].point);
+        case watched::seen::nothing:
+          points.push_back(handles[i].point);
+          owners.push_back(handles[i].owner);
       }
     }
     if (ended == handles.size()) return start;
+    if (until == never) refuse_self_waits(owners.data(), owners.size(), 1);
     if (until <= time_now() || !block(points.data(), points.size(), 1, until)) {
       for (std::size_t i = 0; i < handles.size(); ++i)
         if (handles[i].look() == watched::seen::ready) return i;
@@ -120,7 +124,8 @@ std::vector<watched> watch(const Handles&... handles) {
 struct wait_any_function {
   /// Blocks until one of the refs and streams (or of one range of them) is ready; its index. A stream is ready when
   /// its next item is there; one that has ended counts only when all given have ended. The search starts at a
-  /// rotating place, so that none starves. Consumes nothing. Throws std::invalid_argument if nothing is given.
+  /// rotating place, so that none starves. Consumes nothing. Throws std::invalid_argument if nothing is given; error, in
+  /// a task that none of them could come before.
   template <class... Handles>
   std::size_t operator()(const Handles&... handles) const {
     return wait_for_any(watch(handles...), never);
@@ -164,11 +169,17 @@ struct wait_function {
       throw std::invalid_argument("dyngen: wait: " + std::to_string(num_ready) + " of " + std::to_string(all.size()) +
                                   " refs can never be ready");
     std::vector<wait_point> points;
-    for (const handle& r : all)
-      if (!r.ready()) points.push_back(point_of(*access::slot_of(r)));
+    std::vector<producer*> owners;
+    for (const handle& r : all) {
+      if (r.ready()) continue;
+      slot& s = *access::slot_of(r);
+      points.push_back(point_of(s));
+      owners.push_back(group::of(s).owner);
+    }
     const std::size_t there = all.size() - points.size();
-    if (there < num_ready && until > time_now())
-      block(points.data(), points.size(), static_cast<std::int64_t>(num_ready - there), until);
+    const auto missing = static_cast<std::int64_t>(num_ready) - static_cast<std::int64_t>(there);
+    if (missing > 0 && until == never) refuse_self_waits(owners.data(), owners.size(), missing);
+    if (missing > 0 && until > time_now()) block(points.data(), points.size(), missing, until);
     wait_result<handle> result;
     for (handle& r : all) (r.ready() ? result.ready : result.pending).push_back(std::move(r));
     return result;

@@ -129,7 +129,7 @@ class suspension {
   }
   bool begin(slot& s) {
     producer& owner = *group::of(s).owner;
-    if (task() != nullptr) refuse_self_wait(owner, task());
+    refuse_self_wait(owner, task());
     const wait_point point = point_of(s);
     return begin(&point, 1, 1, task() != nullptr && owner.home() == task()->home());
   }
@@ -157,40 +157,35 @@ class suspension {
   thread_wait* wait_ = nullptr;
 };
 
-/// Waits until a number of points is ready.
+/// `co_await wait_for_points{…}`: until `needed` of the points are ready. What it points to must live so long.
+struct wait_for_points {
+  const wait_point* points;
+  std::size_t count;
+  std::int64_t needed;
+  bool own_host;
+  producer* const* owners;  ///< of each point
+};
+
 class points_awaiter {
  public:
-  points_awaiter(frame_promise& p, const wait_point* points, std::size_t count, std::int64_t needed, bool own_host) noexcept
-      : suspension_(p), points_(points), count_(count), needed_(needed), own_host_(own_host) {}
+  points_awaiter(frame_promise& p, const wait_for_points& all) noexcept : suspension_(p), all_(all) {}
 
   bool await_ready() {
     if (suspension_.must_stop()) return false;
-    return !suspension_.begin(points_, count_, needed_, own_host_);
+    refuse_self_waits(all_.owners, all_.count, all_.needed, suspension_.task());
+    return !suspension_.begin(all_.points, all_.count, all_.needed, all_.own_host);
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   void await_resume() noexcept { suspension_.end(); }
 
  private:
   suspension suspension_;
-  const wait_point* points_;
-  std::size_t count_;
-  std::int64_t needed_;
-  bool own_host_;
-};
-
-/// `co_await wait_for_points{…}`: until `needed` of the points are ready. The points must live so long.
-struct wait_for_points {
-  const wait_point* points;
-  std::size_t count;
-  std::int64_t needed;
-  bool own_host;
+  const wait_for_points all_;
 };
 
 template <>
 struct awaiting<wait_for_points> {
-  static points_awaiter make(frame_promise& p, const wait_for_points& w) noexcept {
-    return points_awaiter(p, w.points, w.count, w.needed, w.own_host);
-  }
+  static points_awaiter make(frame_promise& p, const wait_for_points& all) noexcept { return points_awaiter(p, all); }
 };
 
 /// `co_await this_task::yield()`.

@@ -68,17 +68,33 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
               " waits for a value that only it could still produce; its code is on this thread's stack");
 }
 
-/// Throws if it is certain that a wait on this thread for what `task` has not stored yet would never end: its own code is
-/// below on the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
-inline void refuse_self_wait(producer& task, const producer* awaiting = nullptr) {
-  if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) throw_self_wait(task);
+/// Is it certain that a wait on this thread for what `task` has not stored yet would never end? Its own code is below on
+/// the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
+inline producer* holds_up(producer& task, const producer* awaiting) noexcept {
+  if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return &task;
   const void* const turn = task.turn();
-  if (turn == nullptr || task.completed()) return;
+  if (turn == nullptr || task.completed()) return nullptr;
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
-    if (t->task->turn() == turn && (t->task != awaiting || t->task->takes_whole_turn()))
-      throw error("dyngen: a method cannot wait for another call of its own actor: task " + t->task->label() +
-                  " waits for task " + task.label() + ", which runs only when the actor's turn is free; call the method "
-                  "directly, or give the ref away");
+    if (t->task->turn() == turn && (t->task != awaiting || t->task->takes_whole_turn())) return t->task;
+  return nullptr;
+}
+
+/// Throws in that case.
+inline void refuse_self_wait(producer& task, const producer* awaiting = nullptr) {
+  producer* const holder = holds_up(task, awaiting);
+  if (holder == nullptr) return;
+  if (holder == &task) throw_self_wait(task);
+  throw error("dyngen: a method cannot wait for another call of its own actor: task " + holder->label() +
+              " waits for task " + task.label() + ", which runs only when the actor's turn is free; call the method "
+              "directly, or give the ref away");
+}
+
+/// Throws if fewer than `needed` of several could ever come.
+inline void refuse_self_waits(producer* const* tasks, std::size_t count, std::int64_t needed, const producer* awaiting = nullptr) {
+  if (context().tasks == nullptr) return;
+  auto hope = static_cast<std::int64_t>(count);
+  for (std::size_t i = 0; i < count; ++i)
+    if (holds_up(*tasks[i], awaiting) != nullptr && --hope < needed) refuse_self_wait(*tasks[i], awaiting);
 }
 
 /// One party's wait for `needed` of several points: a thread's, or that of a task which suspends meanwhile.
