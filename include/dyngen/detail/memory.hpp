@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Where records, coroutine frames and blocks come from: one pair of functions, which also counts what is alive, so
-// that a test can say that nothing was left behind. Any thread may free what another one allocated.
+// Where records, coroutine frames, blocks and waiters come from: one pair of functions, which keeps what is given back
+// for the next one of its size, and counts what is alive, so that a test can say that nothing was left behind. Any
+// thread may give back what another one was given.
+//
+// Each thread keeps two batches of each size; full and empty batches change hands in a depot, so that memory which is
+// taken by one thread and given back by another goes back where it came from without a lock for each piece. After
+// Bonwick and Adams, Magazines and Vmem (2001).
 
 #include <dyngen/detail/atomic.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <mutex>
 #include <new>
+#include <utility>
 
 namespace dyngen::detail {
 
@@ -14,54 +23,245 @@ namespace dyngen::detail {
 enum class memory_kind : unsigned { record, frame, block, waiter };
 inline constexpr unsigned memory_kinds = 4;
 
-/// A number of this thread's own, from 0 in order of first use; picks a shard in counters that many threads write.
-[[gnu::noinline]] inline unsigned thread_number() noexcept {
-  static atomic<unsigned> next{0};
-  // relaxed: only the number itself matters, it publishes nothing.
-  thread_local const unsigned number = next.fetch_add(1, relaxed);
-  return number;
-}
+/// Is memory kept for the next one? Not under sanitizers, which are to see every piece come and go.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool keeps_memory_by_default = false;
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+inline constexpr bool keeps_memory_by_default = false;
+#  else
+inline constexpr bool keeps_memory_by_default = true;
+#  endif
+#else
+inline constexpr bool keeps_memory_by_default = true;
+#endif
+inline atomic<bool> keeps_memory{keeps_memory_by_default};
 
-inline constexpr unsigned shard_count = 16;
+/// Free pieces of one size: `next` leads through a batch; the first of a batch in the depot leads to the next batch too.
+struct free_piece {
+  free_piece* next;
+  free_piece* next_batch;
+};
 
-class memory_counter {
+/// The sizes that are kept, in steps of 32 bytes.
+struct size_class {
+  static constexpr std::size_t step = 32;
+  static constexpr std::size_t count = 96;
+  static constexpr std::size_t largest = step * count;
+
+  static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + step - 1) / step - 1; }
+  static constexpr std::size_t bytes(std::size_t index) noexcept { return (index + 1) * step; }
+  /// How many pieces a batch has: about 8 KiB of them.
+  static constexpr std::uint32_t batch(std::size_t index) noexcept {
+    return static_cast<std::uint32_t>(std::clamp<std::size_t>(8192 / bytes(index), 4, 64));
+  }
+};
+
+/// Where full batches of one size wait for a thread that needs one.
+class memory_depot {
  public:
-  static void add(memory_kind kind, long change) noexcept {
-    // relaxed: a statistic; whoever compares it with 0 has joined or synchronised with the threads that changed it.
-    shard().counts[static_cast<unsigned>(kind)].fetch_add(change, relaxed);
+  void put(free_piece* batch, std::size_t index) noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      if (count_ < most) {
+        batch->next_batch = std::exchange(first_, batch);
+        ++count_;
+        return;
+      }
+    }
+    release(batch, index);
+  }
+  free_piece* take() noexcept {
+    std::lock_guard lock(mutex_);
+    free_piece* const batch = first_;
+    if (batch != nullptr) {
+      first_ = batch->next_batch;
+      --count_;
+    }
+    return batch;
+  }
+  static void release(free_piece* pieces, std::size_t index) noexcept {
+    while (pieces != nullptr) ::operator delete(std::exchange(pieces, pieces->next), size_class::bytes(index));
+  }
+  static memory_depot& of(std::size_t index) noexcept { return all_[index]; }
+
+ private:
+  static constexpr unsigned most = 256;  // batches; about 2 MiB
+
+  std::mutex mutex_;
+  free_piece* first_ = nullptr;
+  unsigned count_ = 0;
+  static memory_depot all_[size_class::count];
+};
+inline constinit memory_depot memory_depot::all_[size_class::count];
+
+/// What one thread keeps, and its part of the counts. It outlives the thread, for the next one.
+class thread_memory {
+ public:
+  /// From 0; no two threads that live at the same time have the same.
+  const unsigned number;
+
+  /// The calling thread's; null if there is no memory for it, or the thread is about to end.
+  static thread_memory* here() noexcept {
+    thread_memory* const mine = current_;
+    return mine != nullptr ? mine : begin();
   }
 
+  void* take(std::size_t index) noexcept {
+    shelf& s = shelves_[index];
+    if (s.first == nullptr && !refill(s, index)) return nullptr;
+    --s.count;
+    return std::exchange(s.first, s.first->next);
+  }
+  void give(void* memory, std::size_t index) noexcept {
+    shelf& s = shelves_[index];
+    if (s.count == size_class::batch(index)) put_aside(s, index);
+    s.first = ::new (memory) free_piece{s.first, nullptr};
+    ++s.count;
+  }
+
+  void count(memory_kind kind, long change) noexcept {
+    atomic<long>& c = counts_[static_cast<unsigned>(kind)];
+    // relaxed: written by this thread only; whoever compares the sum with 0 has synchronised with it.
+    c.store(c.load(relaxed) + change, relaxed);
+  }
+  static void count_elsewhere(memory_kind kind, long change) noexcept {
+    // relaxed: as above, but several threads write.
+    elsewhere_[static_cast<unsigned>(kind)].fetch_add(change, relaxed);
+  }
   static long live(memory_kind kind) noexcept {
-    long sum = 0;
-    // relaxed: as above.
-    for (auto& s : shards_) sum += s.counts[static_cast<unsigned>(kind)].load(relaxed);
+    const auto k = static_cast<unsigned>(kind);
+    // relaxed: as above. acquire: [M1] sees a whole thread_memory.
+    long sum = elsewhere_[k].load(relaxed);
+    for (const thread_memory* m = all_.load(acquire); m != nullptr; m = m->next_) sum += m->counts_[k].load(relaxed);
     return sum;
   }
 
  private:
-  struct alignas(cache_line) shard_type {
-    atomic<long> counts[memory_kinds];  // zero
+  explicit thread_memory(unsigned n) noexcept : number(n) {}
+
+  struct shelf {
+    free_piece* first = nullptr;
+    std::uint32_t count = 0;
+    free_piece* aside = nullptr;  ///< one more batch, full
   };
-  static shard_type& shard() noexcept { return shards_[thread_number() % shard_count]; }
-  static inline shard_type shards_[shard_count];
+
+  bool refill(shelf& s, std::size_t index) noexcept {
+    s.first = s.aside != nullptr ? std::exchange(s.aside, nullptr) : memory_depot::of(index).take();
+    s.count = s.first != nullptr ? size_class::batch(index) : 0;
+    return s.first != nullptr;
+  }
+  void put_aside(shelf& s, std::size_t index) noexcept {
+    if (s.aside != nullptr) memory_depot::of(index).put(s.aside, index);
+    s.aside = std::exchange(s.first, nullptr);
+    s.count = 0;
+  }
+
+  [[gnu::noinline]] static thread_memory* begin() noexcept {
+    if (over_) return nullptr;
+    thread_memory* mine = reuse();
+    if (mine == nullptr) mine = add();
+    if (mine == nullptr) return nullptr;
+    static thread_local ending at_end;
+    (void)at_end;
+    return current_ = mine;
+  }
+  static thread_memory* reuse() noexcept {
+    for (thread_memory* m = all_.load(acquire); m != nullptr; m = m->next_)  // [M1]
+      // [M2] acquire: the thread that had it before has left it whole. relaxed: only saves the exchange.
+      if (!m->used_.load(relaxed) && !m->used_.exchange(true, acquire)) return m;
+    return nullptr;
+  }
+  static thread_memory* add() noexcept {
+    static atomic<unsigned> next{0};
+    // relaxed: only the number itself matters, it publishes nothing.
+    auto* const fresh = new (std::nothrow) thread_memory(next.fetch_add(1, relaxed));
+    if (fresh == nullptr) return nullptr;
+    // relaxed: verified by the exchange. [M1] release: publishes it whole.
+    fresh->next_ = all_.load(relaxed);
+    while (!all_.compare_exchange_weak(fresh->next_, fresh, release, relaxed)) {
+    }
+    return fresh;
+  }
+
+  /// The thread ends: what it kept goes to others.
+  struct ending {
+    ~ending() {
+      over_ = true;
+      thread_memory& mine = *std::exchange(current_, nullptr);
+      for (std::size_t i = 0; i < size_class::count; ++i) {
+        shelf& s = mine.shelves_[i];
+        if (s.aside != nullptr) memory_depot::of(i).put(std::exchange(s.aside, nullptr), i);
+        memory_depot::release(std::exchange(s.first, nullptr), i);
+        s.count = 0;
+      }
+      mine.used_.store(false, release);  // [M2]
+    }
+  };
+
+  shelf shelves_[size_class::count];
+  atomic<long> counts_[memory_kinds]{};
+  atomic<bool> used_{true};
+  thread_memory* next_ = nullptr;  ///< in the list of all, which only grows
+
+  static inline atomic<thread_memory*> all_{nullptr};
+  static inline atomic<long> elsewhere_[memory_kinds]{};  ///< counted by threads without a thread_memory
+  static inline thread_local constinit thread_memory* current_ = nullptr;
+  static inline thread_local constinit bool over_ = false;
+};
+
+inline constexpr unsigned no_thread_number = ~0u;
+
+/// A number of the calling thread's own, given to another thread when it has ended; no_thread_number if it has none.
+[[gnu::noinline]] inline unsigned thread_number() noexcept {
+  const thread_memory* const mine = thread_memory::here();
+  return mine != nullptr ? mine->number : no_thread_number;
+}
+
+/// How many pieces of each kind are alive.
+class memory_counter {
+ public:
+  static long live(memory_kind kind) noexcept { return thread_memory::live(kind); }
 };
 
 /// `bytes` of memory aligned to `alignment`, counted under `kind`. Throws std::bad_alloc.
-inline void* allocate(memory_kind kind, std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
-  void* memory = alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__ ? ::operator new(bytes, std::align_val_t(alignment))
-                                                               : ::operator new(bytes);
-  memory_counter::add(kind, 1);
+// Not inlined, both: a coroutine that calls them again after a suspension may be on another thread.
+[[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
+                                        std::size_t alignment = alignof(std::max_align_t)) {
+  thread_memory* const mine = thread_memory::here();
+  void* memory = nullptr;
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+    memory = ::operator new(bytes, std::align_val_t(alignment));
+  } else if (mine != nullptr && bytes <= size_class::largest) {
+    const std::size_t index = size_class::of(bytes);
+    memory = mine->take(index);
+    if (memory == nullptr) memory = ::operator new(size_class::bytes(index));
+  } else {
+    memory = ::operator new(bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
+  }
+  if (mine != nullptr)
+    mine->count(kind, 1);
+  else
+    thread_memory::count_elsewhere(kind, 1);
   return memory;
 }
 
 /// Gives back what allocate() returned for the same kind, bytes and alignment.
-inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
-                       std::size_t alignment = alignof(std::max_align_t)) noexcept {
-  memory_counter::add(kind, -1);
-  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
-    ::operator delete(memory, bytes, std::align_val_t(alignment));
+[[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
+                                         std::size_t alignment = alignof(std::max_align_t)) noexcept {
+  thread_memory* const mine = thread_memory::here();
+  if (mine != nullptr)
+    mine->count(kind, -1);
   else
-    ::operator delete(memory, bytes);
+    thread_memory::count_elsewhere(kind, -1);
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
+  if (bytes > size_class::largest) return ::operator delete(memory, bytes);
+  const std::size_t index = size_class::of(bytes);
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && keeps_memory.load(relaxed))
+    mine->give(memory, index);
+  else
+    ::operator delete(memory, size_class::bytes(index));
 }
 
 }  // namespace dyngen::detail
