@@ -3,7 +3,7 @@
 // promise<T>: a ref fulfilled from outside, by a callback, by another library's thread. It is how anything that is not
 // of this library is awaited, depended on, or waited for beside refs of tasks.
 
-#include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/single_buffer.hpp>
 #include <dyngen/ref.hpp>
 
 #include <concepts>
@@ -18,128 +18,132 @@ namespace dyngen {
 
 namespace detail {
 
-/// What stands behind a promise: a producer of one value, or of none, without a task.
+/// What stands behind a promise: a producer of one value, or of none, without a task. One reference is the promise's.
 template <class T>
 class promised final : public producer {
-  static constexpr bool has_value = !std::is_void_v<T>;
-  using stored = not_void<T>;
-  static constexpr std::uint32_t slots = has_value ? 2 : 1;
-
  public:
   static promised* make() {
     void* memory = allocate(memory_kind::record, bytes(), alignment);
-    return ::new (memory) promised();
+    return ::new (memory) promised(static_cast<std::byte*>(memory) + offset);
   }
 
-  ref<T> adopt_ref() noexcept {
-    if constexpr (has_value)
-      return access::adopt<T>(group_.slots()[1]);
-    else
-      return completion_of(*this);
+  /// The hold that the value was born with.
+  ref<T> adopt_ref() noexcept { return access::adopt<T>(buffer_.value()); }
+  /// Another one; before it is fulfilled, or by who holds it.
+  ref<T> another_ref() noexcept {
+    buffer_.value().hold();
+    return adopt_ref();
   }
 
-  /// True for the first who fulfils it; he then calls one of the two below, or gives the right back.
-  bool claim() noexcept { return !claimed_.exchange(true, acq_rel); }  // acq_rel: pairs with unclaim()
-  // release: who claims it next sees the place as it was left.
-  void unclaim() noexcept { claimed_.store(false, release); }
-  // relaxed: only the promise's own thread asks.
-  bool is_claimed() const noexcept { return claimed_.load(relaxed); }
-
-  /// Constructs the value; then, when nothing can throw any more, calls `before` and publishes.
-  template <class Before, class... Args>
-  void fulfil_with(Before before, Args&&... args) {
-    if constexpr (has_value) ::new (group_.value_at(1)) T(std::forward<Args>(args)...);
-    before();
-    settle(stage::value);
+  template <class... Args>
+  void construct(Args&&... args) {
+    ::new (buffer_.place()) T(std::forward<Args>(args)...);
+    buffer_.template commit<T>();
   }
-  void fail(std::exception_ptr e) noexcept {
+  /// Its value was constructed, or it fails with `e`: ready from now on.
+  void settle(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
-    settle(stage::failed);
+    buffer_.template publish_end<T>();
   }
 
   void destroy_value(slot& s) noexcept override {
-    if constexpr (has_value)
-      destroy_reporting(*static_cast<T*>(group::of(s).value_at(1)), *this);
-    else
-      (void)s;
+    destroy_reporting(*static_cast<T*>(group::of(s).value_at(1)), *this);
   }
 
  private:
-  // One reference for the completion, and one for the value's slot.
-  promised() noexcept : producer(slots), group_(this, slots, value_size(), alignof(stored), -1, false, 1) {
-    ::new (group_.slots()) slot{slot::make(stage::empty, 0, 1)};
-    if constexpr (has_value) ::new (group_.slots() + 1) slot{slot::make(stage::empty, 1, 2, slot::at_end)};
-    results_ = &group_;
+  explicit promised(void* memory) noexcept : producer(2), buffer_(*this, memory, sizeof(T), alignof(T)) {
+    results_ = &buffer_.results();
+    end_index_ = single_buffer::end_index;
   }
 
-  /// Value and completion become ready in one event: the second.
-  void settle(stage as) noexcept {
-    if constexpr (has_value) {
-      slot& s = group_.slots()[1];
-      // [S1][S2] acq_rel: as publish() and drop(); ready only with the completion.
-      const std::uint64_t before = s.word.fetch_add(static_cast<std::uint64_t>(as) - slot::one_holder, acq_rel);
-      if (slot::holders_of(before) == 1) discard<T>(s, before + static_cast<std::uint64_t>(as));
-    }
-    const bool unheld = slot::holders_of(publish(completion(), as)) == 1;
-    group_.waiters.notify(group_.ready());
-    if (unheld) drop_references(1);
-  }
-
-  static constexpr std::size_t value_size() noexcept { return has_value ? sizeof(stored) : 0; }
-  static constexpr std::size_t alignment = std::max(alignof(producer), group::alignment_for(alignof(stored)));
-  static constexpr std::size_t bytes() noexcept {
-    return sizeof(promised) - sizeof(group) + group::values_offset(slots, alignof(stored)) + value_size();
-  }
+  static constexpr std::size_t alignment = std::max(alignof(producer), group::alignment_for(alignof(T)));
+  static const std::size_t offset;
+  static std::size_t bytes() noexcept { return offset + single_buffer::bytes(sizeof(T), alignof(T)); }
   void free_memory() noexcept override {
     this->~promised();
     deallocate(memory_kind::record, this, bytes(), alignment);
   }
 
-  atomic<bool> claimed_{false};
-  alignas(group::alignment_for(alignof(stored))) group group_;  // last: slots and value follow it
+  single_buffer buffer_;
+};
+template <class T>
+inline constexpr std::size_t promised<T>::offset =
+    (sizeof(promised) + group::alignment_for(alignof(T)) - 1) / group::alignment_for(alignof(T)) * group::alignment_for(alignof(T));
+
+/// Without a value: the completion is all there is.
+template <>
+class promised<void> final : public producer {
+ public:
+  static promised* make() { return ::new (allocate(memory_kind::record, sizeof(promised), alignof(promised))) promised(); }
+
+  ref<void> adopt_ref() noexcept { return access::adopt<void>(completion()); }
+  ref<void> another_ref() noexcept { return completion_of(*this); }
+
+  void construct() noexcept {}
+  void settle(std::exception_ptr e) noexcept {
+    failure_ = std::move(e);
+    const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
+    group_.waiters.notify(group_.ready());
+    if (unheld) drop_references(1);
+  }
+
+  void destroy_value(slot&) noexcept override {}
+
+ private:
+  promised() noexcept : producer(2), group_(this, 1, 0, 1, -1, false, 1) {
+    ::new (group_.slots()) slot{slot::make(stage::empty, 0, 2)};
+    results_ = &group_;
+  }
+  void free_memory() noexcept override {
+    this->~promised();
+    deallocate(memory_kind::record, this, sizeof(promised), alignof(promised));
+  }
+
+  group group_;
+  std::byte slot_[sizeof(slot)];  // where group_ has it
 };
 
 /// What promise<T> and promise<void> share.
 template <class T>
 class promise_base {
  public:
-  promise_base() : state_(promised<T>::make()), ref_(state_->adopt_ref()) { state_->add_references(1); }
+  promise_base() : state_(promised<T>::make()) {}
   promise_base(const promise_base&) = delete;
   promise_base& operator=(const promise_base&) = delete;
   promise_base(promise_base&& other) noexcept
-      : state_(std::exchange(other.state_, nullptr)), ref_(std::move(other.ref_)), asked_(other.asked_) {}
+      : state_(std::exchange(other.state_, nullptr)),
+        fulfilled_(std::exchange(other.fulfilled_, false)),
+        given_(std::exchange(other.given_, false)) {}
   promise_base& operator=(promise_base&& other) noexcept {
     promise_base moved(std::move(other));
     std::swap(state_, moved.state_);
-    std::swap(ref_, moved.ref_);
-    std::swap(asked_, moved.asked_);
+    std::swap(fulfilled_, moved.fulfilled_);
+    std::swap(given_, moved.given_);
     return *this;
   }
   /// Unfulfilled, it leaves broken_promise in its ref.
   ~promise_base() {
     if (state_ == nullptr) return;
-    if (state_->claim()) state_->fail(broken());
-    ref_ = {};
+    if (!given_) state_->adopt_ref();  // and drops it
+    if (!fulfilled_) state_->settle(broken());
     state_->drop_references(1);
   }
 
   /// The ref to be fulfilled. As often as wanted before that; afterwards only if it was never called before, since the
   /// promise then keeps no hold on the value. Throws error.
   ref<T> get_ref() {
-    checked();
-    if (!ref_.valid())
+    if (fulfilled_ && given_)
       throw error("dyngen: promise::get_ref: the promise was fulfilled, and its ref given away before: copy that one");
-    asked_ = true;
-    return state_->is_claimed() ? std::move(ref_) : ref_;
+    promised<T>& state = checked();
+    return std::exchange(given_, true) ? state.another_ref() : state.adopt_ref();
   }
 
   /// Stores an exception. Throws promise_already_satisfied. Wakes who waits; runs none of their code, but under executors
   /// that run tasks inline.
   void set_exception(std::exception_ptr e) {
     if (!e) throw std::invalid_argument("dyngen: promise::set_exception: the exception_ptr is null");
-    claim();
-    give_up_ref();
-    state_->fail(std::move(e));
+    unfulfilled();
+    publish(std::move(e));
   }
 
  protected:
@@ -147,16 +151,19 @@ class promise_base {
     if (state_ == nullptr) throw error("dyngen: this promise was moved from");
     return *state_;
   }
-  void claim() const {
-    if (!checked().claim())
+  promised<T>& unfulfilled() const {
+    if (fulfilled_)
       throw promise_already_satisfied("dyngen: a promise is fulfilled once: it holds a value or an exception already");
+    return checked();
   }
-  /// The value's reader is to be its only holder.
-  void give_up_ref() noexcept {
-    if (asked_) ref_ = {};
+  /// Who waits may go on, and destroy this promise, before it returns: it is touched before that only.
+  void publish(std::exception_ptr e) noexcept {
+    fulfilled_ = true;
+    if (!given_) return state_->settle(std::move(e));  // nobody waits
+    promised<T>* const state = std::exchange(state_, nullptr);
+    state->settle(std::move(e));
+    state->drop_references(1);
   }
-
-  promised<T>* state_;
 
  private:
   static std::exception_ptr broken() noexcept {
@@ -167,8 +174,9 @@ class promise_base {
     }
   }
 
-  ref<T> ref_;
-  bool asked_ = false;
+  promised<T>* state_;  ///< until it is fulfilled and given away
+  bool fulfilled_ = false;
+  bool given_ = false;  ///< the hold that the value was born with
 };
 
 }  // namespace detail
@@ -185,14 +193,8 @@ class promise : public detail::promise_base<T> {
   template <class U = T>
     requires std::convertible_to<U&&, T>
   void set_value(U&& value) {
-    this->claim();
-    // The fulfilled value may be read, moved from and gone at once: what is needed of this object comes first.
-    try {
-      this->state_->fulfil_with([this] { this->give_up_ref(); }, std::forward<U>(value));
-    } catch (...) {
-      this->state_->unclaim();
-      throw;
-    }
+    this->unfulfilled().construct(std::forward<U>(value));
+    this->publish(nullptr);
   }
 };
 
@@ -201,9 +203,8 @@ class promise<void> : public detail::promise_base<void> {
  public:
   /// Throws promise_already_satisfied.
   void set_value() {
-    claim();
-    give_up_ref();
-    state_->fulfil_with([] {});
+    unfulfilled().construct();
+    publish(nullptr);
   }
 };
 

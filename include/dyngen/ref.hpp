@@ -97,8 +97,7 @@ class ref_base {
   /// Is an exception stored?
   bool failed() const {
     slot& s = checked();
-    // relaxed: slot_ready() acquired it.
-    return slot_ready(s) && slot::stage_of(s.word.load(relaxed)) == stage::failed;
+    return slot_ready(s) && slot_failed(s);
   }
 
   /// Blocks until ready. May run the task on this thread (waiters_help). Throws empty_ref; error, if the calling task
@@ -125,8 +124,7 @@ class ref_base {
   /// The stored exception, null if a value is stored. Blocks until ready.
   std::exception_ptr error() const {
     wait();
-    // relaxed: wait() acquired it.
-    return slot::stage_of(slot_->word.load(relaxed)) == stage::failed ? owner().failure() : nullptr;
+    return slot_failed(*slot_) ? owner().failure() : nullptr;
   }
 
   /// A ref on the end of the whole task that stores this value: ready when the task has ended, holding its exception
@@ -168,8 +166,7 @@ class ref_base {
   void settle(deadline until) const {
     slot& s = checked();
     if (!slot_ready(s) && !wait_for_slot(s, until)) throw_timeout(owner());
-    // relaxed: slot_ready() or the wait acquired it.
-    if (slot::stage_of(s.word.load(acquire)) == stage::failed) std::rethrow_exception(owner().failure());
+    if (slot_failed(s)) std::rethrow_exception(owner().failure());
   }
 
   friend struct access;

@@ -327,23 +327,29 @@ class submission {
     }
   }
 
+  template <class R>
+  struct one_value {
+    using type = single_task<R>;
+  };
+
   // One value, or none.
   template <class R, class Bound, class Body, class... CallArgs>
   ref<R> single(CallArgs&&... call) const {
-    if constexpr (std::is_void_v<R>) {
-      using rec = record<void_task, Bound, Body>;
-      rec* r = fixed<rec>({1, 1, 0}, staging::none, std::forward<CallArgs>(call)...);
-      ref<void> handle = completion_of(*r);
-      r->start(how_);
-      return handle;
-    } else {
-      static_assert(std::is_object_v<R> && !std::is_array_v<R>);
-      using rec = record<uniform_task<R>, Bound, Body>;
-      rec* r = fixed<rec>(fixed_shape::of<R>(1), staging::result, std::forward<CallArgs>(call)...);
-      ref<R> handle = access::adopt<R>(r->buffer().at(0));
-      r->start(how_);
-      return handle;
-    }
+    using base = typename std::conditional_t<std::is_void_v<R>, std::type_identity<void_task>, one_value<R>>::type;
+    using rec = record<base, Bound, Body>;
+    auto extras = extras_from(options_);
+    auto terms = terms_from(options_);
+    admit();
+    rec* r = make_record<rec>(host_, rec::buffer_bytes(), call_tuple(terms, std::forward<CallArgs>(call)...), host_,
+                              rec::initial_references(1), std::move(extras));
+    ref<R> handle = [r] {
+      if constexpr (std::is_void_v<R>)
+        return completion_of(*r);
+      else
+        return access::adopt<R>(r->buffer().value());
+    }();
+    r->start(how_);
+    return handle;
   }
 
   // Values of one type, of a generator or range.

@@ -5,7 +5,7 @@
 // and as part of the same task.
 
 #include <dyngen/detail/awaiting.hpp>
-#include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/single_buffer.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -41,8 +41,8 @@ class task_result : public coroutine_promise {
   }
 
   void place_result(void* place) noexcept { place_ = place; }
-  void commit_result(fixed_buffer& buffer) noexcept {
-    if (std::exchange(full_, false)) buffer.commit<R>();
+  void commit_result(single_buffer& buffer) noexcept {
+    if (std::exchange(full_, false)) buffer.template commit<R>();
   }
   R take_result() {
     return std::move(*std::launder(static_cast<R*>(place_)));
@@ -67,8 +67,6 @@ class task_result<void> : public coroutine_promise {
   using sink_type = sink_base;
   void return_void() const noexcept {}
   void take_result() const noexcept {}
-  void place_result(void*) const noexcept {}
-  void commit_result(fixed_buffer&) const noexcept {}
 };
 
 }  // namespace detail

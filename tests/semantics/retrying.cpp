@@ -238,7 +238,8 @@ TEST_CASE("each attempt has its own copy of the callable, and the same arguments
   std::atomic<int> alive{0};
   {
     std::atomic<int> most{0};
-    auto r = pool.options(dg::max_retries{2}).submit(
+    dg::manual_executor later;  // not before the callable given here is gone
+    auto r = dg::on(later).options(dg::max_retries{2}).submit(
         [w = support::witness(alive), n = 0, &most, &alive](const std::string& text, int by_value) mutable -> dg::task<std::string> {
           if (alive > most) most = alive.load();
           ++n;
@@ -246,6 +247,7 @@ TEST_CASE("each attempt has its own copy of the callable, and the same arguments
           co_return text + std::to_string(n + by_value);
         },
         "text", 4);
+    later.run_all();
     CHECK(r.get() == "text5");  // n starts anew
     CHECK(most == 2);           // the original and the attempt's own: none of an earlier attempt
   }

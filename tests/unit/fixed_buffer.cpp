@@ -162,20 +162,6 @@ TEST_CASE("sealing fails what was not stored, and says whether anybody will see 
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("a plain function's result is stored before the end, marked as ready only with it", "[fixed_buffer]") {
-  buffer_of<support::tracked> b(1, staging::result);
-  CHECK((b.buffer.at(0).word.load() & slot::at_end) != 0);
-  CHECK((b.owner.completion().word.load() & slot::at_end) == 0);
-  b.make(7);
-  CHECK(b.holders_at(0) == 1);
-  CHECK_FALSE(dg::detail::slot_ready(b.buffer.at(0)));
-  CHECK_FALSE(b.seal(false));
-  dg::detail::publish(b.owner.completion(), stage::value);
-  CHECK(dg::detail::slot_ready(b.buffer.at(0)));
-  CHECK(b.value(0).value == 7);
-  b.drop(0);
-}
-
 TEST_CASE("all or nothing: values are kept until the end, and all fail if the task does", "[fixed_buffer]") {
   for (const bool failed : {false, true}) {
     support::tracked::reset();

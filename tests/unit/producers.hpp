@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace unit {
@@ -53,7 +54,11 @@ class counting_producer : public detail::producer {
  public:
   explicit counting_producer(std::uint32_t references) noexcept : producer(references) {}
 
-  void set_results(detail::group& g) noexcept { results_ = &g; }
+  void set_results(detail::group& g, std::uint8_t end_index = 0) noexcept {
+    results_ = &g;
+    end_index_ = end_index;
+  }
+  void fail(std::exception_ptr e) noexcept { failure_ = std::move(e); }
   void destroy_value(detail::slot& s) noexcept override {
     destroyed.push_back(detail::group::of(s).number_of(s.index()));
     static_cast<T*>(detail::group::of(s).value_at(s.index()))->~T();

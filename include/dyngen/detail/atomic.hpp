@@ -14,6 +14,7 @@
 
 #if defined(__linux__)
 #  include <linux/futex.h>
+#  include <linux/membarrier.h>
 #  include <sys/syscall.h>
 #  include <time.h>
 #  include <unistd.h>
@@ -34,6 +35,60 @@ inline constexpr auto seq_cst = std::memory_order_seq_cst;
 
 /// Distance that keeps two things written by different threads off each other's cache line, in bytes.
 inline constexpr std::size_t cache_line = 64;
+
+// --- Dekker pairs with a cheap side ---
+//
+// Two threads each write a word and then look at the other's; one of them must see the other. Ordinarily both write
+// seq_cst, a locked operation. Where one side does so a million times a second and the other hardly ever, the rare side
+// makes all running threads pass a fence (on Linux the system call membarrier; after Dice, Huang and Yang, Asymmetric
+// Dekker Synchronization, 2001), and the frequent side pays for an ordinary store only.
+//
+// | pair              | light side, store_light() or load                       | heavy side, heavy_fence()                    |
+// | [C1] closing      | counts a start or an end, looks whether the pool closes | closes the pool, then sums up the counts     |
+//
+// Two light sides never face each other. Where the system call is refused, both sides write seq_cst.
+
+#if defined(__linux__)
+
+/// Set, once and for good, before the first heavy_fence() returns.
+inline atomic<bool> light_sides_are_free{false};
+
+inline bool decide_fences() noexcept {
+  static const bool decided = [] {
+    const bool registered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    light_sides_are_free.store(registered, seq_cst);
+    return registered;
+  }();
+  return decided;
+}
+
+/// A store after which the caller looks, seq_cst, at what the heavy side wrote before its heavy_fence().
+template <class T>
+void store_light(atomic<T>& word, T value) noexcept {
+  // relaxed: a store that does not see the switch yet is the dearer one. release: what else the heavy side sees with it.
+  if (light_sides_are_free.load(relaxed)) [[likely]] {
+    word.store(value, release);
+    std::atomic_signal_fence(seq_cst);  // the compiler keeps the order; the heavy side makes the processor keep it
+  } else {
+    word.store(value, seq_cst);
+  }
+}
+
+/// Between a seq_cst store and looks at what light sides have stored.
+inline void heavy_fence() noexcept {
+  if (decide_fences()) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+#else
+
+inline bool decide_fences() noexcept { return false; }
+template <class T>
+void store_light(atomic<T>& word, T value) noexcept {
+  word.store(value, seq_cst);
+}
+inline void heavy_fence() noexcept {}
+
+#endif
 
 using deadline = std::chrono::steady_clock::time_point;
 

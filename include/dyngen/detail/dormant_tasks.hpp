@@ -19,15 +19,16 @@ class dormant_tasks {
     std::lock_guard lock(mutex_);
     if (task.listed) return;
     task.listed = true;
-    task.dormant = {nullptr, first_};
-    if (first_ != nullptr) first_->dormant.previous = &task;
+    task.dormant() = {nullptr, first_};
+    if (first_ != nullptr) first_->dormant().previous = &task;
     first_ = &task;
   }
   void remove(task_record& task) noexcept {
     std::lock_guard lock(mutex_);
     task.listed = false;
-    (task.dormant.previous != nullptr ? task.dormant.previous->dormant.next : first_) = task.dormant.next;
-    if (task.dormant.next != nullptr) task.dormant.next->dormant.previous = task.dormant.previous;
+    const auto [previous, next] = task.dormant();
+    (previous != nullptr ? previous->dormant().next : first_) = next;
+    if (next != nullptr) next->dormant().previous = previous;
   }
 
   /// The code of a task blocks its thread in `wait`, or goes on if that is null. Counts it in `wakes` if it waited before.
@@ -56,7 +57,7 @@ class dormant_tasks {
   survey look() noexcept {
     survey all;
     std::lock_guard lock(mutex_);
-    for (task_record* t = first_; t != nullptr; t = t->dormant.next) {
+    for (task_record* t = first_; t != nullptr; t = t->dormant().next) {
       if (!waits(*t)) continue;
       ++all.waiting;
       const call_ticket* const call = t->ticket();
@@ -76,7 +77,7 @@ class dormant_tasks {
     task_record* found = nullptr;
     {
       std::lock_guard lock(mutex_);
-      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant.next)
+      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant().next)
         if (waits(*t) ? who != whom::outside || t->waits_for_outside() : who == whom::also_polling && polls_token(*t)) found = t;
       if (found != nullptr) found->add_references(1);
     }

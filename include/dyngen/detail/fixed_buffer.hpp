@@ -4,9 +4,8 @@
 // groups of 64, in one allocation. Slot 0 is the task's completion, slot i + 1 its value i. One producer at a time
 // stores the values in order; any number of threads read, wait and drop.
 //
-// Staged buffers (`staged`): no slot is ready before the completion is. A plain function's result gives up the
-// producer's hold when it is stored; under all_or_nothing the hold stays until the end, when a failure turns all
-// values that were stored into failures.
+// Under all_or_nothing no slot is ready before the completion is, and the producer's hold on each stays until then: a
+// failure turns all values that were stored into failures.
 
 #include <dyngen/detail/slot.hpp>
 
@@ -49,7 +48,7 @@ struct fixed_shape {
   }
 };
 
-enum class staging { none, result, all_or_nothing };
+enum class staging { none, all_or_nothing };
 
 class fixed_buffer {
  public:
@@ -108,7 +107,7 @@ class fixed_buffer {
     const std::uint64_t before = publish(s, stage::value);
     if (slot::holders_of(before) == 1)
       discard<T>(s, before + static_cast<std::uint64_t>(stage::value));  // nobody wants it any more
-    else if (staged_ == staging::none)
+    else
       g.waiters.notify(g.ready());
   }
 

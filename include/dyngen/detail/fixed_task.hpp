@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Tasks whose number of values is known at submit: their buffer stands behind the record, in the same allocation.
+// Tasks whose number of values is known at submit: their buffer stands behind the record, in the same allocation. With
+// one value, or none, it is ready when the task has ended.
 
 #include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/single_buffer.hpp>
 #include <dyngen/detail/task_record.hpp>
 #include <dyngen/detail/tuple_sink.hpp>
 
@@ -11,7 +13,7 @@
 
 namespace dyngen::detail {
 
-/// What is common to all of them; the types of the values are known to Values.
+/// What is common to those with any number of values; the types of the values are known to Values.
 class fixed_task : public task_record {
  public:
   fixed_buffer& buffer() noexcept { return buffer_; }
@@ -62,18 +64,63 @@ class fixed_task : public task_record {
 };
 
 /// No value: only the completion, which is what the caller holds.
-class void_task : public fixed_task {
+class void_task : public task_record {
  public:
   static constexpr std::size_t buffer_alignment = alignof(group);
-  using fixed_task::fixed_task;
+  static constexpr std::size_t buffer_bytes() noexcept { return group::values_offset(1, 1); }
+  /// Run and queue.
+  static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 2; }
+
+  std::uint64_t values_in_record() const noexcept { return 0; }
   void destroy_value(slot&) noexcept final {}
 
  protected:
-  ~void_task() = default;
+  void_task(void* memory, task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
+      : task_record(host, references, std::move(extras)) {
+    results_ = ::new (memory) group(this, 1, 0, 1, -1, false, 1);
+    ::new (results_->slots()) slot{slot::make(stage::empty, 0, 1)};
+  }
+  ~void_task() { results_->~group(); }
+
   bool seal(std::uint32_t) noexcept final {
     // relaxed: a count of holders, of which the run is one.
     return slot::holders_of(completion().word.load(relaxed)) > 1;
   }
+};
+
+/// One value, ready when the task has ended.
+template <class T>
+class single_task : public task_record {
+ public:
+  static constexpr std::size_t buffer_alignment = group::alignment_for(alignof(T));
+  static constexpr std::size_t buffer_bytes() noexcept { return single_buffer::bytes(sizeof(T), alignof(T)); }
+  /// Run, queue and value.
+  static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 3; }
+
+  single_buffer& buffer() noexcept { return buffer_; }
+  std::uint64_t values_in_record() const noexcept { return buffer_.made(); }
+
+  void destroy_value(slot& s) noexcept final {
+    destroy_reporting(*static_cast<T*>(group::of(s).value_at(s.index())), *this);
+  }
+
+ protected:
+  single_task(void* memory, task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
+      : task_record(host, references, std::move(extras)), buffer_(*this, memory, sizeof(T), alignof(T)) {
+    results_ = &buffer_.results();
+    end_index_ = single_buffer::end_index;
+  }
+  ~single_task() = default;
+
+  std::uint64_t made() const noexcept final { return buffer_.made(); }
+  bool seal(std::uint32_t) noexcept final { return buffer_.is_held(); }
+  std::uint32_t publish_end() noexcept final {
+    buffer_.publish_end<T>();
+    return 1;
+  }
+
+ private:
+  single_buffer buffer_;
 };
 
 /// Values of one type.

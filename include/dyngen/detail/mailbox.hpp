@@ -38,7 +38,7 @@ class actor_host : public task_host {
   void enlist(call_ticket& t, task_record& task, admission how) noexcept {
     t.task = &task;
     const running_task* const here = context().tasks;
-    t.submitter = here != nullptr ? here->task->id() << 1 : std::uint64_t{thread_number()} << 1 | 1;
+    t.submitter = here != nullptr ? here->task->id() << 1 : number_of_this_thread() << 1 | 1;
     std::lock_guard lock(mutex_);
     t.inlined = how == admission::refused;
     t.refused = t.inlined || (closed_ && t.is == call_ticket::kind::method);
@@ -81,9 +81,9 @@ class actor_host : public task_host {
   void wakes() noexcept override { base_.wakes(); }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
   bool cancelling() const noexcept override { return base_.cancelling(); }
-  void count_end(task_outcome how) noexcept override { base_.count_end(how); }
+  void count_end(task_outcome how, std::uint64_t stored) noexcept override { base_.count_end(how, stored); }
   void count_retry() noexcept override { base_.count_retry(); }
-  void count_values(std::int64_t stored, std::int64_t gone) noexcept override { base_.count_values(stored, gone); }
+  void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }
   void report(std::exception_ptr e, std::string_view task) noexcept override { base_.report(std::move(e), task); }
 
   void push(task_record& task, bool) noexcept override {
@@ -194,6 +194,14 @@ class actor_host : public task_host {
   virtual void free() noexcept = 0;
 
  private:
+  /// No two threads have the same, not even one after the other.
+  [[gnu::noinline]] static std::uint64_t number_of_this_thread() noexcept {
+    static atomic<std::uint64_t> next{0};
+    // relaxed: only the number itself matters, it publishes nothing.
+    static thread_local const std::uint64_t number = next.fetch_add(1, relaxed);
+    return number;
+  }
+
   /// Keeps the actor alive while a member goes on after others may have let it go.
   class keeper {
    public:

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a pool counts, each thread in a shard of its own: how many tasks were admitted and have ended, which says whether
-// anything is alive, and statistics.
+// What a pool counts: how many tasks were admitted and have ended, which says whether anything is alive; statistics; and
+// how many records it has. Each thread counts in a shard of its own, as long as there are enough; a number that only one
+// thread writes costs no locked operation.
 //
 // Quiescence: each task is counted as started when it is admitted and as ended when all about it is published, by
 // whatever thread. Reading all `ended` first and all `started` after it, equal sums mean that at the moment between
-// nothing was alive.
+// nothing was alive: who sees an end sees, by acquire, all that was started before it, and who starts a task either
+// is one that is alive, or counts it before he looks whether the pool is closed [C1].
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/memory.hpp>
@@ -19,14 +21,50 @@ namespace dyngen::detail {
 
 class pool_counters {
  public:
-  struct alignas(cache_line) shard_type {
-    atomic<std::uint64_t> started{0}, ended{0}, retracted{0};
-    atomic<std::uint64_t> outcomes[3]{};
-    atomic<std::uint64_t> retried{0}, values_stored{0}, values_gone{0}, steals{0}, parks{0};
+  /// A number with one writer, or, in the last shard, with several.
+  class counter {
+   public:
+    // relaxed: a statistic.
+    void add(std::uint64_t n, bool shared) noexcept {
+      if (shared)
+        value_.fetch_add(n, relaxed);
+      else
+        value_.store(value_.load(relaxed) + n, relaxed);
+    }
+    /// The light side of [C1]: the caller then looks whether the pool is closing, by seq_cst.
+    void add_and_look(std::uint64_t n, bool shared) noexcept {
+      if (shared)
+        value_.fetch_add(n, seq_cst);
+      else
+        store_light(value_, value_.load(relaxed) + n);  // relaxed: written by this thread only
+    }
+    std::uint64_t read() const noexcept { return value_.load(relaxed); }   // relaxed: a statistic
+    std::uint64_t look() const noexcept { return value_.load(acquire); }  // [C1]
+
+   private:
+    atomic<std::uint64_t> value_{0};
   };
 
+  struct alignas(cache_line) shard_type {
+    counter started, ended;
+    counter outcomes[3];
+    counter values_stored, values_gone;
+    counter retried, retracted, steals, parks;
+    atomic<std::uint64_t> records{0};  ///< made here, and alive; written by every thread
+  };
+
+  struct place {
+    shard_type& shard;
+    std::uint8_t index;
+    bool shared;
+  };
   /// The calling thread's.
-  shard_type& here() noexcept { return shards_[thread_number() % shard_count]; }
+  place here() noexcept {
+    const unsigned number = thread_number();
+    const auto index = static_cast<std::uint8_t>(std::min(number, shared_index));
+    return {shards_[index], index, index == shared_index};
+  }
+  shard_type& at(std::uint8_t index) noexcept { return shards_[index]; }
 
   struct totals {
     std::uint64_t ended = 0;
@@ -35,27 +73,27 @@ class pool_counters {
   };
   totals count() const noexcept {
     totals t;
-    for (const shard_type& s : shards_) t.ended += s.ended.load(seq_cst);      // [C1] first these
-    for (const shard_type& s : shards_) t.started += s.started.load(seq_cst);  // [C1] then those
+    for (const shard_type& s : shards_) t.ended += s.ended.look();      // [C1] first these
+    for (const shard_type& s : shards_) t.started += s.started.look();  // [C1] then those
     return t;
   }
 
   pool_stats snapshot() noexcept {
     pool_stats total;
     std::uint64_t gone = 0;
-    // relaxed, all of them: statistics.
     for (const shard_type& s : shards_) {
-      total.submitted += s.started.load(relaxed) - s.retracted.load(relaxed);
-      total.completed += s.outcomes[static_cast<unsigned>(task_outcome::completed)].load(relaxed);
-      total.failed += s.outcomes[static_cast<unsigned>(task_outcome::failed)].load(relaxed);
-      total.cancelled += s.outcomes[static_cast<unsigned>(task_outcome::cancelled)].load(relaxed);
-      total.retried += s.retried.load(relaxed);
-      total.values_stored += s.values_stored.load(relaxed);
-      gone += s.values_gone.load(relaxed);
-      total.steals += s.steals.load(relaxed);
-      total.parks += s.parks.load(relaxed);
+      total.submitted += s.started.read() - s.retracted.read();
+      total.completed += s.outcomes[static_cast<unsigned>(task_outcome::completed)].read();
+      total.failed += s.outcomes[static_cast<unsigned>(task_outcome::failed)].read();
+      total.cancelled += s.outcomes[static_cast<unsigned>(task_outcome::cancelled)].read();
+      total.retried += s.retried.read();
+      total.values_stored += s.values_stored.read();
+      gone += s.values_gone.read();
+      total.steals += s.steals.read();
+      total.parks += s.parks.read();
     }
     total.values_live = total.values_stored > gone ? total.values_stored - gone : 0;
+    // relaxed: a statistic.
     std::uint64_t peak = values_peak_.load(relaxed);
     while (peak < total.values_live && !values_peak_.compare_exchange_weak(peak, total.values_live, relaxed, relaxed)) {
     }
@@ -64,8 +102,10 @@ class pool_counters {
   }
 
  private:
+  static constexpr unsigned shared_index = 40;
+
   atomic<std::uint64_t> values_peak_{0};
-  shard_type shards_[shard_count];
+  shard_type shards_[shared_index + 1];
 };
 
 }  // namespace dyngen::detail

@@ -81,7 +81,7 @@ class coroutine_body {
       sink_->leaf = p.self;
       p.driver = &*sink_;
       sink_->replay = task.stored_before();
-      if constexpr (requires { p.place_result(nullptr); }) p.place_result(task.buffer().place());
+      if constexpr (has_result) p.place_result(task.buffer().place());
     }
     sink_->stop_at = stop_at;
     if constexpr (requires { sink_->settle_pending(); })
@@ -91,7 +91,7 @@ class coroutine_body {
       promise& p = own_promise();
       if (p.thrown)
         task.note_thrown(p.thrown);
-      else if constexpr (requires { p.commit_result(task.buffer()); })
+      else if constexpr (has_result)
         p.commit_result(task.buffer());
       if (!p.thrown && sink_->replay != 0) return step::too_few;
     }
@@ -112,12 +112,13 @@ class coroutine_body {
 
  private:
   using promise = typename Coroutine::promise_type;
+  static constexpr bool has_result = requires(promise& p) { p.place_result(nullptr); };
 
   promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
 
   /// The callable returned an object that was moved from: no values, but a result cannot be made up.
   static step moved_from() {
-    if constexpr (requires(promise& p) { p.place_result(nullptr); })
+    if constexpr (!requires(promise& p) { p.sink(); })
       throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
     return step::ended;
   }
@@ -155,7 +156,7 @@ class record final : public Base {
     try {
       memory = allocate(memory_kind::record, buffer_offset + buffer_bytes, alignment);
       record* r = make(memory, static_cast<std::byte*>(memory) + buffer_offset);
-      host.add_host_reference();
+      r->host_token_ = host.add_record();
       return r;
     } catch (...) {
       if (memory != nullptr) deallocate(memory_kind::record, memory, buffer_offset + buffer_bytes, alignment);
@@ -177,7 +178,17 @@ class record final : public Base {
       static_cast<actor_host&>(this->host()).enlist(ticket_, *this, how);
     }
     if constexpr (Bound::stops) call_.stop().watch(*this);
-    Base::start(how);
+    if constexpr (Bound::dependencies == 0 && !Bound::is_call && !Bound::stops)
+      Base::start_at_once(how);
+    else
+      Base::start(how);
+  }
+
+  dormant_links& dormant() noexcept override {
+    if constexpr (may_wait)
+      return dormant_;
+    else
+      return Base::dormant();
   }
 
   call_ticket* ticket() noexcept override {
@@ -190,7 +201,7 @@ class record final : public Base {
   void note_started() noexcept {
     if constexpr (requires(record& r) { r.is_stream(); }) this->started_ = true;
   }
-  void note_thrown(std::exception_ptr e) noexcept { this->thrown_ = std::move(e); }
+  void note_thrown(std::exception_ptr e) noexcept { this->failure_ = std::move(e); }
   /// How many values earlier attempts have stored, when a new one begins.
   std::uint64_t stored_before() const noexcept {
     if constexpr (Bound::retries)
@@ -212,11 +223,11 @@ class record final : public Base {
   step resume(std::uint64_t stop_at) noexcept override {
     try {
       const step last = body_.resume(*this, call_, stop_at);
-      if (last == step::out_of_order) this->thrown_ = order_error();
-      if (last == step::too_few) this->thrown_ = replay_error();
+      if (last == step::out_of_order) this->failure_ = order_error();
+      if (last == step::too_few) this->failure_ = replay_error();
       return last;
     } catch (...) {
-      this->thrown_ = std::current_exception();
+      this->failure_ = std::current_exception();
     }
     return step::ended;
   }
@@ -246,13 +257,13 @@ class record final : public Base {
       bool accepted = false;
       std::exception_ptr thrown;
       try {
-        accepted = call_.retry().accept(std::as_const(this->thrown_));
+        accepted = call_.retry().accept(std::as_const(this->failure_));
       } catch (...) {
         thrown = std::current_exception();
       }
       if (thrown) this->report(std::move(thrown));
       if (!accepted || (this->state().load() & state_word::cancelled) != 0) return false;
-      this->thrown_ = nullptr;
+      this->failure_ = nullptr;
       ++attempt_;
       if (this->made() != 0) this->state().set(state_word::replaying);
       this->host().count_retry();
@@ -331,10 +342,7 @@ class record final : public Base {
         if (w.try_claim()) w.list->note_left();
   }
 
-  static bool has_failed(slot& s) noexcept {
-    // relaxed: the caller knows it is ready, by acquire.
-    return slot_ready(s) && slot::stage_of(s.word.load(relaxed)) == stage::failed;
-  }
+  static bool has_failed(slot& s) noexcept { return slot_ready(s) && slot_failed(s); }
 
   std::exception_ptr failed_dependency() noexcept override {
     std::exception_ptr failure;
@@ -371,10 +379,11 @@ class record final : public Base {
   void free_memory() noexcept override {
     task_host& host = this->host();
     const std::size_t bytes = buffer_offset + this->buffer_bytes();
-    if (this->values_in_record() != 0) host.count_values(0, static_cast<std::int64_t>(this->values_in_record()));
+    const std::uint64_t values = this->values_in_record();
+    const std::uint8_t token = host_token_;
     this->~record();
     deallocate(memory_kind::record, this, bytes, alignment);
-    host.drop_host_reference();
+    host.drop_record(token, values);
   }
 
   static constexpr auto first_attempt() noexcept {
@@ -391,8 +400,13 @@ class record final : public Base {
 
   struct once {};
   struct no_ticket {};
+  struct no_links {};
+  /// Only a coroutine, a call of an actor, or what has dependencies ever waits.
+  static constexpr bool may_wait = Bound::dependencies != 0 || Bound::is_call || requires(Body& b) { b.awaited(); };
 
+  std::uint8_t host_token_ = 0;
   [[no_unique_address]] Body body_;
+  [[no_unique_address]] std::conditional_t<may_wait, dormant_links, no_links> dormant_;
   [[no_unique_address]] std::conditional_t<Bound::is_call, call_ticket, no_ticket> ticket_;
   [[no_unique_address]] std::conditional_t<Bound::retries, std::uint64_t, once> attempt_ = first_attempt();
   [[no_unique_address]] std::array<dependency_waiter, Bound::dependencies> waiters_;

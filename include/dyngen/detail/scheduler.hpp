@@ -11,8 +11,8 @@
 // Whether anything is alive, the counters say (pool_counters.hpp). What is alive but waits (for a dependency, for room)
 // is in a list.
 //
-// [C1] closing_ and the counts: a submit counts itself (seq_cst), then looks whether the pool is open (seq_cst); the
-//      closer closes (seq_cst), then sums (seq_cst). An end counts itself, then looks whether somebody closes.
+// [C1] closing_ and the counts: a submit counts itself, then looks whether the pool is open (seq_cst); the closer closes
+//      (seq_cst), then sums. An end counts itself, then looks whether somebody closes. The closer has the heavy side.
 
 #include <dyngen/detail/dormant_tasks.hpp>
 #include <dyngen/detail/injection_queue.hpp>
@@ -60,6 +60,7 @@ class pool_core final : public task_host {
   /// Starts the threads. Throws std::system_error or std::bad_alloc, and then none is left. `end()` ends it.
   static pool_core* create(pool_settings settings) {
     auto* core = new pool_core(std::move(settings));
+    decide_fences();
     try {
       for (std::uint32_t i = 0; i < core->settings_.width; ++i) core->start_thread(false);
     } catch (...) {
@@ -75,8 +76,8 @@ class pool_core final : public task_host {
   // --- as the host of tasks ---
 
   admission admit() override {
-    shard_type& s = shard();
-    s.started.fetch_add(1, seq_cst);  // [C1]
+    const auto [shard, index, shared] = counters_.here();
+    shard.started.add_and_look(1, shared);       // [C1]
     const closing now = closing_.load(seq_cst);  // [C1]
     if (now == closing::open) return admission::granted;
     if (!runs_own_task()) {
@@ -88,16 +89,17 @@ class pool_core final : public task_host {
     return now == closing::cancelling ? admission::as_cancelled : admission::granted;
   }
   admission admit_late() noexcept override {
-    shard().started.fetch_add(1, seq_cst);  // [C1]
+    const auto [shard, index, shared] = counters_.here();
+    shard.started.add_and_look(1, shared);       // [C1]
     const closing now = closing_.load(seq_cst);  // [C1]
     if (now == closing::open) return admission::granted;
     if (!runs_own_task()) return admission::refused;
     return now == closing::cancelling ? admission::as_cancelled : admission::granted;
   }
   void retract() noexcept override {
-    shard_type& s = shard();
-    s.retracted.fetch_add(1, relaxed);  // relaxed: a statistic
-    s.ended.fetch_add(1, seq_cst);      // [C1]
+    const auto [shard, index, shared] = counters_.here();
+    shard.retracted.add(1, shared);
+    shard.ended.add_and_look(1, shared);  // [C1]
     if (closing_.load(seq_cst) != closing::open) something_settled();
   }
 
@@ -140,23 +142,25 @@ class pool_core final : public task_host {
   }
   void wakes() noexcept override { wakes_.fetch_add(1, seq_cst); }
 
-  void count_end(task_outcome how) noexcept override {
-    // relaxed: statistics.
-    shard().outcomes[static_cast<unsigned>(how)].fetch_add(1, relaxed);
+  void count_end(task_outcome how, std::uint64_t stored) noexcept override {
+    const auto [shard, index, shared] = counters_.here();
+    shard.outcomes[static_cast<unsigned>(how)].add(1, shared);
+    if (stored != 0) shard.values_stored.add(stored, shared);
   }
   void count_retry() noexcept override {
-    shard().retried.fetch_add(1, relaxed);  // relaxed: a statistic
+    const auto [shard, index, shared] = counters_.here();
+    shard.retried.add(1, shared);
   }
-  void count_values(std::int64_t stored, std::int64_t gone) noexcept override {
-    shard_type& s = shard();
-    // relaxed: statistics.
-    if (stored != 0) s.values_stored.fetch_add(static_cast<std::uint64_t>(stored), relaxed);
-    if (gone != 0) s.values_gone.fetch_add(static_cast<std::uint64_t>(gone), relaxed);
+  void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override {
+    const auto [shard, index, shared] = counters_.here();
+    if (stored != 0) shard.values_stored.add(stored, shared);
+    if (gone != 0) shard.values_gone.add(gone, shared);
   }
 
   void ended(task_record& task) noexcept override {
     if (task.listed) dormant_.remove(task);
-    shard().ended.fetch_add(1, seq_cst);  // [C1]
+    const auto [shard, index, shared] = counters_.here();
+    shard.ended.add_and_look(1, shared);  // [C1]
     if (closing_.load(seq_cst) != closing::open) something_settled();
   }
 
@@ -167,6 +171,23 @@ class pool_core final : public task_host {
   void drop_host_reference() noexcept override {
     // acq_rel: the last one comes after all that the others did.
     if (references_.fetch_sub(1, acq_rel) == 1) delete this;
+  }
+
+  // Records are counted where they are made. A place with any holds one reference: so many threads that make and free
+  // records seldom meet. Who makes one is kept alive by the pool, or by the record of the task that he runs.
+  std::uint8_t add_record() noexcept override {
+    const auto [shard, index, shared] = counters_.here();
+    // relaxed: as add_host_reference().
+    if (shard.records.fetch_add(1, relaxed) == 0) add_host_reference();
+    return index;
+  }
+  void drop_record(std::uint8_t index, std::uint64_t values) noexcept override {
+    if (values != 0) {
+      const auto [shard, mine, shared] = counters_.here();
+      shard.values_gone.add(values, shared);
+    }
+    // acq_rel: the last one comes after all that the others did.
+    if (counters_.at(index).records.fetch_sub(1, acq_rel) == 1) drop_host_reference();
   }
 
   void report(std::exception_ptr e, std::string_view task) noexcept override {
@@ -261,7 +282,6 @@ class pool_core final : public task_host {
     std::uint32_t picks = 0;
   };
 
-  using shard_type = pool_counters::shard_type;
   using totals = pool_counters::totals;
 
   explicit pool_core(pool_settings settings) : settings_(std::move(settings)), seats_(settings_.width) {}
@@ -275,8 +295,6 @@ class pool_core final : public task_host {
       w = next;
     }
   }
-
-  shard_type& shard() noexcept { return counters_.here(); }
 
   worker* own_worker() const noexcept {
     auto* w = static_cast<worker*>(context().role);
@@ -319,7 +337,8 @@ class pool_core final : public task_host {
     do {
       if (victim != &w) {
         if (popped p = const_cast<worker*>(victim)->deque.steal(); p.item != nullptr) {
-          shard().steals.fetch_add(1, relaxed);  // relaxed: a statistic
+          const auto [shard, index, shared] = counters_.here();
+          shard.steals.add(1, shared);
           return static_cast<task_record*>(p.item);
         }
       }
@@ -411,7 +430,8 @@ class pool_core final : public task_host {
       if (stopping && !work_may_be_left()) break;
       const std::uint32_t settled = settled_.load(seq_cst);
       if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
-      shard().parks.fetch_add(1, relaxed);  // relaxed: a statistic
+      const auto [shard, index, shared] = counters_.here();
+      shard.parks.add(1, shared);
       stopping = seats_.park([&]() noexcept {
                    return work_may_be_left() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
                  }) == park_result::stopping;
@@ -481,6 +501,7 @@ class pool_core final : public task_host {
     closing now = closing_.load(seq_cst);
     while (now < mode && !closing_.compare_exchange_weak(now, mode, seq_cst)) {  // [C1]
     }
+    heavy_fence();  // [C1]
   }
 
   void something_settled() noexcept {

@@ -230,9 +230,16 @@ class sequence_task : public task_record, public room_giver {
     return publish_outer();
   }
 
-  void after_completion() noexcept final {
-    if (is_stream())
-      buffer_.waiters.notify([this](std::uint32_t) noexcept { return item_there(); });
+  std::uint32_t publish_end() noexcept final {
+    const std::uint32_t given_up = task_record::publish_end();
+    if (is_stream()) buffer_.waiters.notify([this](std::uint32_t) noexcept { return item_there(); });
+    return given_up;
+  }
+
+  std::uint64_t uncounted(bool ended) noexcept final {
+    const std::uint64_t fresh = buffer_.made() - std::exchange(counted_, buffer_.made());
+    if (!ended && fresh != 0) host().count_values(fresh, 0);
+    return fresh;
   }
 
   bool started_ = false;  ///< the callable has been called
@@ -280,6 +287,7 @@ class sequence_task : public task_record, public room_giver {
   const std::uint64_t backpressure_;
   const bool all_or_nothing_;
   const std::unique_ptr<stream_budget<T>> budget_;
+  std::uint64_t counted_ = 0;                ///< values the host's statistics know of
   bool final_taken_ = false;                 ///< the consumer's
   bool left_ = false;                        ///< the consumer's: it has abandoned the stream
   std::uint64_t seen_ = 0;                   ///< the consumer's: values known to be published

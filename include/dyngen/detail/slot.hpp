@@ -13,8 +13,11 @@
 //            publish<failed>()
 //
 // The producer of a slot counts as one of its holders until it publishes; it gives that hold up in the very operation
-// that publishes, so that a reader who sees a value with one holder is its only holder. A slot marked at_end is
-// staged that way earlier, but becomes ready only together with the completion of its task: both are one event.
+// that publishes, so that a reader who sees a value with one holder is its only holder.
+//
+// One slot of a producer is its end: publishing it says that the task has ended. It is the completion, slot 0, or, where
+// the one value there is becomes ready only then, that value's. A slot marked at_end becomes ready with it, whatever its
+// own stage says before.
 //
 // [S1] publish (acq_rel or stronger) makes the value visible to every acquire load of the word.
 // [S2] the last holder's decrement acquires what the others did with the value before they let go.
@@ -108,7 +111,7 @@ struct group {
   static group& of(slot& s) noexcept { return of(s, s.index()); }
   static group& of(slot& s, std::uint32_t index) noexcept { return *(reinterpret_cast<group*>(&s - index) - 1); }
 
-  /// For waiter_list: is slot `index` published?
+  /// For waiter_list: is slot `index`, which is not at_end, published?
   static bool published(const void* self, std::uint32_t index) noexcept {
     auto& s = static_cast<group*>(const_cast<void*>(self))->slots()[index];
     return slot::stage_of(s.word.load(seq_cst)) != stage::empty;  // [W1]
@@ -192,8 +195,11 @@ class producer {
   /// The task has ended, and everything about it may be read.
   bool completed() const noexcept {
     // [S1]
-    return slot::stage_of(results_->slots()[0].word.load(acquire)) != stage::empty;
+    return slot::stage_of(results_->slots()[end_index_].word.load(acquire)) != stage::empty;
   }
+  slot& end_slot() noexcept { return results_->slots()[end_index_]; }
+  /// Where to wait for that.
+  wait_point end_point() noexcept { return {&results_->waiters, &group::published, results_, end_index_}; }
 
   /// Set once, before anything that failed with it is published.
   const std::exception_ptr& failure() const noexcept { return failure_; }
@@ -226,6 +232,7 @@ class producer {
   std::exception_ptr failure_;
   atomic<std::uint64_t> id_{0};
   atomic<std::uint32_t> references_;
+  std::uint8_t end_index_ = 0;  ///< in results_, of the slot that is its end
 };
 
 /// The slot is nobody's any more: its share of memory goes back.
@@ -308,6 +315,22 @@ void destroy_reporting(T& object, producer& owner) noexcept {
 inline std::uint64_t publish(slot& s, stage as) noexcept {
   // [S1][W1] seq_cst: also the publisher's half of the promise that no wake-up is lost.
   return s.word.fetch_add(static_cast<std::uint64_t>(as) - slot::one_holder, seq_cst);
+}
+
+/// Is it stored, and may it be read? By acquire [S1].
+inline bool slot_ready(slot& s) noexcept {
+  const std::uint64_t word = s.word.load(acquire);
+  if ((word & slot::at_end) != 0) [[unlikely]]
+    return group::of(s, slot::index_of(word)).owner->completed();
+  return slot::stage_of(word) != stage::empty;
+}
+
+/// Of a slot that is ready: does it hold an exception?
+inline bool slot_failed(slot& s) noexcept {
+  // relaxed: who knows that it is ready has acquired it.
+  const std::uint64_t word = s.word.load(relaxed);
+  if (slot::stage_of(word) != stage::empty) return slot::stage_of(word) == stage::failed;
+  return group::of(s, slot::index_of(word)).owner->failure() != nullptr;  // a completion that is not the end itself
 }
 
 }  // namespace dyngen::detail

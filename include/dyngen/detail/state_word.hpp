@@ -3,7 +3,7 @@
 // The lifecycle of a task: one atomic word, and every transition it can make, each with a name. No other code touches
 // the word. It knows nothing of queues or coroutines, only who may do what next.
 //
-//                    make_ready()            pop(), claim_queued()           end()
+//            make_ready(), begin_queued()     pop(), claim_queued()          end()
 //        waiting ───────────────▶ queued ─────────────────────────▶ running ──────▶ ended
 //                                   ▲ ▲            requeue()          │  ▲
 //                                   │ └───────────────────────────────┤  │
@@ -59,6 +59,12 @@ class state_word {
   bool wants_attention() const noexcept {
     // relaxed: a late look is as good as the other thread having asked later.
     return (word_.load(relaxed) & attention) != 0;
+  }
+
+  /// waiting -> queued, with its link in the queue, while nobody else knows of the task. The push publishes it.
+  void begin_queued(std::uint32_t flags) noexcept {
+    // relaxed, both: nobody else looks yet.
+    word_.store(word_.load(relaxed) | static_cast<std::uint32_t>(phase::queued) | in_queue | flags, relaxed);
   }
 
   /// waiting or parked -> queued, for whoever finds a reason why the task should run: its dependencies are there, it

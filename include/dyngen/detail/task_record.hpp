@@ -3,8 +3,8 @@
 // One task, from submit to its end: what runs it, parks it, ends it and wakes what waits for it. What a task computes
 // and where its values go is in the classes that derive from task_record; where and when it runs, in its task_host.
 //
-// References on a record: one for the run (slot 0, the completion, until it is published), one for the link in an
-// executor's queue, one for each slot held and for each dependency it is registered with.
+// References on a record: one for the run (until its end is published), one for the link in an executor's queue, one for
+// each slot held and for each dependency it is registered with.
 
 #include <dyngen/detail/slot.hpp>
 #include <dyngen/detail/state_word.hpp>
@@ -91,14 +91,23 @@ class task_host {
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// Is everything being cancelled that has not ended?
   virtual bool cancelling() const noexcept { return false; }
-  virtual void count_end(task_outcome) noexcept {}
   virtual void count_retry() noexcept {}
-  virtual void count_values(std::int64_t /*stored*/, std::int64_t /*gone*/) noexcept {}
+  virtual void count_values(std::uint64_t /*stored*/, std::uint64_t /*gone*/) noexcept {}
+  /// A task is about to publish its end. `stored`: values that count_values() was not told of.
+  virtual void count_end(task_outcome, std::uint64_t /*stored*/) noexcept {}
   /// Everything about the task is published.
   virtual void ended(task_record&) noexcept {}
-  /// The record comes to life, and goes: the host must live so long.
   virtual void add_host_reference() noexcept {}
   virtual void drop_host_reference() noexcept {}
+  /// A record comes to life, and goes with so many values: the host must live so long. The second gets what the first gave.
+  virtual std::uint8_t add_record() noexcept {
+    add_host_reference();
+    return 0;
+  }
+  virtual void drop_record(std::uint8_t /*given*/, std::uint64_t values) noexcept {
+    if (values != 0) count_values(0, values);
+    drop_host_reference();
+  }
   virtual void report(std::exception_ptr e, std::string_view task) noexcept { print_unhandled(e, task); }
 
  protected:
@@ -126,6 +135,7 @@ struct dormant_links {
 /// What few tasks have.
 struct task_extras {
   std::string name;
+  dormant_links dormant;  ///< of a task that has none of its own: that never waits, but has asked for its token
   atomic<std::stop_source*> stop{nullptr};  ///< made when the task first asks for its token
 
   explicit task_extras(std::string n) noexcept : name(std::move(n)) {}
@@ -137,6 +147,12 @@ class task_record : public producer, public work_item {
  public:
   /// What submit() does last: starts it, or has its dependencies start it. Takes over one reference for the queue.
   void start(admission how) noexcept;
+  /// The same for a task that waits for nothing and that nobody else can know of yet.
+  void start_at_once(admission how) noexcept {
+    pending_.store(0, relaxed);  // relaxed: published by the push
+    state_.begin_queued(how == admission::as_cancelled ? state_word::cancelled : 0);
+    host_->push(*this, false);
+  }
 
   /// By whoever popped the link from a queue: runs it if it is still queued. Takes over the queue's reference.
   void run_popped() noexcept;
@@ -208,8 +224,9 @@ class task_record : public producer, public work_item {
   /// 1, 2, …: how many times its callable was called.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 
-  dormant_links dormant;   ///< guarded by the host
-  bool listed = false;     ///< the same
+  /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
+  virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
+  bool listed = false;
 
  protected:
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
@@ -230,12 +247,18 @@ class task_record : public producer, public work_item {
   /// The error of a task whose code ran to its end, if it made too few values.
   virtual std::exception_ptr check_arity() { return nullptr; }
   virtual std::exception_ptr surplus_error() { return nullptr; }
-  /// Its code has thrown `thrown_`: may it be run again? Then everything is as before its first step, but the values.
+  /// Its code has thrown `failure_`: may it be run again? Then everything is as before its first step, but the values.
   virtual bool try_again() noexcept { return false; }
   /// Gives every slot that is still empty its final content. Returns whether some handle carries the failure.
   virtual bool seal(std::uint32_t flags) noexcept = 0;
-  /// The completion was published: wakes those who wait for the end of a stream.
-  virtual void after_completion() noexcept {}
+  /// Publishes the end and wakes those who wait for it. Returns how many references the run gives up.
+  virtual std::uint32_t publish_end() noexcept {
+    const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
+    results().waiters.notify(results().ready());
+    return unheld ? 1 : 0;
+  }
+  /// How many values are stored that the host has not been told of; tells it, unless the task has ended.
+  virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
   /// The exception of a dependency that failed, if one did.
   virtual std::exception_ptr failed_dependency() noexcept { return nullptr; }
   /// Of a call of an actor that was dead before.
@@ -260,43 +283,38 @@ class task_record : public producer, public work_item {
     }
   }
 
-  std::exception_ptr thrown_;         ///< what the task's code threw
   static constexpr std::uint32_t registering = std::uint32_t{1} << 31;
   static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
   atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
 
  private:
-  void run(std::uint64_t wanted) noexcept;
+  /// Returns how many references it gives up.
+  std::uint32_t run(std::uint64_t wanted) noexcept;
   template <class Ready>
   bool park(std::uint32_t unless, Ready ready) noexcept;
   /// Does its code, suspended, wait for something that is not there yet?
   bool awaits() noexcept;
   /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
   bool park_awaiting() noexcept;
-  void leave_queued(bool behind) noexcept {
+  std::uint32_t leave_queued(bool behind) noexcept {
     task_host& host = *host_;
     if (state_.requeue() == state_word::next::push) {
       add_references(1);
       host.push(*this, behind);
     }
     host.left();
+    return 0;
   }
-  void count_values() noexcept {
-    const std::uint64_t now = made();
-    if (now != counted_) host_->count_values(static_cast<std::int64_t>(now - counted_), 0);
-    counted_ = now;
-  }
-  void finish(step last) noexcept;
+  std::uint32_t finish(step last) noexcept;
   std::exception_ptr error_of(step last) noexcept;
 
   state_word state_;
-  bool begun_ = false;
-  atomic<bool> awaits_own_host_{false};
   task_host* host_;
   // [X1] release, acquire: who sees the extras, or the stop source in them, sees them whole.
   // [X2] cancel() and stop_token(): each writes its word (seq_cst), then looks at the other's (seq_cst).
   atomic<task_extras*> extras_;
-  std::uint64_t counted_ = 0;  ///< values the host's statistics know of
+  bool begun_ = false;
+  atomic<bool> awaits_own_host_{false};
 };
 
 /// Marks the task as one whose code is on this thread's stack, for as long as it lives.
@@ -341,16 +359,18 @@ inline void task_record::start(admission how) noexcept {
 }
 
 inline void task_record::run_popped() noexcept {
-  if (state_.pop()) run(no_limit);
-  drop_references(1);
+  std::uint32_t given_up = 1;
+  if (state_.pop()) given_up += run(no_limit);
+  drop_references(given_up);
 }
 
 inline void task_record::abandon_popped() noexcept {
+  std::uint32_t given_up = 1;
   if (state_.pop()) {
     state_.set(state_word::cancelled);
-    run(no_limit);
+    given_up += run(no_limit);
   }
-  drop_references(1);
+  drop_references(given_up);
 }
 
 inline bool task_record::cancel() noexcept {
@@ -411,26 +431,27 @@ inline bool task_record::help(std::uint64_t wanted) noexcept {
     if (!state_.claim_parked() || (awaits() && park_awaiting())) return false;
   }
   ++here.helping;
-  run(wanted);
+  const std::uint32_t given_up = run(wanted);
   --here.helping;
+  if (given_up != 0) drop_references(given_up);
   return true;
 }
 
-inline void task_record::run(std::uint64_t wanted) noexcept {
+inline std::uint32_t task_record::run(std::uint64_t wanted) noexcept {
   task_scope scope(*this);
   for (;;) {
     if (host_->cancelling()) state_.set(state_word::cancelled);
     if ((state_.load() & state_word::cancelled) != 0) {
-      if (!begun_) thrown_ = refusal();
-      return finish(thrown_ ? step::ended : step::cancelled);
+      if (!begun_) failure_ = refusal();
+      return finish(failure_ ? step::ended : step::cancelled);
     }
     if (!begun_) {
       begun_ = true;
-      thrown_ = failed_dependency();
-      if (thrown_) return finish(step::ended);
+      failure_ = failed_dependency();
+      if (failure_) return finish(step::ended);
     }
     if (awaits()) {
-      if (park_awaiting()) return;
+      if (park_awaiting()) return 0;
       continue;  // it is satisfied, or was cancelled meanwhile
     }
     const std::uint64_t now = made();
@@ -440,8 +461,8 @@ inline void task_record::run(std::uint64_t wanted) noexcept {
       if (end > now) return leave_queued(false);
     }
     if (now >= end) {
-      count_values();
-      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; })) return;
+      (void)uncounted(false);
+      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; })) return 0;
       continue;
     }
     std::uint64_t stop_at = (now / 64 + 1) * 64;  // often enough to look at the clock
@@ -450,7 +471,7 @@ inline void task_record::run(std::uint64_t wanted) noexcept {
     const step last = resume(stop_at);
     if (last == step::rescheduled) return leave_queued(true);
     if (last == step::awaiting) continue;
-    if (last != step::paused && !(last == step::ended && thrown_ && try_again())) return finish(last);
+    if (last != step::paused && !(last == step::ended && failure_ && try_again())) return finish(last);
     if (outstays(*host_)) return leave_queued(true);
   }
 }
@@ -477,7 +498,7 @@ inline bool task_record::awaits() noexcept {
 
 inline bool task_record::park_awaiting() noexcept {
   thread_wait* const wait = awaited();
-  count_values();
+  (void)uncounted(false);
   wait->hold();  // who wakes the task may have run it before this thread looks
   const bool parked = park(state_word::cancelled, [wait]() noexcept { return wait->satisfied(); });
   wait->release_hold();
@@ -490,10 +511,10 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
       case step::paused:
       case step::awaiting:
       case step::rescheduled:
-      case step::ended: return thrown_ ? thrown_ : check_arity();
+      case step::ended: return failure_ ? failure_ : check_arity();
       case step::surplus: return surplus_error();
       case step::too_few:
-      case step::out_of_order: return thrown_;
+      case step::out_of_order: return failure_;
       case step::cancelled: return make_cancelled_error();
     }
   } catch (...) {
@@ -502,28 +523,23 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
-inline void task_record::finish(step last) noexcept {
-  std::exception_ptr failure = error_of(last);
-  thrown_ = nullptr;
+inline std::uint32_t task_record::finish(step last) noexcept {
+  failure_ = error_of(last);
   const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
-  const bool only_late = late && !failure;
-  if (only_late) failure = late;
+  const bool only_late = late && !failure_;
+  if (only_late) failure_ = late;
   if (late && !only_late) report(late);
-  failure_ = failure;
   const std::uint32_t flags = state_.end();
   const bool carried = seal(flags) && !only_late;
-  if (failure && !carried && last != step::cancelled) report(failure);
-  host_->count_end(!failure                     ? task_outcome::completed
-                   : last == step::cancelled ? task_outcome::cancelled
-                                             : task_outcome::failed);
-  count_values();
+  if (failure_ && !carried && last != step::cancelled) report(failure_);
   task_host& host = *host_;
-  const bool unheld =
-      slot::holders_of(publish(completion(), failure ? stage::failed : stage::value)) == 1;
-  results().waiters.notify(results().ready());
-  after_completion();
+  host.count_end(!failure_                   ? task_outcome::completed
+                 : last == step::cancelled ? task_outcome::cancelled
+                                           : task_outcome::failed,
+                 uncounted(true));
+  const std::uint32_t given_up = publish_end();
   host.ended(*this);
-  if (unheld) drop_references(1);
+  return given_up;
 }
 
 }  // namespace dyngen::detail

@@ -35,22 +35,13 @@ deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcep
   return deadline_after(at - now);
 }
 
-/// Where to wait for slot `s`: its group's list, or that of the completion for slots that are ready only at the end.
+/// Where to wait for slot `s`: its group's list, or that of the end for slots that are ready only then.
 inline wait_point point_of(slot& s) noexcept {
   // relaxed: the flag and the index never change.
   const std::uint64_t word = s.word.load(relaxed);
-  group& own = group::of(s, slot::index_of(word));
-  const bool at_end = (word & slot::at_end) != 0;
-  group& g = at_end ? own.owner->results() : own;
-  return {&g.waiters, &group::published, &g, at_end ? 0 : slot::index_of(word)};
-}
-
-/// Is it stored, and may it be read? By acquire [S1].
-inline bool slot_ready(slot& s) noexcept {
-  const std::uint64_t word = s.word.load(acquire);
-  if ((word & slot::at_end) != 0) [[unlikely]]
-    return group::of(s, slot::index_of(word)).owner->completed();
-  return slot::stage_of(word) != stage::empty;
+  group& g = group::of(s, slot::index_of(word));
+  if ((word & slot::at_end) != 0) return g.owner->end_point();
+  return {&g.waiters, &group::published, &g, slot::index_of(word)};
 }
 
 /// The number to help up to: the value's own, or the end of the task.
@@ -59,7 +50,7 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
   const std::uint64_t word = s.word.load(relaxed);
   const std::uint32_t index = slot::index_of(word);
   group& g = group::of(s, index);
-  const bool end = (word & slot::at_end) != 0 || &s == &g.owner->completion();
+  const bool end = (word & slot::at_end) != 0 || &s == &g.owner->end_slot();
   return end ? ~std::uint64_t{0} : g.number_of(index);
 }
 
