@@ -200,7 +200,6 @@ int main(int count, char** arguments) {
   model::runner run(count, arguments);
   run.exhaustive<stored_and_dropped<1, staging::none>>("stored, read and dropped");
   run.random<stored_and_dropped<2, staging::none>>("two stored, read and dropped");
-  run.random<stored_and_dropped<1, staging::result>>("a result");
   run.exhaustive<stored_and_dropped<1, staging::all_or_nothing>>("all");
   run.random<stored_and_dropped<2, staging::all_or_nothing>>("all of two");
   run.exhaustive<sole_owner<staging::none>>("the only holder");
