@@ -222,6 +222,12 @@ inline constexpr unsigned no_thread_number = ~0u;
 class memory_counter {
  public:
   static long live(memory_kind kind) noexcept { return thread_memory::live(kind); }
+  static void add(memory_kind kind, long change) noexcept {
+    if (thread_memory* const mine = thread_memory::here())
+      mine->count(kind, change);
+    else
+      thread_memory::count_elsewhere(kind, change);
+  }
 };
 
 /// `bytes` of memory aligned to `alignment`, counted under `kind`. Throws std::bad_alloc.
@@ -239,10 +245,7 @@ class memory_counter {
   } else {
     memory = ::operator new(bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
   }
-  if (mine != nullptr)
-    mine->count(kind, 1);
-  else
-    thread_memory::count_elsewhere(kind, 1);
+  memory_counter::add(kind, 1);
   return memory;
 }
 
@@ -250,10 +253,7 @@ class memory_counter {
 [[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
                                          std::size_t alignment = alignof(std::max_align_t)) noexcept {
   thread_memory* const mine = thread_memory::here();
-  if (mine != nullptr)
-    mine->count(kind, -1);
-  else
-    thread_memory::count_elsewhere(kind, -1);
+  memory_counter::add(kind, -1);
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
   if (bytes > size_class::largest) return ::operator delete(memory, bytes);
   const std::size_t index = size_class::of(bytes);
