@@ -12,14 +12,14 @@ set -euo pipefail
 # Instructions per step, by g++ 12.2 -O3 with the C++ and C libraries of Debian 12, on x86-64. Other compilers are only
 # compared with it. What the step works on (a few multiplications and shifts) is a part of the number.
 declare -A recorded=(
-  [yield]=91.6              # co_yield of an integer, room being there
-  [take]=49.1               # one value taken by values()
-  [take_ref]=140.1          # one ref taken from a stream, read and dropped
-  [submit_get]=1389.1       # submit and get on a pool, run by the thread that waits
-  [submit_get_inline]=879   # submit and get on an inline_executor
-  [await_child]=440         # co_await of a child task<int>
-  [await_ready]=83          # co_await of a ref that is ready
-  [promise]=401             # a promise made, set and read by its ref
+  [yield]=104.4           # co_yield of an integer, room being there
+  [take]=48.2             # one value taken by values()
+  [take_ref]=154.2        # one ref taken from a stream, read and dropped
+  [submit_get]=957.1      # submit and get on a pool, run by the thread that waits
+  [submit_get_inline]=647 # submit and get on an inline_executor
+  [await_child]=405       # co_await of a child task<int>
+  [await_ready]=85        # co_await of a ref that is ready
+  [promise]=251           # a promise made, set and read by its ref
 )
 
 if ! command -v valgrind >/dev/null; then
