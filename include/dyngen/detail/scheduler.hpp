@@ -115,8 +115,9 @@ class pool_core final : public task_host {
     if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) purge_links();
   }
   bool pressed() const noexcept override {
-    const worker* w = own_worker();
-    return injected_.maybe_nonempty() || (w != nullptr && w->deque.maybe_nonempty());
+    worker* const w = own_worker();
+    if (w == nullptr) return injected_.maybe_nonempty();
+    return w->deque.maybe_nonempty() || injected_.maybe_nonempty() || another(*w).deque.maybe_nonempty();
   }
   bool cancelling() const noexcept override {
     // relaxed: a late look only lets a task run on for a while.
@@ -280,6 +281,7 @@ class pool_core final : public task_host {
     work_deque deque;
     worker* next = nullptr;  ///< in the list of all workers, which only grows
     std::uint32_t picks = 0;
+    worker* last_looked_at = nullptr;  ///< of the others
   };
 
   using totals = pool_counters::totals;
@@ -310,10 +312,14 @@ class pool_core final : public task_host {
     return false;
   }
 
-  /// The next task for a worker that is running: its own newest, now and then the oldest of the others'.
+  /// The next task for a worker that is running: its own newest; now and then the oldest of those from outside, or of
+  /// another worker, who may be blocked for as long as this one keeps finding work.
   task_record* next_task(worker& w) noexcept {
-    if (++w.picks % 61 == 0)
+    const std::uint32_t pick = ++w.picks % 61;
+    if (pick == 0)
       if (popped p = injected_.try_pop(); p.item != nullptr) return static_cast<task_record*>(p.item);
+    if (pick == 30)
+      if (task_record* task = steal_from(another(w), w)) return task;
     if (work_item* item = w.deque.pop()) return static_cast<task_record*>(item);
     return take_injected(w);
   }
@@ -332,19 +338,32 @@ class pool_core final : public task_host {
 
   task_record* find_work(worker& w) noexcept {
     if (task_record* task = next_task(w)) return task;
-    const worker* const start = w.next != nullptr ? w.next : workers_.load(acquire);  // [C2]
-    const worker* victim = start;
+    worker* const start = w.next != nullptr ? w.next : workers_.load(acquire);  // [C2]
+    worker* victim = start;
     do {
-      if (victim != &w) {
-        if (popped p = const_cast<worker*>(victim)->deque.steal(); p.item != nullptr) {
-          const auto [shard, index, shared] = counters_.here();
-          shard.steals.add(1, shared);
-          return static_cast<task_record*>(p.item);
-        }
-      }
+      if (task_record* task = steal_from(*victim, w)) return task;
       victim = victim->next != nullptr ? victim->next : workers_.load(acquire);  // [C2]
     } while (victim != start);
     return nullptr;
+  }
+
+  /// One of the other workers, each in turn; itself, if there are no others.
+  worker& another(worker& w) const noexcept {
+    worker*& at = w.last_looked_at;
+    for (int i = 0; i < 2; ++i) {
+      at = at != nullptr && at->next != nullptr ? at->next : workers_.load(acquire);  // [C2]
+      if (at != &w) break;
+    }
+    return *at;
+  }
+  task_record* steal_from(worker& victim, const worker& thief) noexcept {
+    if (&victim == &thief) return nullptr;
+    const popped p = victim.deque.steal();
+    if (p.item != nullptr) {
+      const auto [shard, index, shared] = counters_.here();
+      shard.steals.add(1, shared);
+    }
+    return static_cast<task_record*>(p.item);
   }
 
   /// Takes links of tasks that are not queued any more out of the injected queue, when there may be more of them than

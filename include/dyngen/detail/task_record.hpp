@@ -288,24 +288,28 @@ class task_record : public producer, public work_item {
   atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
 
  private:
-  /// Returns how many references it gives up.
-  std::uint32_t run(std::uint64_t wanted) noexcept;
+  struct way_out {
+    std::uint32_t given_up = 0;  ///< references, for the caller to drop
+    bool behind = false;         ///< queued behind all other work, which is to come first
+  };
+  /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued.
+  way_out run(std::uint64_t wanted) noexcept;
   template <class Ready>
   bool park(std::uint32_t unless, Ready ready) noexcept;
   /// Does its code, suspended, wait for something that is not there yet?
   bool awaits() noexcept;
   /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
   bool park_awaiting() noexcept;
-  std::uint32_t leave_queued(bool behind) noexcept {
+  way_out leave_queued(bool behind) noexcept {
     task_host& host = *host_;
     if (state_.requeue() == state_word::next::push) {
       add_references(1);
       host.push(*this, behind);
     }
     host.left();
-    return 0;
+    return {.behind = behind};
   }
-  std::uint32_t finish(step last) noexcept;
+  way_out finish(step last) noexcept;
   std::exception_ptr error_of(step last) noexcept;
 
   state_word state_;
@@ -360,7 +364,7 @@ inline void task_record::start(admission how) noexcept {
 
 inline void task_record::run_popped() noexcept {
   std::uint32_t given_up = 1;
-  if (state_.pop()) given_up += run(no_limit);
+  if (state_.pop()) given_up += run(no_limit).given_up;
   drop_references(given_up);
 }
 
@@ -368,7 +372,7 @@ inline void task_record::abandon_popped() noexcept {
   std::uint32_t given_up = 1;
   if (state_.pop()) {
     state_.set(state_word::cancelled);
-    given_up += run(no_limit);
+    given_up += run(no_limit).given_up;
   }
   drop_references(given_up);
 }
@@ -431,13 +435,13 @@ inline bool task_record::help(std::uint64_t wanted) noexcept {
     if (!state_.claim_parked() || (awaits() && park_awaiting())) return false;
   }
   ++here.helping;
-  const std::uint32_t given_up = run(wanted);
+  const way_out left = run(wanted);
   --here.helping;
-  if (given_up != 0) drop_references(given_up);
-  return true;
+  if (left.given_up != 0) drop_references(left.given_up);
+  return !left.behind;
 }
 
-inline std::uint32_t task_record::run(std::uint64_t wanted) noexcept {
+inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
   task_scope scope(*this);
   for (;;) {
     if (host_->cancelling()) state_.set(state_word::cancelled);
@@ -451,7 +455,7 @@ inline std::uint32_t task_record::run(std::uint64_t wanted) noexcept {
       if (failure_) return finish(step::ended);
     }
     if (awaits()) {
-      if (park_awaiting()) return 0;
+      if (park_awaiting()) return {};
       continue;  // it is satisfied, or was cancelled meanwhile
     }
     const std::uint64_t now = made();
@@ -462,7 +466,7 @@ inline std::uint32_t task_record::run(std::uint64_t wanted) noexcept {
     }
     if (now >= end) {
       (void)uncounted(false);
-      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; })) return 0;
+      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; })) return {};
       continue;
     }
     std::uint64_t stop_at = (now / 64 + 1) * 64;  // often enough to look at the clock
@@ -523,7 +527,7 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
-inline std::uint32_t task_record::finish(step last) noexcept {
+inline task_record::way_out task_record::finish(step last) noexcept {
   failure_ = error_of(last);
   const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
   const bool only_late = late && !failure_;
@@ -539,7 +543,7 @@ inline std::uint32_t task_record::finish(step last) noexcept {
                  uncounted(true));
   const std::uint32_t given_up = publish_end();
   host.ended(*this);
-  return given_up;
+  return {.given_up = given_up};
 }
 
 }  // namespace dyngen::detail
