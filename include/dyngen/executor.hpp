@@ -3,6 +3,7 @@
 // What runs tasks: the concept `executor`, the `work` it is handed, and two executors beside thread_pool:
 // inline_executor runs a task where it becomes ready, manual_executor when its user says so, for tests.
 
+#include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/task_record.hpp>
 
 #include <concepts>
@@ -52,69 +53,16 @@ concept executor = requires(E& e, work w) {
 
 namespace detail {
 
-/// A first-in first-out list of queued tasks, through their own links. Not synchronised.
-class work_list {
- public:
-  void push(task_record& task) noexcept {
-    // relaxed: whoever owns the list orders its uses.
-    task.next_in_queue.store(nullptr, relaxed);
-    if (last_ == nullptr)
-      first_ = &task;
-    else
-      last_->next_in_queue.store(&task, relaxed);
-    last_ = &task;
-  }
-  task_record* pop() noexcept {
-    if (first_ == nullptr) return nullptr;
-    auto* task = static_cast<task_record*>(first_);
-    // relaxed: as above.
-    first_ = first_->next_in_queue.load(relaxed);
-    if (first_ == nullptr) last_ = nullptr;
-    return task;
-  }
-  bool empty() const noexcept { return first_ == nullptr; }
-
- private:
-  work_item* first_ = nullptr;
-  work_item* last_ = nullptr;
-};
-
-/// The host behind every inline_executor: it has no state but a list for each thread.
+/// The host behind every inline_executor: it has no state but the list of each thread.
 class inline_host final : public task_host {
  public:
   static inline_host& instance() noexcept {
     static inline_host host;
     return host;
   }
-  void push(task_record& task, bool) noexcept override { run_in_turn(task); }
+  void push(task_record& task, bool) noexcept override { inline_queue::run_in_turn(task); }
   /// Only what may be queued behind an inline task of this very thread.
   bool helps() const noexcept override { return context().run_inline != nullptr; }
-
- private:
-  [[gnu::noinline]] static work_list& queue() noexcept {
-    static thread_local constinit work_list here;
-    return here;
-  }
-  static bool run_next() noexcept {
-    task_record* next = queue().pop();
-    if (next != nullptr) next->run_popped();
-    return next != nullptr;
-  }
-  static void run_in_turn(task_record& task) noexcept {
-    queue().push(task);
-    thread_context& here = context();
-    if (here.run_inline != nullptr) return;
-    if (here.firing != 0)
-      here.after_firing = &run_all;
-    else
-      run_all();
-  }
-  static void run_all() noexcept {
-    context().run_inline = &run_next;
-    while (run_next()) {
-    }
-    context().run_inline = nullptr;
-  }
 };
 
 /// The host behind a manual_executor: counted, for records that outlive it.

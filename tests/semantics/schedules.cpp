@@ -3,8 +3,7 @@
 
 #include "../catch.hpp"
 #include "../support.hpp"
-
-#include <pthread.h>
+#include "small_stack.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -43,24 +42,8 @@ dg::ref_stream<int> well_read(dg::thread_pool& pool, int more, int room) {
   return stream;
 }
 
-/// Runs `action` on a thread whose stack has 256 KiB: what recurses a million deep does not survive it.
-template <class Action>
-void on_small_stack(Action action) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, 256 * 1024);
-  pthread_t thread;
-  const auto run = [](void* argument) -> void* {
-    (*static_cast<Action*>(argument))();
-    return nullptr;
-  };
-  const int failure = pthread_create(&thread, &attributes, run, &action);
-  pthread_attr_destroy(&attributes);
-  REQUIRE(failure == 0);
-  pthread_join(thread, nullptr);
-}
-
-constexpr int million = 1'000'000;
+using support::million;
+using support::on_small_stack;
 
 /// A value that holds the ref of the value before it.
 struct chain_link {

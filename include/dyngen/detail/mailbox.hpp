@@ -18,6 +18,7 @@
 // [M1] held and cancelled: a task is marked as held (seq_cst), then looked at for cancellation; who cancels sets that
 //      flag (seq_cst) and learns in the same operation whether it is held.
 
+#include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/task_record.hpp>
 #include <dyngen/error.hpp>
 
@@ -89,7 +90,7 @@ class actor_host : public task_host {
   void push(task_record& task, bool) noexcept override {
     const keeper alive(*this);
     call_ticket& t = *task.ticket();
-    if (t.inlined) return task.run_popped();
+    if (t.inlined) return inline_queue::run_in_turn(task);
     bool let_go = t.refused;
     bool held = false;
     task_record* next = nullptr;

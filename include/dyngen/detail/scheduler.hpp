@@ -16,6 +16,7 @@
 
 #include <dyngen/detail/dormant_tasks.hpp>
 #include <dyngen/detail/injection_queue.hpp>
+#include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/pool_counters.hpp>
 #include <dyngen/detail/seats.hpp>
 #include <dyngen/detail/task_record.hpp>

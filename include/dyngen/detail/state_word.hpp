@@ -20,6 +20,7 @@
 //   abandoned   its stream is gone: who runs it last sweeps what was not taken
 //   held        queued, but by its actor, for its turn there
 //   charging    what the task yields is charged to a budget
+//   unrunnable  queued, but its executor will never run it: it ends instead
 //   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
 //
 // [T1] running is handed over by acquire and release: who gets it sees all that the one before it did with the task.
@@ -43,6 +44,7 @@ class state_word {
   static constexpr std::uint32_t replaying = 128;
   static constexpr std::uint32_t held = 256;
   static constexpr std::uint32_t charging = 512;
+  static constexpr std::uint32_t unrunnable = 1024;
   /// A running task looks at these before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
   /// With one of these a task does not park for room.

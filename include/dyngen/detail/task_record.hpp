@@ -156,7 +156,7 @@ class task_record : public producer, public work_item {
 
   /// By whoever popped the link from a queue: runs it if it is still queued. Takes over the queue's reference.
   void run_popped() noexcept;
-  /// The same for a link that nobody will ever run: ends the task as cancelled if it is still queued.
+  /// The same for a link that nobody will ever run: ends the task as cancelled if it is still queued. In inline_queue.hpp.
   void abandon_popped() noexcept;
 
   /// For a queue that tidies up: true if the link it has taken out needs not go back. Drops the queue's reference then.
@@ -368,15 +368,6 @@ inline void task_record::run_popped() noexcept {
   drop_references(given_up);
 }
 
-inline void task_record::abandon_popped() noexcept {
-  std::uint32_t given_up = 1;
-  if (state_.pop()) {
-    state_.set(state_word::cancelled);
-    given_up += run(no_limit).given_up;
-  }
-  drop_references(given_up);
-}
-
 inline bool task_record::cancel() noexcept {
   const std::uint32_t before = state_.set(state_word::cancelled);
   if (state_word::phase_of(before) == phase::ended) return false;
@@ -444,8 +435,10 @@ inline bool task_record::help(std::uint64_t wanted) noexcept {
 inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
   task_scope scope(*this);
   for (;;) {
-    if (host_->cancelling()) state_.set(state_word::cancelled);
-    if ((state_.load() & state_word::cancelled) != 0) {
+    std::uint32_t word = state_.load();
+    if ((word & state_word::unrunnable) != 0 || host_->cancelling())
+      word = state_.set(state_word::cancelled) | state_word::cancelled;
+    if ((word & state_word::cancelled) != 0) {
       if (!begun_) failure_ = refusal();
       return finish(failure_ ? step::ended : step::cancelled);
     }

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A thread with a stack of 256 KiB: what recurses a million deep does not survive it, also unoptimised or instrumented.
+
+#include "../catch.hpp"
+
+#include <pthread.h>
+
+namespace support {
+
+inline constexpr int million = 1'000'000;
+
+/// Runs `action` there, and waits for its end.
+template <class Action>
+void on_small_stack(Action action) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 256 * 1024);
+  pthread_t thread;
+  const auto run = [](void* argument) -> void* {
+    (*static_cast<Action*>(argument))();
+    return nullptr;
+  };
+  const int failure = pthread_create(&thread, &attributes, run, &action);
+  pthread_attr_destroy(&attributes);
+  REQUIRE(failure == 0);
+  pthread_join(thread, nullptr);
+}
+
+}  // namespace support
