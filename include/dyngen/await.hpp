@@ -28,12 +28,11 @@ namespace detail {
 
 // --- one ref ---
 
-/// `Ref`: `const ref<T>&` gives `const T&`, `ref<T>` gives T.
+/// `Ref`: `const ref<T>&` gives `const T&`, `ref<T>&&` gives T, and leaves the ref as `get() &&` would.
 template <class Ref>
 class ref_awaiter {
  public:
-  template <class R>
-  ref_awaiter(frame_promise& p, R&& r) : suspension_(p), ref_(std::forward<R>(r)) {}
+  ref_awaiter(frame_promise& p, Ref r) noexcept : suspension_(p), ref_(std::forward<Ref>(r)) {}
 
   bool await_ready() {
     if (suspension_.must_stop()) return false;
@@ -54,10 +53,8 @@ class ref_awaiter {
 
 template <class T>
 struct awaiting<ref<T>> {
-  static ref_awaiter<const ref<T>&> make(frame_promise& p, const ref<T>& r) noexcept {
-    return ref_awaiter<const ref<T>&>(p, r);
-  }
-  static ref_awaiter<ref<T>> make(frame_promise& p, ref<T>&& r) noexcept { return ref_awaiter<ref<T>>(p, std::move(r)); }
+  static ref_awaiter<const ref<T>&> make(frame_promise& p, const ref<T>& r) noexcept { return {p, r}; }
+  static ref_awaiter<ref<T>&&> make(frame_promise& p, ref<T>&& r) noexcept { return {p, std::move(r)}; }
 };
 
 // --- the next item of a stream ---

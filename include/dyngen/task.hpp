@@ -56,8 +56,8 @@ class task_result : public coroutine_promise {
     if (std::exchange(full_, false)) std::launder(static_cast<R*>(place_))->~R();
   }
 
-  alignas(R) std::byte storage_[sizeof(R)];
-  void* place_ = storage_;
+  frame_storage<R> storage_;
+  void* place_ = storage_.place();
   bool full_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include "probes.hpp"
 
 #include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <numeric>
@@ -30,17 +31,6 @@ dg::task<int> throws_boom(std::string what) {
   co_return 0;
 }
 dg::task<void> nothing() { co_return; }
-
-dg::task<long> chain(long n) {
-  if (n == 0) co_return 0;
-  co_return 1 + co_await chain(n - 1);
-}
-
-dg::task<long> in_a_row(long n) {
-  long sum = 0;
-  for (long i = 0; i < n; ++i) sum += co_await gives(1);
-  co_return sum;
-}
 
 dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
 
@@ -117,39 +107,6 @@ TEST_CASE("a result that is replaced, or never taken, is not lost", "[await][S-E
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("awaiting takes constant stack", "[await][S-AWAIT]") {
-  support::watchdog dog("deep and long awaits", 120);
-  dg::thread_pool pool(1);
-  CHECK(pool.submit(chain, 1'000'000L).get() == 1'000'000);
-  CHECK(pool.submit(in_a_row, 1'000'000L).get() == 1'000'000);
-  auto ready_refs = [](dg::ref<int> r) -> dg::task<long> {
-    long sum = 0;
-    for (int i = 0; i < 1'000'000; ++i) sum += co_await r;
-    co_return sum;
-  };
-  CHECK(pool.submit(ready_refs, dg::unresolved(dg::put(2))).get() == 2'000'000);
-}
-
-TEST_CASE("a deep chain that waits at its end is cancelled at constant stack", "[await][S-CANCEL-7]") {
-  support::watchdog dog("cancelled deep chain", 120);
-  dg::thread_pool pool(1);
-  later never;
-  std::atomic<bool> arrived{false};
-  struct deep {
-    static dg::task<long> run(long n, dg::ref<int> end, std::atomic<bool>* arrived) {
-      if (n == 0) {
-        *arrived = true;
-        co_return co_await end;
-      }
-      co_return co_await run(n - 1, end, arrived);
-    }
-  };
-  auto r = pool.submit(deep::run, 300'000L, dg::unresolved(never.ref), &arrived);
-  REQUIRE(support::eventually([&] { return arrived.load(); }));
-  CHECK(r.cancel());
-  CHECK(support::holds<dg::cancelled_error>(r));
-}
-
 TEST_CASE("frames are destroyed from the innermost outwards", "[await][S-CANCEL-2]") {
   support::watchdog dog("order of destruction");
   std::vector<int> log;
@@ -222,6 +179,101 @@ TEST_CASE("co_await of a ref gives what get() gives, by value category", "[await
     co_return 1;
   };
   CHECK(pool.submit(event, dg::unresolved(pool.submit([] {}))).get() == 1);
+}
+
+TEST_CASE("a ref that is awaited as an rvalue is left as get() && leaves it", "[await][S-DETAIL-3]") {
+  support::watchdog dog("awaited rvalues");
+  dg::thread_pool pool(1);
+  struct body {
+    static dg::task<std::string> run(dg::ref<std::unique_ptr<int>> shared, dg::ref<int> failed, dg::ref<std::string> copied) {
+      std::string said;
+      try {
+        co_await std::move(shared);
+      } catch (const dg::shared_value&) {
+        said += shared.valid() && **&shared.get() == 3 ? "kept " : "lost ";
+      }
+      try {
+        co_await std::move(failed);
+      } catch (const support::boom&) {
+        said += failed.valid() ? "kept " : "lost ";
+      }
+      said += co_await std::move(copied);
+      said += copied.valid() ? " kept" : " given";
+      co_return said;
+    }
+  };
+  const auto owner = dg::put(std::make_unique<int>(3));
+  const auto text = dg::put(std::string("text"));
+  CHECK(pool.submit(body::run, dg::unresolved(owner), dg::unresolved(pool.submit(throws_boom, "x")), dg::unresolved(text)).get() ==
+        "kept kept text given");
+  CHECK(*owner.get() == 3);
+  CHECK(text.get() == "text");
+}
+
+TEST_CASE("whatever gives a ref may be awaited", "[await][S-AWAIT-1]") {
+  support::watchdog dog("awaited expressions");
+  dg::thread_pool pool(2);
+  auto list = pool.options(dg::dynamic).submit([]() -> dg::generator<support::tracked> {
+    for (int i = 0; i < 3; ++i) co_yield i;
+  });
+  support::tracked::reset();
+  auto body = [&pool](dg::ref<dg::ref_list<support::tracked>> outer) -> dg::task<int> {
+    const dg::ref_list<support::tracked>& values = co_await outer;
+    int sum = 0;
+    for (const auto& r : values) sum += (co_await r).value;
+    sum += 10 * (co_await values[2]).value;  // a const ref: a reference into the list
+    std::vector<dg::ref<int>> more = pool.options(dg::num_returns{2}).submit(count_to, 2);
+    sum += 100 * co_await more.back();
+    const auto [first, second] = pool.options(dg::num_returns<2>{}).submit(count_to, 2);
+    sum += 1000 * co_await second;
+    sum += 10'000 * co_await pool.submit(gives, 5);
+    co_await pool.submit(gives, 6).completion();
+    co_return sum;
+  };
+  CHECK(pool.submit(body, dg::unresolved(list)).get() == 3 + 20 + 100 + 1000 + 50'000);
+  CHECK(support::tracked::copies + support::tracked::moves == 0);
+  // A generator of one value of each type awaits as any other.
+  auto [number, text] = pool.submit([](dg::ref<int> in) -> dg::tuple_generator<int, std::string> {
+    co_yield co_await in;
+    const int again = co_await gives(4);
+    co_await dg::this_task::yield();
+    co_yield std::to_string(again + co_await in);
+  }, dg::unresolved(pool.submit(gives, 3)));
+  CHECK(number.get() == 3);
+  CHECK(text.get() == "7");
+}
+
+TEST_CASE("a result that wants more than ordinary alignment gets it", "[await][S-WAIT-7]") {
+  support::watchdog dog("aligned results");
+  struct alignas(64) wide {
+    bool placed;
+    explicit wide(int) : placed(reinterpret_cast<std::uintptr_t>(this) % 64 == 0) {}
+    wide(const wide& o) : placed(o.placed) {}
+  };
+  struct body {
+    static dg::task<wide> one(int i) { co_return wide(i); }
+    static dg::task<wide> in_place(int i) {
+      const std::optional<wide> none;
+      if (i < 0) co_return *none;
+      co_return from(i);
+    }
+    struct from_int {
+      int i;
+      operator wide() const { return wide(i); }
+    };
+    static from_int from(int i) { return from_int{i}; }
+    static dg::task<int> all() {
+      int good = 0;
+      for (int i = 0; i < 50; ++i) good += (co_await in_place(i)).placed ? 1 : 0;
+      co_return good;
+    }
+  };
+  dg::thread_pool pool(1);
+  for (int i = 0; i < 20; ++i) {
+    const dg::ref<wide> r = pool.submit(body::one, i);
+    CHECK(reinterpret_cast<std::uintptr_t>(&r.get()) % 64 == 0);
+  }
+  CHECK(pool.submit(body::all).get() == 50);
 }
 
 TEST_CASE("a coroutine goes on where its own executor runs it", "[await][S-WAIT-6]") {

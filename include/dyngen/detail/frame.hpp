@@ -11,6 +11,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <utility>
 
@@ -24,6 +25,23 @@ struct frame_destruction {
 
 struct frame_promise;
 struct sink_base;
+
+/// Room for a T in a coroutine's frame, which compilers align no better than ordinary memory.
+template <class T>
+class frame_storage {
+  static constexpr std::size_t ordinary = 16;
+  static constexpr bool over_aligned = alignof(T) > ordinary;
+
+ public:
+  void* place() noexcept {
+    if constexpr (!over_aligned) return bytes_;
+    const auto at = reinterpret_cast<std::uintptr_t>(bytes_);
+    return bytes_ + ((alignof(T) - at % alignof(T)) % alignof(T));
+  }
+
+ private:
+  alignas(over_aligned ? ordinary : alignof(T)) std::byte bytes_[sizeof(T) + (over_aligned ? alignof(T) - ordinary : 0)];
+};
 
 /// Holds one coroutine: what generator, tuple_generator and task are made of.
 class frame_owner {
