@@ -60,8 +60,7 @@ class dormant_tasks {
     for (task_record* t = first_; t != nullptr; t = t->dormant().next) {
       if (!waits(*t)) continue;
       ++all.waiting;
-      const call_ticket* const call = t->ticket();
-      if (call == nullptr || call->is != call_ticket::kind::ender) all.idle_actors_only = false;
+      if (!is_end_of_actor(*t)) all.idle_actors_only = false;
     }
     // A task on a blocked thread's stack waits as well, unless what it waits for is there already.
     for (running_task* t = blocked_; t != nullptr; t = t->next)
@@ -69,16 +68,16 @@ class dormant_tasks {
     return all;
   }
 
-  enum class whom { outside, any, also_polling };
+  enum class whom { outside, any, idle_actors, also_polling };
 
-  /// Cancels one that is not cancelled yet: of those that wait for something outside, or of all that wait, or also one that
-  /// runs and looks at its stop token. False if there is none.
+  /// Cancels one that is not cancelled yet: of those that wait for something outside, of all that wait, of the actors that
+  /// wait for their end, or of all of these and those that run and look at their stop tokens. False if there is none.
   bool cancel_one(whom who) noexcept {
     task_record* found = nullptr;
     {
       std::lock_guard lock(mutex_);
       for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant().next)
-        if (waits(*t) ? who != whom::outside || t->waits_for_outside() : who == whom::also_polling && polls_token(*t)) found = t;
+        if (is_among(*t, who)) found = t;
       if (found != nullptr) found->add_references(1);
     }
     if (found == nullptr) return false;
@@ -93,6 +92,16 @@ class dormant_tasks {
     const phase now = state_word::phase_of(word);
     return (now == phase::waiting || now == phase::parked || (word & state_word::held) != 0) &&
            (word & state_word::cancelled) == 0;
+  }
+  static bool is_end_of_actor(task_record& t) noexcept {
+    const call_ticket* const call = t.ticket();
+    return call != nullptr && call->is == call_ticket::kind::ender;
+  }
+  static bool is_among(task_record& t, whom who) noexcept {
+    if (!waits(t)) return who == whom::also_polling && polls_token(t);
+    if (who == whom::also_polling) return true;
+    if (is_end_of_actor(t)) return who == whom::idle_actors;
+    return who == whom::any || (who == whom::outside && t.waits_for_outside());
   }
   static bool polls_token(task_record& t) noexcept {
     const std::uint32_t word = t.state().load();

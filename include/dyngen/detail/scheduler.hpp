@@ -534,7 +534,7 @@ class pool_core final : public task_host {
   totals count() const noexcept { return counters_.count(); }
 
   /// True when every task has ended. If all that live wait, and `cancel_stuck`, cancels those that wait for something
-  /// outside; if none does, all of them.
+  /// outside; if none does, one of them; actors that nobody calls any more only when nothing else is left.
   bool look_around(bool cancel_stuck) noexcept {
     using whom = dormant_tasks::whom;
     const std::uint64_t wakes = wakes_.load(seq_cst);
@@ -545,7 +545,9 @@ class pool_core final : public task_host {
       }
     } else if (dormant_tasks::survey all; everything_waits(before, wakes, all)) {
       bool any = false;
-      if (cancel_stuck || all.idle_actors_only)
+      if (all.idle_actors_only)
+        while (dormant_.cancel_one(whom::idle_actors)) any = true;
+      else if (cancel_stuck)
         while (dormant_.cancel_one(whom::outside)) any = true;
       if (cancel_stuck && !any && !all.blocked) dormant_.cancel_one(whom::any);
     }
