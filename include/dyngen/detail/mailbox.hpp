@@ -82,6 +82,7 @@ class actor_host : public task_host {
   void wakes() noexcept override { base_.wakes(); }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
   bool cancelling() const noexcept override { return base_.cancelling(); }
+  bool allows_retries() const noexcept override { return !killed_.load(acquire); }  // acquire: as in left()
   void count_end(task_outcome how, std::uint64_t stored) noexcept override { base_.count_end(how, stored); }
   void count_retry() noexcept override { base_.count_retry(); }
   void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }

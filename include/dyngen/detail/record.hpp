@@ -262,7 +262,7 @@ class record final : public Base {
         thrown = std::current_exception();
       }
       if (thrown) this->report(std::move(thrown));
-      if (!accepted || (this->state().load() & state_word::cancelled) != 0) return false;
+      if (!accepted || (this->state().load() & state_word::cancelled) != 0 || !this->host().allows_retries()) return false;
       this->failure_ = nullptr;
       ++attempt_;
       if (this->made() != 0) this->state().set(state_word::replaying);

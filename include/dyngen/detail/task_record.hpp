@@ -91,6 +91,8 @@ class task_host {
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// Is everything being cancelled that has not ended?
   virtual bool cancelling() const noexcept { return false; }
+  /// May an attempt that failed be followed by another one?
+  virtual bool allows_retries() const noexcept { return true; }
   virtual void count_retry() noexcept {}
   virtual void count_values(std::uint64_t /*stored*/, std::uint64_t /*gone*/) noexcept {}
   /// A task is about to publish its end. `stored`: values that count_values() was not told of.
