@@ -12,6 +12,7 @@
 // The turn is `active_`: set when a task is handed to the pool, cleared by the thread that ran it when that has left it,
 // whether it ended, parked, or asked to be queued again; that thread, or whoever makes a call ready while the turn is
 // free, picks the next. At most `limit_` calls are begun and not ended. So no two threads are ever inside the actor.
+// Where both want it, calls that go on and calls that begin take turns: one that only yields would keep the others out.
 // Begun calls are cancelled where they have the turn; others leave the queue and end at once, since nothing of the
 // actor is needed for that.
 //
@@ -43,7 +44,9 @@ class actor_host : public task_host {
     std::lock_guard lock(mutex_);
     t.inlined = how == admission::refused;
     t.refused = t.inlined || (closed_ && t.is == call_ticket::kind::method);
-    if (!t.refused && t.is != call_ticket::kind::ender) calls_.append(t);
+    if (t.refused || t.is == call_ticket::kind::ender) return;
+    line_up(t);
+    unready_.append(t);
   }
 
   /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already.
@@ -65,7 +68,6 @@ class actor_host : public task_host {
     }
     cancel_waiting();
   }
-
 
   // --- as the host of its calls ---
 
@@ -103,8 +105,11 @@ class actor_host : public task_host {
         t.ready = true;
         if (t.is == call_ticket::kind::ender) {
           closed_ = true;
-          calls_.append(t);
+          line_up(t);
+        } else {
+          unready_.remove(t);
         }
+        if (first_to_look_at_ == nullptr || t.order < first_to_look_at_->order) first_to_look_at_ = &t;
       }
       next = take_turn();
       if (next != &task) {
@@ -236,44 +241,59 @@ class actor_host : public task_host {
     call_ticket* last_ = nullptr;
   };
 
-  /// Gives the free turn to whose it is. Under the mutex.
+  // All below under the mutex.
+
+  void line_up(call_ticket& t) noexcept {
+    t.order = ++last_order_;
+    calls_.append(t);
+  }
+  void leave_line(call_ticket& t) noexcept {
+    if (first_to_look_at_ == &t) first_to_look_at_ = t.queued.next;
+    calls_.remove(t);
+  }
+
+  /// Gives the free turn to whose it is.
   task_record* take_turn() noexcept {
     if (active_ != nullptr) return nullptr;
-    call_ticket* next = resumed_.first();
-    if (next != nullptr) {
-      resumed_.remove(*next);
-    } else {
-      next = next_call();
-      if (next == nullptr) return nullptr;
-      calls_.remove(*next);
-      next->begun = true;
-      begun_.append(*next);
+    call_ticket* const resumed = resumed_.first();
+    call_ticket* const begins = resumed == nullptr || resumed_last_ ? next_call() : nullptr;
+    if (begins != nullptr) {
+      leave_line(*begins);
+      begins->begun = true;
+      begun_.append(*begins);
       ++in_progress_;
+    } else if (resumed != nullptr) {
+      resumed_.remove(*resumed);
+    } else {
+      return nullptr;
     }
-    active_ = next->task;
+    resumed_last_ = begins == nullptr;
+    active_ = (begins != nullptr ? begins : resumed)->task;
     return active_;
   }
 
-  /// The first call that may begin: a call that is not ready holds up those of its own submitter.
-  call_ticket* next_call() const noexcept {
+  /// The first call that may begin: a call that is not ready holds up those of its own submitter. What was looked at and
+  /// may not begin is not looked at again before it, or one before it, becomes ready.
+  call_ticket* next_call() noexcept {
     if (in_progress_ >= limit_) return nullptr;
-    for (call_ticket* t = calls_.first(); t != nullptr; t = t->queued.next) {
-      if (t->is == call_ticket::kind::ender) return t->queued.previous == nullptr && in_progress_ == 0 ? t : nullptr;
-      if (!built_ && t->is != call_ticket::kind::builder) return nullptr;
-      if (t->ready && !follows_unready(*t)) return t;
+    for (; first_to_look_at_ != nullptr; first_to_look_at_ = first_to_look_at_->queued.next) {
+      call_ticket& t = *first_to_look_at_;
+      if (t.is == call_ticket::kind::ender) return t.queued.previous == nullptr && in_progress_ == 0 ? &t : nullptr;
+      if (!built_ && t.is != call_ticket::kind::builder) return nullptr;
+      if (t.ready && !follows_unready(t)) return &t;
     }
     return nullptr;
   }
-  static bool follows_unready(const call_ticket& t) noexcept {
-    for (const call_ticket* before = t.queued.previous; before != nullptr; before = before->queued.previous)
-      if (!before->ready && before->submitter == t.submitter) return true;
+  bool follows_unready(const call_ticket& t) const noexcept {
+    for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
+      if (u->submitter == t.submitter) return true;
     return false;
   }
 
-  /// Takes a call that has not begun out of the order. Under the mutex.
+  /// Takes a call that has not begun out of the order.
   bool take_out(call_ticket& t) noexcept {
     if (t.begun || !t.ready || t.is != call_ticket::kind::method) return false;
-    calls_.remove(t);
+    leave_line(t);
     t.ready = false;
     return true;
   }
@@ -284,7 +304,6 @@ class actor_host : public task_host {
     // Now and then behind all other work, lest a busy actor keep its worker for itself.
     base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
   }
-
 
   std::exception_ptr make_death(const char* why, const std::exception_ptr& cause) const noexcept {
     try {
@@ -309,7 +328,7 @@ class actor_host : public task_host {
         std::lock_guard lock(mutex_);
         for (call_ticket* t = calls_.first(); t != nullptr && found == nullptr; t = t->queued.next)
           if (t->is == call_ticket::kind::method && !is_cancelled(*t)) found = t->task;
-        for (call_ticket* t = begun_.first(); t != nullptr && found == nullptr; t = t->begun_ones.next)
+        for (call_ticket* t = begun_.first(); t != nullptr && found == nullptr; t = t->others.next)
           if (t->is == call_ticket::kind::method && !is_cancelled(*t) && !runs(*t)) found = t->task;
         if (found == nullptr) return;
         found->add_references(1);
@@ -335,7 +354,11 @@ class actor_host : public task_host {
   mutex mutex_;
   ticket_list<&call_ticket::queued> calls_;        ///< not begun, in the order of their submits
   ticket_list<&call_ticket::queued> resumed_;      ///< begun, and ready to go on
-  ticket_list<&call_ticket::begun_ones> begun_;    ///< and not ended
+  ticket_list<&call_ticket::others> unready_;      ///< those of calls_ that wait for more than their turn
+  ticket_list<&call_ticket::others> begun_;        ///< and not ended
+  call_ticket* first_to_look_at_ = nullptr;        ///< none of calls_ before it may begin
+  std::uint64_t last_order_ = 0;
+  bool resumed_last_ = false;                      ///< the last turn went to one that had begun before
   task_record* active_ = nullptr;    ///< has the turn
   std::uint64_t in_progress_ = 0;    ///< begun, and not ended
   bool built_ = false;

@@ -42,8 +42,9 @@ struct call_ticket {
   };
   task_record* task = nullptr;
   links queued;         ///< among those that want the turn
-  links begun_ones;     ///< among those that had it, and have not ended
+  links others;         ///< among those that are not ready; later among those that had their turn, and have not ended
   std::uint64_t submitter = 0;
+  std::uint64_t order = 0;  ///< of its submit among all
   kind is = kind::method;
   bool ready = false;   ///< it waits for nothing but its turn
   bool begun = false;   ///< it has had its turn
