@@ -229,7 +229,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     return *this;
   }
   ~generator() {
-    if (local_) local_->clear();
+    if (local_) drop_value();
     if (frame_.get() != nullptr) frame_.destroy(local_ ? &local_->to : frame_.get()->driver);
     if (local_) detail::report_destruction(std::move(local_->to.destroyed_with), nullptr);
   }
@@ -261,8 +261,8 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     local() noexcept : to(reinterpret_cast<T*>(storage)) {}
     local(const local&) = delete;
     local& operator=(const local&) = delete;
-    ~local() { clear(); }
-    void clear() {
+    ~local() = default;  // the generator has cleared it
+    void clear() noexcept(std::is_nothrow_destructible_v<T>) {
       if (std::exchange(full, false)) std::launder(reinterpret_cast<T*>(storage))->~T();
     }
     alignas(T) std::byte storage[sizeof(T)];
@@ -270,6 +270,16 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     bool over = false;
     detail::sink<T> to;
   };
+
+  void drop_value() noexcept {
+    std::exception_ptr thrown;
+    try {
+      local_->clear();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    detail::report_destruction(std::move(thrown), nullptr);
+  }
 
   void advance() {
     local_->clear();
