@@ -10,6 +10,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <exception>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -53,7 +54,13 @@ class task_result : public coroutine_promise {
 
  private:
   void clear() noexcept {
-    if (std::exchange(full_, false)) std::launder(static_cast<R*>(place_))->~R();
+    std::exception_ptr raised;
+    try {
+      if (std::exchange(full_, false)) std::launder(static_cast<R*>(place_))->~R();
+    } catch (...) {
+      raised = std::current_exception();
+    }
+    report_destruction(std::move(raised), this->driver);
   }
 
   frame_storage<R> storage_;
