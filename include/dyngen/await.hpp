@@ -4,6 +4,7 @@
 // stream. The coroutine suspends, and goes on where its own executor runs it; no thread is held meanwhile. A coroutine
 // that is iterated in place, without a task, blocks its thread instead.
 
+#include <dyngen/detail/late_value.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
 #include <dyngen/submit.hpp>
@@ -15,7 +16,6 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <optional>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -144,9 +144,9 @@ class part<task<R>> {
  public:
   static constexpr bool is_task = true;
   explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
-  part(part&&) noexcept = default;
+  part(part&& other) noexcept : task_(std::move(other.task_)) {}  // before it runs
   part& operator=(part&&) = delete;
-  ~part() {
+  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) {
     if (ref_.valid() && !ref_.ready()) ref_.cancel();  // who awaited it is gone
   }
 
@@ -178,7 +178,7 @@ class part<task<R>> {
  private:
   task<R> task_;
   ref<R> ref_;
-  std::optional<not_void<R>> value_;
+  late_value<not_void<R>> value_;
   std::exception_ptr thrown_;
 };
 

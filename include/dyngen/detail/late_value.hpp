@@ -30,6 +30,13 @@ class late_value {
     there_ = true;
     return value_;
   }
+  /// The same from arguments.
+  template <class... Args>
+  T& emplace(Args&&... args) {
+    ::new (static_cast<void*>(std::addressof(value_))) T(std::forward<Args>(args)...);
+    there_ = true;
+    return value_;
+  }
   void reset() noexcept(ends_well) {
     if (std::exchange(there_, false)) value_.~T();
   }
