@@ -109,6 +109,8 @@ class ref_part {
   }
   static constexpr bool is_task = false;
   const auto* waits_for() const noexcept { return &ref_; }
+  void give_up() const noexcept {}
+  bool runs_elsewhere() const noexcept { return false; }
   std::exception_ptr failure() const { return ref_.error(); }
   decltype(auto) result() {
     if constexpr (std::is_void_v<T>)
@@ -146,9 +148,7 @@ class part<task<R>> {
   explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
   part(part&& other) noexcept : task_(std::move(other.task_)) {}  // before it runs
   part& operator=(part&&) = delete;
-  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) {
-    if (ref_.valid() && !ref_.ready()) ref_.cancel();  // who awaited it is gone
-  }
+  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // who awaited it is gone
 
   void spawn(task_host& host) {
     ref_ = submit_to(host, std::tuple<>(), [t = std::move(task_)]() mutable { return std::move(t); });
@@ -166,6 +166,10 @@ class part<task<R>> {
     }
   }
   const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
+  void give_up() const noexcept {
+    if (runs_elsewhere()) ref_.cancel();
+  }
+  bool runs_elsewhere() const noexcept { return ref_.valid() && !ref_.ready(); }
   std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : thrown_; }
   not_void<R> result() {
     if (!ref_.valid()) return std::move(*value_);
@@ -244,28 +248,49 @@ using part_result = decltype(std::declval<Part&>().result());
 
 template <class... Parts>
 task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<Parts...> parts) {
-  all_parts all;
-  std::apply([&](auto&... p) { (all.add(p), ...); }, parts);
-  std::vector<task<void>> here = all.here();
-  for (task<void>& t : here) co_await std::move(t);
-  std::apply([&](auto&... p) { (all.look_at(p), ...); }, parts);
-  co_await all.rest();
   std::exception_ptr failure;
-  std::apply([&](auto&... p) { ((failure = failure ? failure : p.failure()), ...); }, parts);
+  try {
+    all_parts all;
+    std::apply([&](auto&... p) { (all.add(p), ...); }, parts);
+    std::vector<task<void>> here = all.here();
+    for (task<void>& t : here) co_await std::move(t);
+    std::apply([&](auto&... p) { (all.look_at(p), ...); }, parts);
+    co_await all.rest();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    // The tasks may use what the awaiting coroutine has, and there may be no memory for a wait.
+    std::apply([](auto&... p) { (p.give_up(), ...); }, parts);
+    while (std::apply([](auto&... p) { return (p.runs_elsewhere() || ...); }, parts)) co_await yield_to_others();
+  } else {
+    std::apply([&](auto&... p) { ((failure = failure ? failure : p.failure()), ...); }, parts);
+  }
   if (failure) std::rethrow_exception(failure);
   co_return std::apply([](auto&... p) { return std::tuple<part_result<Parts>...>(p.result()...); }, parts);
 }
 
 template <class Part>
 task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vector<Part> parts) {
-  all_parts all;
-  for (Part& p : parts) all.add(p);
-  std::vector<task<void>> here = all.here();
-  for (task<void>& t : here) co_await std::move(t);
-  for (Part& p : parts) all.look_at(p);
-  co_await all.rest();
+  std::exception_ptr failure;
+  try {
+    all_parts all;
+    for (Part& p : parts) all.add(p);
+    std::vector<task<void>> here = all.here();
+    for (task<void>& t : here) co_await std::move(t);
+    for (Part& p : parts) all.look_at(p);
+    co_await all.rest();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) {  // as above
+    for (Part& p : parts) p.give_up();
+    for (Part& p : parts)
+      while (p.runs_elsewhere()) co_await yield_to_others();
+  }
   for (Part& p : parts)
-    if (std::exception_ptr failure = p.failure()) std::rethrow_exception(failure);
+    if (!failure) failure = p.failure();
+  if (failure) std::rethrow_exception(failure);
   std::vector<std::remove_cvref_t<part_result<Part>>> results;
   results.reserve(parts.size());
   for (Part& p : parts) results.push_back(p.result());
