@@ -14,12 +14,23 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 namespace dg = dyngen;
 
 namespace support {
+
+/// How consumers of streams come to their values (detail/value_cost.hpp): measured, or as the environment variable
+/// DYNGEN_TEST_PULLING says, `always` or `never`.
+inline const bool pulling_is_forced = [] {
+  const char* const mode = std::getenv("DYNGEN_TEST_PULLING");
+  if (mode == nullptr) return false;
+  using dg::detail::pulling;
+  dg::detail::pulling_mode = std::string_view(mode) == "always" ? pulling::whenever_possible : pulling::not_at_all;
+  return true;
+}();
 
 /// A copyable value that counts its live instances, copies and moves. `leak_check` resets and compares.
 struct tracked {

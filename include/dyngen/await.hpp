@@ -67,7 +67,11 @@ class stream_awaiter {
   bool await_ready() {
     if (suspension_.must_stop()) return false;
     sequence_task<T>& t = stream_access::task_of(stream_);
-    if (t.has_value() || t.completed()) return true;
+    for (;;) {
+      if (t.has_value()) return true;
+      if (suspension_.task() == nullptr || t.home() != suspension_.task()->home() || !t.pull_at_home()) break;
+    }
+    if (t.completed()) return true;
     refuse_self_wait(t, suspension_.task());
     t.give_back();
     const wait_point point = t.next_item();

@@ -130,7 +130,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
     template <class U = T>
       requires std::convertible_to<U&&, T>
-    detail::suspend_if yield_value(U&& value) {
+    [[gnu::always_inline]] detail::suspend_if yield_value(U&& value) {
       return store([&](void* place) { detail::construct<T>(place, std::forward<U>(value)); });
     }
 
@@ -181,20 +181,29 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
    private:
     template <class Construct>
-    detail::suspend_if store(Construct construct) {
+    [[gnu::always_inline]] detail::suspend_if store(Construct construct) {
       if (this->being_destroyed()) return detail::suspend_if(true);
       detail::sink<T>& to = this->sink();
-      const detail::permission may = to.ask();
-      if (may != detail::permission::construct) [[unlikely]]
-        return detail::suspend_if(store_unusually(to, may, construct));
-      construct(to.place());
-      return detail::suspend_if(to.commit());
+      if (T* const place = to.single_place) {
+        construct(place);
+        to.single_place = nullptr;
+        return detail::suspend_if(true);
+      }
+      if (!to.is_open()) [[unlikely]]
+        return detail::suspend_if(store_unusually(to, construct));
+      construct(to.next_place());
+      return detail::suspend_if(to.commit_next());
     }
 
-    /// A value that is charged to a budget, or not stored at all: built and dropped if it repeats one of an earlier attempt.
-    /// Returns whether to suspend.
+    /// A value for which there is no place yet, that is charged to a budget, or not stored at all: built and dropped if it
+    /// repeats one of an earlier attempt. Returns whether to suspend.
     template <class Construct>
-    [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, detail::permission may, Construct& construct) {
+    [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, Construct& construct) {
+      const detail::permission may = to.ask();
+      if (may == detail::permission::construct) {
+        construct(to.place());
+        return to.commit();
+      }
       if (may == detail::permission::charge) {
         construct(to.place());
         return to.charge();
@@ -258,7 +267,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
   /// What iteration in place needs beside the frame: room for one value.
   struct local {
-    local() noexcept : to(reinterpret_cast<T*>(storage)) {}
+    local() = default;
     local(const local&) = delete;
     local& operator=(const local&) = delete;
     ~local() = default;  // the generator has cleared it
@@ -283,7 +292,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
   void advance() {
     local_->clear();
-    const detail::step last = local_->to.drive();
+    const detail::step last = local_->to.drive_in_place(reinterpret_cast<T*>(local_->storage));
     local_->full = last == detail::step::paused;
     local_->over = !local_->full;
     if (local_->over && frame_.get()->thrown) std::rethrow_exception(std::exchange(frame_.get()->thrown, nullptr));

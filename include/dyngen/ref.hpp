@@ -287,6 +287,7 @@ namespace detail {
 
 /// A ref on the completion of a producer that the caller keeps alive.
 inline ref<void> completion_of(producer& owner) noexcept {
+  owner.run_ahead();
   slot& s = owner.completion();
   // relaxed: the caller's own reference keeps the record, and nothing is published by it.
   if (slot::holders_of(s.word.fetch_add(slot::one_holder, relaxed)) == 0) owner.add_references(1);

@@ -45,7 +45,9 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   ref_stream() = default;
   ref_stream(const ref_stream&) = delete;  // each value is handed over once: write std::move(stream)
   ref_stream& operator=(const ref_stream&) = delete;
-  ref_stream(ref_stream&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
+  ref_stream(ref_stream&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {
+    if (task_ != nullptr) task_->changes_hands();
+  }
   ref_stream& operator=(ref_stream&& other) noexcept {
     ref_stream moved(std::move(other));
     std::swap(task_, moved.task_);
@@ -63,17 +65,20 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
 
   /// Blocks; the next value, moved out, or nothing at the end. Throws the task's exception where it stands.
   std::optional<T> next_value() {
-    std::optional<ref<T>> item = next();
-    if (!item) return std::nullopt;
-    return std::move(*item).get();
+    task& t = checked();
+    if (t.has_value()) return moved_out(t);
+    const keep guard(t);
+    if (await_item(t, detail::never)) return moved_out(t);
+    if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();  // throws
+    return std::nullopt;
   }
 
   /// Never blocks: the next item if it is there now. Nothing also at the end: finished() tells them apart.
   std::optional<ref<T>> try_next() {
     task& t = checked();
-    const keep guard(t);
     if (t.has_value()) return handed_over(t);
-    t.give_back();
+    const keep guard(t);
+    t.watch();
     if (t.completed()) {
       if (t.has_value()) return handed_over(t);
       return final_item(t);
@@ -101,6 +106,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// The task has ended and everything was taken, its exception too.
   bool finished() const {
     task& t = checked();
+    if (!t.completed()) t.watch();
     return t.completed() && !t.has_value() && !t.final_pending();
   }
 
@@ -158,6 +164,23 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     t.note_taken();
     return r;
   }
+  /// The value is moved out where it is. Until its slot goes back, that keeps the task, whatever T's code does to the stream.
+  static std::optional<T> moved_out(task& t) {
+    struct taken {
+      explicit taken(task& from) noexcept : t(from), value(from.take_in_place(block)) { t.note_taken(); }
+      taken(const taken&) = delete;
+      taken& operator=(const taken&) = delete;
+      ~taken() {
+        detail::destroy_reporting(value, t);
+        t.destroyed_in_place(*block);
+      }
+      task& t;
+      detail::segment* block = nullptr;
+      T& value;
+    };
+    const taken here(t);
+    return std::optional<T>(std::in_place, std::move(here.value));
+  }
   static std::optional<ref<T>> final_item(task& t) {
     if (detail::slot* s = t.take_final()) return detail::access::adopt<T>(*s);
     return std::nullopt;
@@ -166,12 +189,15 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// Blocks until a value is there (true) or the end is reached (false). Throws timeout_error.
   static bool await_item(task& t, detail::deadline until) {
     while (!t.has_value()) {
+      if (until == detail::never && t.pull()) continue;
       if (t.completed()) return t.has_value();  // published before it completed
-      t.give_back();
       if (until == detail::never) {
+        t.give_back();
         detail::refuse_self_wait(t);
         detail::settle_streams();
-        if (t.help(t.taken())) continue;
+        if (t.help(t.taken()) || (is_at_home(t) && t.pull_at_home())) continue;
+      } else {
+        t.watch();
       }
       const detail::wait_point point = t.next_item();
       if (!detail::block(&point, 1, 1, until)) detail::throw_timeout(t);
@@ -179,8 +205,15 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return true;
   }
 
+  /// Is it a task of the same pool that waits here?
+  static bool is_at_home(task& t) noexcept {
+    const detail::running_task* const here = detail::context().tasks;
+    return here != nullptr && here->task->home() == t.home();
+  }
+
   std::optional<ref<T>> next_until(detail::deadline until) {
     task& t = checked();
+    if (t.has_value()) return handed_over(t);
     const keep guard(t);
     if (await_item(t, until)) return handed_over(t);
     return final_item(t);
@@ -271,16 +304,18 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
 
    private:
     void arrive() {
-      if (!task_->has_value() && !await_item(*task_, detail::never)) {
-        if (task_->take_final() != nullptr) {
-          std::exception_ptr failure = task_->failure();
-          detail::drop<void>(task_->final_slot());
-          std::rethrow_exception(std::move(failure));
-        }
-        return;
+      if (!task_->has_value()) {
+        if ((value_ = task_->pull_in_place(block_)) != nullptr) return;
+        if (!await_item(*task_, detail::never)) return end();
       }
       value_ = &task_->take_in_place(block_);
       task_->note_taken();
+    }
+    void end() {
+      if (task_->take_final() == nullptr) return;
+      std::exception_ptr failure = task_->failure();
+      detail::drop<void>(task_->final_slot());
+      std::rethrow_exception(std::move(failure));
     }
     /// The value under the iterator is the consumer's: it is destroyed in place, its slot goes back with its block's.
     void finish_value() noexcept {

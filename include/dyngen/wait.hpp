@@ -52,7 +52,7 @@ struct watched {
   template <class T>
   static watched of(const ref_stream<T>& s) {
     sequence_task<T>& t = stream_access::task_of(s);
-    t.give_back();
+    t.watch();
     return {t.next_item(),
             [](const void* self) noexcept {
               auto& task = *static_cast<sequence_task<T>*>(const_cast<void*>(self));

@@ -45,6 +45,8 @@ inline constexpr std::size_t cache_line = 64;
 //
 // | pair              | light side, store_light() or load                       | heavy side, heavy_fence()                    |
 // | [C1] closing      | counts a start or an end, looks whether the pool closes | closes the pool, then sums up the counts     |
+// | [W1] of a stream  | publishes a value, looks whether anybody waits          | begins to wait, then looks for a value       |
+// | [T3] pulling      | marks a stream as in use or not, looks for a revocation | revokes the hold, then looks whether in use  |
 //
 // Two light sides never face each other. Where the system call is refused, both sides write seq_cst.
 
@@ -64,7 +66,7 @@ inline bool decide_fences() noexcept {
 
 /// A store after which the caller looks, seq_cst, at what the heavy side wrote before its heavy_fence().
 template <class T>
-void store_light(atomic<T>& word, T value) noexcept {
+[[gnu::always_inline]] inline void store_light(atomic<T>& word, T value) noexcept {
   // relaxed: a store that does not see the switch yet is the dearer one. release: what else the heavy side sees with it.
   if (light_sides_are_free.load(relaxed)) [[likely]] {
     word.store(value, release);

@@ -84,9 +84,15 @@ class coroutine_body {
       if constexpr (has_result) p.place_result(task.buffer().place());
     }
     sink_->stop_at = stop_at;
-    if constexpr (requires { sink_->settle_pending(); })
+    if constexpr (requires { sink_->settle_pending(); }) {
       if (sink_->settle_pending()) return step::paused;
-    const step last = sink_->drive();
+      sink_->open();
+    }
+    return after(task, sink_->drive());
+  }
+
+  template <class Task>
+  step after(Task& task, step last) {
     if (last == step::ended) {
       promise& p = own_promise();
       if (p.thrown)
@@ -212,7 +218,7 @@ class record final : public Base {
   template <class Sink>
   void make_sink(std::optional<Sink>& sink) {
     if constexpr (requires(record& r) { r.is_stream(); })
-      sink.emplace(this->buffer(), *this, this->is_stream(), this->budget());
+      this->consumers_sink(&sink.emplace(this->buffer(), *this, this->budget()));
     else if constexpr (std::is_same_v<Sink, sink_base>)
       sink.emplace(this);
     else
@@ -221,15 +227,37 @@ class record final : public Base {
 
  private:
   step resume(std::uint64_t stop_at) noexcept override {
-    try {
-      const step last = body_.resume(*this, call_, stop_at);
-      if (last == step::out_of_order) this->failure_ = order_error();
-      if (last == step::too_few) this->failure_ = replay_error();
+    if constexpr (requires(record& r) { r.cost(); }) {
+      const std::uint64_t before = this->made();
+      const deadline begin = time_now();
+      const step last = run_body(stop_at);
+      this->cost().add(this->made() - before, time_now() - begin);
       return last;
+    } else {
+      return run_body(stop_at);
+    }
+  }
+  step run_body(std::uint64_t stop_at) noexcept {
+    try {
+      return explained(body_.resume(*this, call_, stop_at));
     } catch (...) {
       this->failure_ = std::current_exception();
     }
     return step::ended;
+  }
+  /// The same for a step that a stream's consumer has made.
+  step after(step last) noexcept final {
+    try {
+      if constexpr (requires { body_.after(*this, last); }) return explained(body_.after(*this, last));
+    } catch (...) {
+      this->failure_ = std::current_exception();
+    }
+    return step::ended;
+  }
+  step explained(step last) {
+    if (last == step::out_of_order) this->failure_ = order_error();
+    if (last == step::too_few) this->failure_ = replay_error();
+    return last;
   }
 
   std::exception_ptr close_body() noexcept override {

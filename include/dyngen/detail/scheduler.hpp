@@ -111,6 +111,7 @@ class pool_core final : public task_host {
   }
 
   bool helps() const noexcept override { return settings_.waiters_help; }
+  bool lets_hold() const noexcept override { return closing_.load(seq_cst) == closing::open; }
   void link_left_behind() noexcept override {
     // relaxed: only decides when to tidy up.
     if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) purge_links();
@@ -537,6 +538,8 @@ class pool_core final : public task_host {
   /// outside; if none does, one of them; actors that nobody calls any more only when nothing else is left.
   bool look_around(bool cancel_stuck) noexcept {
     using whom = dormant_tasks::whom;
+    while (dormant_.release_one()) {
+    }
     const std::uint64_t wakes = wakes_.load(seq_cst);
     const totals before = count();
     if (before.ended == before.started) return true;

@@ -8,8 +8,10 @@
 // A block is held by each of its slots (the producer stands for those not stored yet) and by the consumer's cursor.
 // An emptied block waits in spare_ for the producer of the same buffer, who alone takes blocks from there.
 //
-// [B1] published_ (seq_cst store by the producer) makes all slots below it, and the links to their blocks, visible to
-//      the consumer's acquire load. It is also the publisher's half of [W1].
+// [B1] `published` (release store by the producer) makes all slots below it, and the links to their blocks, visible to
+//      the consumer's acquire load. It is also the publisher's half of [W1], the light side.
+//
+// A slot is born as one that has a value: nobody looks at it before `published` says that it has.
 
 #include <dyngen/detail/slot.hpp>
 
@@ -41,6 +43,28 @@ struct segment {
 
 static_assert(alignof(segment) == alignof(group) && sizeof(segment) % alignof(group) == 0);
 
+/// Places that a producer may fill one after the other without asking, and how it says that it has filled one.
+template <class T>
+struct value_window {
+  T* next = nullptr;
+  T* end = nullptr;         ///< of those that may be filled
+  T* block_end = nullptr;   ///< of those that there are
+  bool suspends = false;    ///< who fills the last one suspends
+  atomic<std::uint64_t> published{0};
+  waiter_list* waiters = nullptr;
+
+  // relaxed: written by the producer only, who asks.
+  std::uint64_t made() const noexcept { return published.load(relaxed); }
+  void open(std::uint64_t most) noexcept {
+    const auto there = static_cast<std::uint64_t>(block_end - next);
+    end = next + (most < there ? most : there);
+  }
+  void commit() noexcept {
+    ++next;
+    store_light(published, made() + 1);  // [B1][W1]
+  }
+};
+
 template <class T>
 class segmented_buffer {
  public:
@@ -49,7 +73,9 @@ class segmented_buffer {
   static constexpr std::uint32_t first_block = full_block < 8 ? full_block : 8;
 
   explicit segmented_buffer(producer& owner, bool random_access) noexcept
-      : owner_(owner), random_access_(random_access) {}
+      : owner_(owner), random_access_(random_access) {
+    window_.waiters = &waiters;
+  }
   segmented_buffer(const segmented_buffer&) = delete;
   segmented_buffer& operator=(const segmented_buffer&) = delete;
   ~segmented_buffer() {
@@ -59,50 +85,42 @@ class segmented_buffer {
 
   // --- the producer's side ---
 
-  std::uint64_t made() const noexcept { return made_; }
+  std::uint64_t made() const noexcept { return window_.made(); }
+  value_window<T>& window() noexcept { return window_; }
 
   /// Where the next value is to be constructed. Throws std::bad_alloc.
   void* place() {
-    if (used_ == capacity_) append();
-    return tail_->head.value_at(used_);
+    if (window_.next == window_.block_end) append();
+    return window_.next;
   }
 
   /// The value at place() is constructed: publishes it.
-  void commit() noexcept {
-    // relaxed: published by [B1].
-    tail_->head.slots()[used_].word.store(slot::make(stage::value, used_, 1), relaxed);
-    ++used_;
-    published_.store(++made_, seq_cst);  // [B1][W1]
-  }
+  void commit() noexcept { window_.commit(); }
 
   /// No value will follow: the slots that were never used go back.
   void close() noexcept {
-    if (used_ != capacity_) release_slots(*tail_, capacity_ - used_);  // a full tail may be gone by now
+    const auto unused = static_cast<std::uint32_t>(window_.block_end - window_.next);
+    if (unused != 0) release_slots(*tail_, unused);  // a full tail may be gone by now
   }
 
   // --- the consumer's side ---
 
   /// How many values are there, or were: by acquire [B1].
-  std::uint64_t published() const noexcept { return published_.load(acquire); }
-  std::uint64_t published_for_waiting() const noexcept { return published_.load(seq_cst); }  // [W1]
+  std::uint64_t published() const noexcept { return window_.published.load(acquire); }
+  std::uint64_t published_for_waiting() const noexcept { return window_.published.load(seq_cst); }  // [W1]
 
   /// The first value not taken yet. Only when published() says that it is there.
   slot& front() noexcept {
-    if (cursor_ == nullptr) {
-      cursor_ = first_;
-    } else if (position_ == cursor_->capacity) {
-      segment* next = cursor_->next;
-      release_slots(*cursor_, 1 + std::exchange(finished_, 0u));
-      cursor_ = next;
-      position_ = 0;
-    }
+    if (position_ == cursor_end_) [[unlikely]]
+      enter_next();
     return cursor_->head.slots()[position_];
   }
   /// Takes front()'s value where it is; its slot goes back by destroyed_in_place(), with `block`.
   T& take_in_place(segment*& block) noexcept {
-    front();
+    if (position_ == cursor_end_) [[unlikely]]
+      enter_next();
     block = cursor_;
-    return *static_cast<T*>(cursor_->head.value_at(position_++));
+    return cursor_values_[position_++];
   }
 
   /// front() was handed over, with its hold.
@@ -130,6 +148,7 @@ class segmented_buffer {
     segment* at = cursor_ == nullptr ? first_ : cursor_;
     cursor_ = nullptr;
     first_ = nullptr;
+    position_ = cursor_end_ = 0;
     std::uint32_t finished = std::exchange(finished_, 0u);
     // Behind the last value's block may stand one more: appended for a value whose constructor threw.
     while (at != nullptr) {
@@ -157,7 +176,8 @@ class segmented_buffer {
 
   /// Gives up the hold of a list on all `made()` values and on every block.
   void drop_all() noexcept {
-    for (std::uint64_t i = 0; i < made_; ++i) drop<T>(at(i));
+    const std::uint64_t count = made();
+    for (std::uint64_t i = 0; i < count; ++i) drop<T>(at(i));
     for (segment* s : directory_) release_slots(*s, 1);
     directory_.clear();
   }
@@ -169,7 +189,7 @@ class segmented_buffer {
     if (s.live.load(acquire) != n && s.live.fetch_sub(n, acq_rel) != n) return;
     // Every block but the last is full.
     const auto first = static_cast<std::uint64_t>(s.head.first >> 1);
-    const std::uint64_t stored = published_.load(relaxed) - first;  // relaxed: ordered by the count above
+    const std::uint64_t stored = made() - first;  // relaxed: ordered by the count above
     owner_.segment_is_free(stored < s.capacity ? static_cast<std::uint32_t>(stored) : s.capacity);
     segment* old = &s;
     // [B3] acq_rel: hands the emptied block to the producer, or gets back one it did not fetch.
@@ -187,6 +207,19 @@ class segmented_buffer {
     return segment::offset_of_head() + group::values_offset(capacity, alignof(T)) + alignment + capacity * sizeof(T);
   }
 
+  void enter_next() noexcept {
+    if (cursor_ == nullptr) {
+      cursor_ = first_;
+    } else {
+      segment* const next = cursor_->next;
+      release_slots(*cursor_, 1 + std::exchange(finished_, 0u));
+      cursor_ = next;
+    }
+    position_ = 0;
+    cursor_end_ = cursor_->capacity;
+    cursor_values_ = static_cast<T*>(cursor_->head.value_at(0));
+  }
+
   void append() {
     const std::uint32_t capacity = next_capacity();
     if (random_access_ && directory_.size() == directory_.capacity()) directory_.reserve(directory_.size() * 2 + 4);
@@ -198,18 +231,19 @@ class segmented_buffer {
     }
     void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
     owner_.add_references(1);
-    auto* s = ::new (static_cast<std::byte*>(memory) + lead) segment(&owner_, capacity, sizeof(T), alignof(T), made_);
-    for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slots() + i) slot{slot::make(stage::empty, i, 1)};
+    auto* s = ::new (static_cast<std::byte*>(memory) + lead) segment(&owner_, capacity, sizeof(T), alignof(T), made());
+    for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slots() + i) slot{slot::make(stage::value, i, 1)};
     if (random_access_) directory_.push_back(s);
     (tail_ == nullptr ? first_ : tail_->next) = s;
     tail_ = s;
     capacity_ = capacity;
-    used_ = 0;
+    window_.next = window_.end = static_cast<T*>(s->head.value_at(0));
+    window_.block_end = window_.next + capacity;
   }
 
   std::uint32_t next_capacity() const noexcept {
     if (tail_ == nullptr) return first_block;
-    if (made_ == first_block) return first_block;
+    if (made() == first_block) return first_block;
     return capacity_ < full_block ? capacity_ * 2 : full_block;
   }
 
@@ -231,18 +265,18 @@ class segmented_buffer {
   producer& owner_;
   // the producer's
   segment* tail_ = nullptr;
-  std::uint32_t used_ = 0;
   std::uint32_t capacity_ = 0;  ///< of the tail
   bool random_access_;
-  std::uint64_t made_ = 0;
   std::vector<segment*> directory_;
   segment* first_ = nullptr;  ///< written by the producer once, before [B1]; then the consumer's
-  atomic<std::uint64_t> published_{0};
+  value_window<T> window_;
   atomic<segment*> spare_{nullptr};
   std::byte apart_[cache_line];  ///< so that the two sides write different cache lines, at no alignment of the whole
   // the consumer's
   segment* cursor_ = nullptr;
+  T* cursor_values_ = nullptr;
   std::uint32_t position_ = 0;
+  std::uint32_t cursor_end_ = 0;
   std::uint32_t finished_ = 0;  ///< slots of the cursor's block that were emptied in place
 };
 

@@ -5,6 +5,11 @@
 // has up to three slots of its own: the completion, the final item (an exception, if there is one), and the outer
 // value of dynamic, a ref_list.
 //
+// How far a producer runs ahead: a worker runs it until its room is full, and again as soon as half of that is free. Once
+// it has shown that its values cost less than handing them between cores does, its consumer, when he runs dry, keeps it
+// to himself: he resumes it for one value after the other, on his own thread, until anybody else wants it to run
+// (state_word.hpp), until he waits for anything else, or until values are dear again.
+//
 // Who ends a stream: its consumer sets `abandoned`. If the task had ended, the consumer sweeps what was not taken and
 // leaves the buffer; otherwise whoever ends the task does, when it sees the flag. One fetch_or against one exchange of
 // the same word decides which.
@@ -12,7 +17,9 @@
 #include <dyngen/detail/budget.hpp>
 #include <dyngen/detail/fixed_buffer.hpp>
 #include <dyngen/detail/segmented_buffer.hpp>
+#include <dyngen/detail/sink.hpp>
 #include <dyngen/detail/task_record.hpp>
+#include <dyngen/detail/value_cost.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -91,30 +98,52 @@ class sequence_task : public task_record, public room_giver {
     // relaxed: read by give_back(), which may run on a thread that took from this stream before.
     const std::uint64_t taken = taken_.load(relaxed) + 1;
     taken_.store(taken, relaxed);
-    if (backpressure_ == no_limit) {
-      if (budget_) budget_->taken();
-      return;
-    }
-    // relaxed: only this consumer's progress is compared; a stale value gives room back once too often.
-    if (backpressure_ <= eager_up_to || (taken - given_back_.load(relaxed)) * 2 >= backpressure_)
-      give_back();
-    else
-      remember_here();
+    // relaxed: written by this consumer, or by give_back() on such a thread, to make him look.
+    if (taken >= look_at_.load(relaxed)) settle_taken(taken);
   }
 
-  /// Tells the producer how much was taken, and resumes it if it is parked for that.
+  /// Tells the producer how much was taken, and sees to it that it runs if it has room.
   void give_back() noexcept override {
-    // relaxed: verified by the exchange; the values themselves were released with their slots.
-    const std::uint64_t taken = taken_.load(relaxed);
-    std::uint64_t given = given_back_.load(relaxed);
-    while (given < taken && !given_back_.compare_exchange_weak(given, taken, seq_cst, relaxed)) {  // [T2]
-    }
-    if (state_word::phase_of(state().load()) == phase::parked && given < taken) make_ready();
+    look_at_.store(0, relaxed);  // relaxed: as above
+    const bool grown = add_room();
+    const phase now = state_word::phase_of(state().load());
+    if (now == phase::parked ? grown : now == phase::held_by_consumer) make_ready();
   }
   void drop_reference() noexcept override { drop_references(1); }
 
+  /// From now on it runs ahead as far as it can. From any thread.
+  void run_ahead() noexcept final {
+    if (!is_stream() || (state().set(state_word::runs_ahead) & state_word::runs_ahead) != 0) return;
+    if (state_word::phase_of(state().load()) == phase::held_by_consumer) make_ready();
+  }
+  /// The consumer wants to know more of it than its next value, or may not wait for that.
+  void watch() noexcept {
+    run_ahead();
+    give_back();
+  }
+
+  /// The stream may go to another consumer, who may wait for something before he takes from it.
+  void changes_hands() noexcept {
+    if (pulls_) give_back();
+  }
+
+  /// The consumer has run dry: one more value, made on this thread, if he may. Afterwards he looks again. False: he waits.
+  bool pull() noexcept { return pulls_ && pull_held(); }
+  /// The consumer wants the next value where it is: if he holds the task, it is made, and taken. Null: he looks elsewhere.
+  [[gnu::always_inline]] T* pull_in_place(segment*& block) noexcept { return pulls_ ? pull_and_take(block) : nullptr; }
+  /// The same for a consumer that runs on the task's own host.
+  bool pull_at_home() noexcept {
+    if (pulls_) return pull_held();
+    if (!cost_.is_cheap() || turn() != nullptr || context().helping >= max_helping || outstays(host())) return false;
+    ++context().helping;
+    const bool ran = run_for_consumer(taken());
+    --context().helping;
+    return ran;
+  }
+
   /// The consumer goes: what was not taken is dropped, and the task cancelled or, detached, left to run.
-  void abandon(bool detach) noexcept {
+  [[gnu::noinline]] void abandon(bool detach) noexcept {
+    pulls_ = false;
     thread_context& here = context();
     if (here.last_taken == this) {
       here.last_taken = nullptr;
@@ -139,7 +168,11 @@ class sequence_task : public task_record, public room_giver {
   wait_point next_item() noexcept {
     return {&buffer_.waiters, [](const void* self, std::uint32_t) noexcept {
               return static_cast<sequence_task*>(const_cast<void*>(self))->item_there();
-            }, static_cast<const sequence_task*>(this), 0};
+            }, static_cast<const sequence_task*>(this), 0, [](const void* self) noexcept {
+              // A producer that is not running yet sees the waiter when it is: its start comes after this look.
+              const auto& me = *static_cast<const sequence_task*>(self);
+              if (state_word::phase_of(me.state().load()) == phase::running) heavy_fence();  // [W1]
+            }};
   }
 
   // --- a list's holders ---
@@ -208,6 +241,33 @@ class sequence_task : public task_record, public room_giver {
 
   std::uint64_t made() const noexcept final { return buffer_.made(); }
 
+  void consumers_sink(sink<T>* to) noexcept { sink_ = to; }
+  value_cost& cost() noexcept { return cost_; }
+
+  bool hold_for_consumer() noexcept final {
+    if (!is_stream() || budget_ || turn() != nullptr || !cost_.is_cheap() || taken() < holds_from_) return false;
+    host().goes_dormant(*this);  // so that closing finds it
+    store_light(in_use_, std::uint32_t{1});
+    pulls_ = host().lets_hold() && state().hold();
+    if (pulls_) {
+      pulled_ = 0;
+      cost_.begin_to_pull();
+      sink_->begin_single_steps();
+      remember_here();
+      look_at_.store(no_limit, relaxed);  // relaxed: the consumer's own; room is added when the hold ends
+    }
+    store_light(in_use_, std::uint32_t{0});  // [T3]
+    host().dormancy_settled();
+    if (!pulls_) return false;
+    if (!state().is_held() || !host().lets_hold()) stop_pulling();  // it may close without having seen this
+    return true;
+  }
+  bool in_use_by_consumer() noexcept final {
+    if (in_use_.load(acquire) != 0) return true;  // [T3] acquire: what he did with it
+    add_room();
+    return false;
+  }
+
   std::uint64_t room_end() const noexcept final {
     if (budget_ && budget_->waits()) return 0;  // not even for what it has built
     if (backpressure_ == 0 || backpressure_ == no_limit) return no_limit;
@@ -245,6 +305,88 @@ class sequence_task : public task_record, public room_giver {
   bool started_ = false;  ///< the callable has been called
 
  private:
+  /// Gives room back for what was taken. Returns whether there was any.
+  bool add_room() noexcept {
+    // relaxed: verified by the exchange; the values themselves were released with their slots.
+    const std::uint64_t taken = taken_.load(relaxed);
+    std::uint64_t given = given_back_.load(relaxed);
+    while (given < taken)
+      if (given_back_.compare_exchange_weak(given, taken, seq_cst, relaxed)) return true;  // [T2]
+    return false;
+  }
+
+  [[gnu::noinline]] void settle_taken(std::uint64_t taken) noexcept {
+    if (budget_) return budget_->taken();
+    // relaxed, here and below: only this consumer's progress is compared; a stale value gives room back once too often.
+    const std::uint64_t given = given_back_.load(relaxed);
+    if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back();
+    remember_here();
+    look_at_.store(given + (backpressure_ + 1) / 2, relaxed);
+  }
+
+  [[gnu::noinline]] bool pull_held() noexcept { return make_one(); }
+  [[gnu::noinline]] T* pull_and_take(segment*& block) noexcept {
+    if (!make_one() || (!pulls_ && !has_value())) return nullptr;
+    // relaxed, both: the consumer's own.
+    taken_.store(taken_.load(relaxed) + 1, relaxed);
+    return &buffer_.take_in_place(block);
+  }
+  /// By the consumer, who holds it and has taken all there is. Everything but one more value is left to others.
+  [[gnu::always_inline]] bool make_one() noexcept {
+    // relaxed: the consumer's own. In use already: its own code wants a value of it.
+    if (in_use_.load(relaxed) != 0) [[unlikely]]
+      return false;
+    store_light(in_use_, std::uint32_t{1});  // [T3]
+    thread_context& here = context();
+    // Its code must not add to what is being destroyed below on this stack.
+    if (!state().is_held() || here.dropping) [[unlikely]]
+      return stop_pulling();
+    if (here.last_taken != this) [[unlikely]]
+      remember_here();  // another thread than before, or it has taken elsewhere
+    entry_.outer = std::exchange(here.tasks, &entry_);
+    if (!sink_->drive_to_next()) [[unlikely]]
+      return end_of_pulling();
+    here.tasks = entry_.outer;
+    bool goes_on = true;
+    if (++pulled_ % value_cost::between_looks == 0) [[unlikely]]
+      goes_on = is_still_cheap();
+    store_light(in_use_, std::uint32_t{0});  // [T3]
+    if (!state().is_held() || !goes_on) [[unlikely]]
+      stop_pulling();
+    return true;
+  }
+  [[gnu::noinline]] bool is_still_cheap() noexcept {
+    (void)uncounted(false);
+    return cost_.is_still_cheap() && !outstays(host());
+  }
+  /// Its code has come back for another reason: it is run on as any task.
+  [[gnu::noinline]] bool end_of_pulling() noexcept {
+    context().tasks = entry_.outer;
+    state().take_held();
+    forget_hold();
+    std::uint32_t given_up = 0;
+    {
+      task_scope scope(*this);
+      given_up = go_on(after(sink_->after_single_step()));
+    }
+    if (given_up != 0) drop_references(given_up);
+    return true;
+  }
+  /// He does not hold it any more: if nobody else has it, it is queued.
+  [[gnu::noinline]] bool stop_pulling() noexcept {
+    // Who was interrupted so soon, by his own waits or by others, is not worth another try before long.
+    if (pulled_ < 4 * value_cost::between_looks) holds_from_ = taken() + value_cost::sample;
+    forget_hold();
+    push_if(state().let_go());
+    return false;
+  }
+  void forget_hold() noexcept {
+    pulls_ = false;
+    in_use_.store(0, release);   // [T3] release: what he did with it
+    look_at_.store(0, relaxed);  // relaxed: the consumer's own
+    add_room();
+  }
+
   bool item_there() noexcept {
     // relaxed: the consumer's own, and it is the consumer who waits.
     return buffer_.published_for_waiting() > taken_.load(relaxed) || group::published(&results(), 0);  // [W1]
@@ -287,7 +429,15 @@ class sequence_task : public task_record, public room_giver {
   const std::uint64_t backpressure_;
   const bool all_or_nothing_;
   const std::unique_ptr<stream_budget<T>> budget_;
+  sink<T>* sink_ = nullptr;                  ///< while there is a coroutine
+  value_cost cost_;
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
+  running_task entry_{.task = this, .outer = nullptr};  ///< while its consumer runs it
+  bool pulls_ = false;                       ///< the consumer's: he holds the task
+  std::uint32_t pulled_ = 0;                 ///< the consumer's: so many times since then
+  std::uint64_t holds_from_ = 0;             ///< the consumer's: he does not hold it before he has taken so many
+  atomic<std::uint32_t> in_use_{0};          ///< he runs its code
+  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: with so many values taken he looks whether to give room back
   bool final_taken_ = false;                 ///< the consumer's
   bool left_ = false;                        ///< the consumer's: it has abandoned the stream
   std::uint64_t seen_ = 0;                   ///< the consumer's: values known to be published

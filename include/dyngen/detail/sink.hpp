@@ -40,7 +40,6 @@ struct sink_base {
   task_record* task;                    ///< null when iterated in place
   thread_wait* awaited = nullptr;       ///< what the innermost one waits for
   std::uint64_t stop_at = 0;            ///< suspend when so many values are stored
-  std::uint64_t limit = no_limit;       ///< refuse any value beyond so many
   std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
   std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
   signal why = signal::yielded;
@@ -49,10 +48,16 @@ struct sink_base {
 
   /// Runs the coroutine until it has stored `stop_at` values, has ended, or was refused a value.
   step drive() {
-    do {
+    why = signal::yielded;
+    leaf.resume();
+    return go_on();
+  }
+  /// The same after leaf.resume().
+  step go_on() {
+    while (why == signal::hop) {  // a loop, not a transfer: nesting of any depth takes constant stack
       why = signal::yielded;
       leaf.resume();
-    } while (why == signal::hop);  // a loop, not a transfer: nesting of any depth takes constant stack
+    }
     switch (why) {
       case signal::hop:
       case signal::yielded: return step::paused;
@@ -126,46 +131,108 @@ class scratch {
   alignas(T) std::byte bytes_[sizeof(T)];
 };
 
-/// What a co_yield should do before it constructs anything.
+/// What a co_yield should do before it constructs anything, if it may not simply go on.
 enum class permission { construct, charge, replay, skip, suspend };
 
-/// Where the values of a generator<T> go.
+/// Where the values of a generator<T> go. As long as there are places in its window, and nobody asks for attention, a
+/// co_yield fills the next one; everything else is done by ask(), place() and commit().
 template <class T>
 class sink : public sink_base {
  public:
-  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), fixed_(&b) { limit = b.count(); }
-  sink(segmented_buffer<T>& b, task_record& t, bool has_consumer, stream_budget<T>* budget) noexcept
-      : sink_base(&t), segmented_(&b), budget_(budget), has_consumer_(has_consumer) {}
-  /// For iteration in place: one value at a time, in `place`.
-  explicit sink(T* place) noexcept : local_(place) {}
+  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), window_(&own_), flags_(&t.state().flags()), fixed_(&b) {
+    own_.waiters = &nobody_;
+  }
+  sink(segmented_buffer<T>& b, task_record& t, stream_budget<T>* budget) noexcept
+      : sink_base(&t), window_(&b.window()), flags_(&t.state().flags()), segmented_(&b), budget_(budget) {}
+  /// For iteration in place, by drive_in_place().
+  sink() noexcept : window_(&own_), flags_(&no_flags_) { own_.waiters = &nobody_; }
+  sink(const sink&) = delete;
+  sink& operator=(const sink&) = delete;
 
-  std::uint64_t made() const noexcept { return segmented_ ? segmented_->made() : fixed_ ? fixed_->made() : local_made_; }
+  std::uint64_t made() const noexcept { return fixed_ != nullptr ? fixed_->made() : window_->made(); }
+
+  /// Opens the window, up to `stop_at` values in all.
+  void open() noexcept {
+    single_place = nullptr;
+    window_->suspends = false;
+    window_->open(stop_at - window_->made());
+  }
+  /// Runs the coroutine to its next value, which goes to `place`, and is the caller's.
+  step drive_in_place(T* place) {
+    single_place = place;
+    return drive();
+  }
+  /// From now on it is driven by drive_to_next(), until open() is called again.
+  void begin_single_steps() noexcept {
+    window_->suspends = true;
+    window_->end = window_->next;
+    stop_at = 0;
+  }
+  /// Runs the coroutine until it has stored its next value. False if something else has happened: go_on() tells what.
+  [[gnu::always_inline]] bool drive_to_next() {
+    value_window<T>& window = *window_;
+    if (window.next == window.block_end) [[unlikely]]
+      return drive_into_next_block();
+    single_place = window.next;
+    why = signal::yielded;
+    leaf.resume();
+    // relaxed: a late look is as good as the other thread having asked later.
+    if (single_place != nullptr || (flags_->load(relaxed) & state_word::attention) != 0) [[unlikely]]
+      return false;
+    commit_single(window);
+    return true;
+  }
+  /// What it was that has happened, once its cause is gone.
+  step after_single_step() {
+    if (std::exchange(single_place, nullptr) == nullptr && why == signal::yielded) {
+      // The value is there, but somebody asks for attention.
+      if (!cancelled()) {
+        commit_single(*window_);
+      } else {
+        refuse(step::cancelled);
+        destroy_reporting(*window_->next, *task);
+      }
+    }
+    return go_on();
+  }
+
+  /// May a co_yield go on without asking?
+  bool is_open() const noexcept {
+    // relaxed: a late look is as good as the other thread having asked later.
+    return window_->next != window_->end && (flags_->load(relaxed) & state_word::attention) == 0;
+  }
+  T* next_place() const noexcept { return window_->next; }
+  /// The value at next_place() is constructed. Returns whether to suspend.
+  [[gnu::always_inline]] bool commit_next() noexcept {
+    value_window<T>& window = *window_;
+    window.commit();
+    if (window.waiters->any()) [[unlikely]]
+      window.waiters->notify([](std::uint32_t) noexcept { return true; });
+    return window.next == window.end && (window.suspends || window.made() >= stop_at);
+  }
+
+  /// If not null, the next value goes there, and the coroutine suspends after it; who resumed it does the rest.
+  T* single_place = nullptr;
 
   permission ask() noexcept {
-    if (task != nullptr && task->state().wants_attention()) [[unlikely]]
-      return attend();
-    if (fixed_ != nullptr && fixed_->full()) [[unlikely]] {
+    if ((flags_->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
+    if (fixed_ != nullptr && fixed_->full()) {
       refuse(step::surplus);
       return permission::suspend;
     }
     return permission::construct;
   }
 
-  void* place() { return segmented_ ? segmented_->place() : fixed_ ? fixed_->place() : local_; }
+  void* place() { return fixed_ != nullptr ? fixed_->place() : segmented_->place(); }
 
   /// The value at place() is constructed. Returns whether to suspend.
   bool commit() noexcept {
-    if (segmented_ != nullptr) {
-      segmented_->commit();
-      if (has_consumer_) segmented_->waiters.notify([](std::uint32_t) noexcept { return true; });
-      return segmented_->made() >= stop_at;
-    }
     if (fixed_ != nullptr) {
       fixed_->template commit<T>();
       return fixed_->made() >= stop_at;
     }
-    ++local_made_;
-    return true;
+    window_->open(window_->suspends ? 1 : stop_at - window_->made());  // place() may have made room for more
+    return commit_next();
   }
 
   /// The value at place() is constructed, and may have to wait there for its budget. Returns whether to suspend. Throws
@@ -193,7 +260,18 @@ class sink : public sink_base {
   }
 
  private:
-  [[gnu::noinline]] permission attend() noexcept {
+  static void commit_single(value_window<T>& window) noexcept {
+    window.end = ++window.next;
+    // [B1] release: as commit(). Whoever may wait for the value is who asked for it.
+    window.published.store(window.made() + 1, release);
+  }
+  [[gnu::noinline]] bool drive_into_next_block() {
+    const std::uint64_t before = window_->made();
+    why = signal::yielded;
+    leaf.resume();
+    return window_->made() != before;
+  }
+  permission attend() noexcept {
     if (cancelled()) {
       refuse(step::cancelled);
       return permission::suspend;
@@ -203,13 +281,16 @@ class sink : public sink_base {
     return note_skipped() ? permission::suspend : permission::skip;  // nobody will take it
   }
 
+  static inline constinit atomic<std::uint32_t> no_flags_{0};
+  static inline waiter_list nobody_;
+
+  value_window<T>* window_;
+  const atomic<std::uint32_t>* flags_;
   segmented_buffer<T>* segmented_ = nullptr;
   fixed_buffer* fixed_ = nullptr;
   stream_budget<T>* budget_ = nullptr;
   bool pending_ = false;  ///< the value at place() waits for its budget
-  T* local_ = nullptr;
-  std::uint64_t local_made_ = 0;
-  bool has_consumer_ = false;
+  value_window<T> own_;   ///< never open: for a fixed buffer, and in place
 };
 
 }  // namespace dyngen::detail

@@ -129,8 +129,14 @@ struct wait_point {
   bool (*published)(const void* object, std::uint32_t index) noexcept = nullptr;
   const void* object = nullptr;
   std::uint32_t index = 0;
+  void (*fence)(const void* object) noexcept = nullptr;  ///< the heavy side of [W1], if the publisher has the light one
 
   bool ready() const noexcept { return published(object, index); }
+  /// The same for who has just begun to wait.
+  bool ready_after_all() const noexcept {
+    if (fence != nullptr) fence(object);
+    return ready();
+  }
 };
 
 /// Writes what could be handed to nobody to stderr, in one line.
@@ -165,6 +171,8 @@ class producer {
   virtual bool cancel() noexcept { return false; }
   /// What the task awaits has come.
   virtual void wake() noexcept {}
+  /// Somebody may wait for what the task does, not only for its next value.
+  virtual void run_ahead() noexcept {}
   /// What runs it, for telling tasks of one pool from others; null for a plain value.
   virtual const void* home() const noexcept { return nullptr; }
   /// The actor whose turn it needs to run; null for what is no call of an actor. One turn, one method in progress: not

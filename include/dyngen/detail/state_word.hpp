@@ -8,7 +8,10 @@
 //                                   ▲ ▲            requeue()          │  ▲
 //                                   │ └───────────────────────────────┤  │
 //                                   │ make_ready()              park()│  │ claim_parked()
-//                                   └─────────────── parked ◀─────────┘  │
+//                                   ├─────────────── parked ◀─────────┤  │
+//                                   │                  └──────────────┼──┤
+//                                   │ make_ready(), let_go()    hold()│  │ take_held()
+//                                   └─────────────── held_by_consumer ┘  │
 //                                                      └─────────────────┘
 //
 // Beside the phase stand flags that anybody may set at any time:
@@ -22,9 +25,19 @@
 //   charging    what the task yields is charged to a budget
 //   unrunnable  queued, but its executor will never run it: it ends instead
 //   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
+//   revoked     somebody else than its consumer wants a task that he holds to run
+//   runs_ahead  its stream is never held by its consumer: somebody may wait for what it does between two values
+//
+// held_by_consumer: a stream whose producer is suspended although it has room. Its consumer, a thread, resumes it for one
+// value after the other without a change of the word: he marks it as in use (detail/sequence_task.hpp) and looks whether
+// the hold was revoked. Whoever else wants the task to run revokes it, and queues the task if it is not in use; if it is,
+// the consumer does when he comes back. A revoker counts himself in the upper half of the word until he has looked: so
+// long no new hold begins, lest what he saw of the old one be taken for the new one.
 //
 // [T1] running is handed over by acquire and release: who gets it sees all that the one before it did with the task.
 // [T2] park() and whoever makes room or sets a flag: both write (seq_cst), then look at the other's word (seq_cst).
+// [T3] holding and revoking: the consumer writes that it is in use, or not any more, then looks at this word (seq_cst);
+//      who revokes writes this word (seq_cst), passes the heavy fence, then looks whether it is in use.
 
 #include <dyngen/detail/atomic.hpp>
 
@@ -32,7 +45,7 @@
 
 namespace dyngen::detail {
 
-enum class phase : std::uint32_t { waiting = 0, queued = 1, running = 2, parked = 3, ended = 4 };
+enum class phase : std::uint32_t { waiting = 0, queued = 1, running = 2, parked = 3, ended = 4, held_by_consumer = 5 };
 
 class state_word {
  public:
@@ -45,6 +58,9 @@ class state_word {
   static constexpr std::uint32_t held = 256;
   static constexpr std::uint32_t charging = 512;
   static constexpr std::uint32_t unrunnable = 1024;
+  static constexpr std::uint32_t revoked = 2048;
+  static constexpr std::uint32_t runs_ahead = 4096;
+  static constexpr std::uint32_t one_revoker = 1u << 16;
   /// A running task looks at these before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
   /// With one of these a task does not park for room.
@@ -62,6 +78,8 @@ class state_word {
     // relaxed: a late look is as good as the other thread having asked later.
     return (word_.load(relaxed) & attention) != 0;
   }
+  /// For such glances at once for every value.
+  const atomic<std::uint32_t>& flags() const noexcept { return word_; }
 
   /// waiting -> queued, with its link in the queue, while nobody else knows of the task. The push publishes it.
   void begin_queued(std::uint32_t flags) noexcept {
@@ -122,6 +140,56 @@ class state_word {
     for (;;) {
       if ((word & unless) != 0) return false;
       if (change(word, phase::parked, 0)) return true;  // [T1][T2]
+    }
+  }
+
+  // --- a stream held by its consumer ---
+
+  /// running -> held_by_consumer, by the consumer who runs it.
+  bool hold() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    for (;;) {
+      if ((word & (attention | runs_ahead)) != 0 || word >= one_revoker) return false;
+      const std::uint32_t changed = (word & ~(phase_mask | revoked)) | static_cast<std::uint32_t>(phase::held_by_consumer);
+      if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed)) return true;  // [T1]
+    }
+  }
+  /// For the consumer, having marked the task as in use, or not in use: is it still his?
+  bool is_held() const noexcept {
+    return (word_.load(seq_cst) & (phase_mask | revoked)) == static_cast<std::uint32_t>(phase::held_by_consumer);  // [T3]
+  }
+  /// held_by_consumer -> running, by the consumer while it is in use.
+  void take_held() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    while (!change(word, phase::running, 0)) {
+    }
+  }
+  /// held_by_consumer -> queued, by the consumer while it is not in use. On `push` he owes the executor the link, with a
+  /// reference of its own; otherwise somebody else has it already.
+  next let_go() noexcept {
+    std::uint32_t word = word_.load(seq_cst);
+    while (phase_of(word) == phase::held_by_consumer)
+      if (change(word, phase::queued, in_queue)) return (word & in_queue) != 0 ? next::nothing : next::push;
+    return next::nothing;
+  }
+  /// Anybody else, first half: false if the task is not held. The heavy fence follows, then a look whether it is in use,
+  /// then the second half with the answer.
+  bool begin_to_revoke() noexcept {
+    std::uint32_t word = word_.load(seq_cst);
+    while (phase_of(word) == phase::held_by_consumer)
+      // relaxed on failure: the value is only a guess for the next try.
+      if (word_.compare_exchange_weak(word, (word | revoked) + one_revoker, seq_cst, relaxed)) return true;  // [T3]
+    return false;
+  }
+  /// On `push` the caller owes the executor the link, with a reference of its own.
+  next end_revoking(bool in_use) noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    for (;;) {
+      const bool mine = phase_of(word) == phase::held_by_consumer && !in_use;
+      std::uint32_t changed = word - one_revoker;
+      if (mine) changed = (changed & ~phase_mask) | static_cast<std::uint32_t>(phase::queued) | in_queue;
+      if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed))  // [T1]
+        return mine && (word & in_queue) == 0 ? next::push : next::nothing;
     }
   }
 

@@ -90,6 +90,8 @@ class task_host {
   virtual void wakes() noexcept {}
   /// The code of one of its tasks blocks its thread in `wait`, or, if that is null, goes on after it.
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
+  /// May a consumer keep a stream's producer to himself, and resume it for each value?
+  virtual bool lets_hold() const noexcept { return false; }
   /// Is everything being cancelled that has not ended?
   virtual bool cancelling() const noexcept { return false; }
   /// May an attempt that failed be followed by another one?
@@ -170,6 +172,8 @@ class task_record : public producer, public work_item {
   }
 
   bool help(std::uint64_t wanted) noexcept override;
+  /// The same for a consumer that runs on the task's own host, whether waiters help there or not.
+  bool run_for_consumer(std::uint64_t wanted) noexcept;
   bool cancel() noexcept override;
   const void* home() const noexcept override { return host_->home(); }
   const void* turn() const noexcept override { return host_->turn(); }
@@ -191,16 +195,14 @@ class task_record : public producer, public work_item {
   state_word& state() noexcept { return state_; }
   const state_word& state() const noexcept { return state_; }
 
-  /// waiting or parked -> queued, if it is one of these.
+  /// waiting, parked or held by its consumer -> queued, if it is one of these.
   void wake() noexcept final { make_ready(); }
   void make_ready() noexcept {
     const phase now = state_word::phase_of(state_.load());
+    if (now == phase::held_by_consumer) return revoke();
     if (now != phase::waiting && now != phase::parked) return;
     host_->wakes();
-    if (state_.make_ready() == state_word::next::push) {
-      add_references(1);
-      host_->push(*this, false);
-    }
+    push_if(state_.make_ready());
   }
 
   /// Does it wait for something that tasks of its own host cannot bring? Called by a host that closes.
@@ -239,6 +241,8 @@ class task_record : public producer, public work_item {
 
   /// Runs the task's code until it has stored `stop_at` values, or something else happens.
   virtual step resume(std::uint64_t stop_at) noexcept = 0;
+  /// What a step comes to that was made without resume().
+  virtual step after(step last) noexcept { return last; }
   /// What its code awaits, null if nothing. Only by the thread that runs the task.
   virtual thread_wait* awaited() noexcept { return nullptr; }
   /// How many values are stored. Only by the thread that runs the task.
@@ -290,6 +294,19 @@ class task_record : public producer, public work_item {
   static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
   atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
 
+  /// Of a stream: has its consumer, who runs it on this thread, taken it to himself?
+  virtual bool hold_for_consumer() noexcept { return false; }
+  /// Of a stream held by its consumer: does he run its code?
+  virtual bool in_use_by_consumer() noexcept { return false; }
+
+  /// Goes on after a step that its consumer made; `task_scope` is set. Returns how many references it gives up.
+  std::uint32_t go_on(step last) noexcept { return go_on(no_limit, &last).given_up; }
+  void push_if(state_word::next next) noexcept {
+    if (next == state_word::next::nothing) return;
+    add_references(1);
+    host_->push(*this, false);
+  }
+
  private:
   struct way_out {
     std::uint32_t given_up = 0;  ///< references, for the caller to drop
@@ -297,6 +314,12 @@ class task_record : public producer, public work_item {
   };
   /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued.
   way_out run(std::uint64_t wanted) noexcept;
+  way_out go_on(std::uint64_t wanted, const step* made_already) noexcept;
+  void revoke() noexcept {
+    if (!state_.begin_to_revoke()) return make_ready();
+    heavy_fence();  // [T3]
+    push_if(state_.end_revoking(in_use_by_consumer()));
+  }
   template <class Ready>
   bool park(std::uint32_t unless, Ready ready) noexcept;
   /// Does its code, suspended, wait for something that is not there yet?
@@ -312,6 +335,10 @@ class task_record : public producer, public work_item {
     host.left();
     return {.behind = behind};
   }
+  /// Has it a value for each that was given up to `wanted`, and may go on?
+  way_out leave_after_help() noexcept { return hold_for_consumer() ? way_out() : leave_queued(false); }
+  /// Not if it has ended for good.
+  bool goes_on_after(step last) noexcept { return last == step::paused || (last == step::ended && failure_ && try_again()); }
   way_out finish(step last) noexcept;
   std::exception_ptr error_of(step last) noexcept;
 
@@ -327,22 +354,21 @@ class task_record : public producer, public work_item {
 /// Marks the task as one whose code is on this thread's stack, for as long as it lives.
 class task_scope {
  public:
-  explicit task_scope(task_record& task) noexcept : entry_{.task = &task, .outer = context().tasks} {
-    thread_context& here = context();
-    here.tasks = &entry_;
-    dropping_ = std::exchange(here.dropping, false);
-    dropped_ = std::exchange(here.dropped, nullptr);
+  explicit task_scope(task_record& task) noexcept : here_(context()), entry_{.task = &task, .outer = here_.tasks} {
+    here_.tasks = &entry_;
+    dropping_ = std::exchange(here_.dropping, false);
+    dropped_ = std::exchange(here_.dropped, nullptr);
   }
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope() {
-    thread_context& here = context();
-    here.tasks = entry_.outer;
-    here.dropping = dropping_;
-    here.dropped = dropped_;
+    here_.tasks = entry_.outer;
+    here_.dropping = dropping_;
+    here_.dropped = dropped_;
   }
 
  private:
+  thread_context& here_;
   running_task entry_;
   bool dropping_;
   slot* dropped_;
@@ -420,6 +446,11 @@ inline bool task_record::help(std::uint64_t wanted) noexcept {
   thread_context& here = context();
   // A worker that only ever helps itself would never let the rest of its queue run: now and then it blocks instead.
   if (here.helping >= max_helping || !host_->helps() || outstays(*host_)) return false;
+  return run_for_consumer(wanted);
+}
+
+inline bool task_record::run_for_consumer(std::uint64_t wanted) noexcept {
+  thread_context& here = context();
   if (state_.claim_queued()) {
     host_->link_left_behind();
   } else {
@@ -437,7 +468,16 @@ inline bool task_record::help(std::uint64_t wanted) noexcept {
 
 inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
   task_scope scope(*this);
+  return go_on(wanted, nullptr);
+}
+
+inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step* made_already) noexcept {
   for (;;) {
+    if (made_already != nullptr) {
+      const step last = *std::exchange(made_already, nullptr);
+      if (last == step::rescheduled) return leave_queued(true);
+      if (last != step::awaiting && !goes_on_after(last)) return finish(last);
+    }
     std::uint32_t word = state_.load();
     if ((word & state_word::unrunnable) != 0 || host_->cancelling())
       word = state_.set(state_word::cancelled) | state_word::cancelled;
@@ -458,7 +498,7 @@ inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
     const std::uint64_t end = room_end();
     if (now > wanted) {
       wanted = no_limit;
-      if (end > now) return leave_queued(false);
+      if (end > now) return leave_after_help();
     }
     if (now >= end) {
       (void)uncounted(false);
@@ -471,7 +511,7 @@ inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
     const step last = resume(stop_at);
     if (last == step::rescheduled) return leave_queued(true);
     if (last == step::awaiting) continue;
-    if (last != step::paused && !(last == step::ended && failure_ && try_again())) return finish(last);
+    if (!goes_on_after(last)) return finish(last);
     if (outstays(*host_)) return leave_queued(true);
   }
 }

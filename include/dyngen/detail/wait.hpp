@@ -102,7 +102,7 @@ class thread_wait {
       points[i].list->add(*n, [&point = points[i]](std::uint32_t index) noexcept {
         return point.published(point.object, index);
       });
-      if (points[i].ready() && n->try_claim()) {  // [W1]
+      if (points[i].ready_after_all() && n->try_claim()) {  // [W1]
         points[i].list->note_left();
         // relaxed: only this thread waits for it.
         self->needed_.fetch_sub(1, relaxed);

@@ -14,7 +14,8 @@
 // discarded, `settle` gives that reference up, once for each add().
 //
 // [W1] No wake-up is lost: the publisher stores (seq_cst), then looks at head_ (seq_cst); the registering thread
-//      pushes on head_ (seq_cst), then looks whether it is published (seq_cst). One of the two sees the other.
+//      pushes on head_ (seq_cst), then looks whether it is published (seq_cst). One of the two sees the other. The
+//      producer of a stream stores by the light side of it, and who waits for that passes the heavy fence between.
 // [W2] A sweeper that puts waiters back does as a registering thread does: pushes, then looks at what they wait for.
 
 #include <dyngen/detail/atomic.hpp>
@@ -80,10 +81,12 @@ class waiter_list {
     left_.fetch_add(1, relaxed);
   }
 
-  /// To be called after publishing with a seq_cst operation: fires those that wait for something published.
+  /// Does anybody wait? To be asked after publishing.
+  bool any() const noexcept { return head_.load(seq_cst) != nullptr; }  // [W1]
+  /// To be called after publishing: fires those that wait for something published.
   template <class Ready>
   void notify(Ready ready) noexcept {
-    if (head_.load(seq_cst) != nullptr) [[unlikely]]  // [W1]
+    if (any()) [[unlikely]]
       sweep(ready);
   }
 

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT
+// A stream whose consumer makes its values himself, one by one, when he wants them: who else may want the task to run,
+// and that nothing but speed tells the difference.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+#include "probes.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using dg::detail::pulling;
+using support::boom;
+using support::eventually;
+
+/// Consumers pull as `mode` says, whatever values cost.
+class pulling_as {
+ public:
+  explicit pulling_as(pulling mode) { dg::detail::pulling_mode = mode; }
+  pulling_as(const pulling_as&) = delete;
+  pulling_as& operator=(const pulling_as&) = delete;
+  ~pulling_as() { dg::detail::pulling_mode = before_; }
+
+ private:
+  const pulling before_ = dg::detail::pulling_mode;
+};
+
+/// A pool whose only worker is busy, so that who waits for a task runs it, and what is queued stays queued until then.
+class busy_pool {
+ public:
+  busy_pool() { started_.pass(); }
+  ~busy_pool() { let_work(); }
+  void let_work() { over_.open(); }
+  dg::thread_pool& operator*() { return *pool_; }
+  dg::thread_pool* operator->() { return pool_.get(); }
+  void close() {
+    let_work();
+    pool_.reset();
+  }
+
+ private:
+  support::gate started_, over_;
+  std::unique_ptr<dg::thread_pool> pool_ = std::make_unique<dg::thread_pool>(1);
+  dg::ref<void> busy_ = pool_->submit([this] {
+    started_.open();
+    over_.pass();
+  });
+};
+
+/// What a producer has done.
+struct progress {
+  std::atomic<int> begun{0};  // values
+  std::atomic<int> alive{0};  // frames
+  std::atomic<int> ended{0};
+  std::thread::id thread;
+};
+
+dg::generator<int> count(progress& p, int n) {
+  const support::witness frame(p.alive);
+  for (int i = 0; i < n; ++i) {
+    ++p.begun;
+    p.thread = std::this_thread::get_id();
+    co_yield i;
+  }
+  ++p.ended;
+}
+
+/// A stream of a busy pool, held by the calling thread, which has taken the first `taken` values.
+dg::ref_stream<int> held(busy_pool& pool, progress& p, int taken, int n = 1000) {
+  dg::ref_stream<int> s = pool->submit(count, std::ref(p), n);
+  for (int i = 0; i < taken; ++i) CHECK(s.next_value() == i);
+  CHECK(p.begun == taken);
+  return s;
+}
+
+/// How many values it makes when it runs ahead with so many taken.
+constexpr int ahead(int taken) { return taken + 64; }
+
+}  // namespace
+
+TEST_CASE("a consumer that pulls makes each value himself when he wants it, and no other", "[pulling][S-STREAM-4]") {
+  support::watchdog dog("pulled one by one");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress p;
+  SECTION("by values") {
+    int i = 0;
+    for (const int value : pool->submit(count, std::ref(p), 1000).values()) {
+      CHECK(value == i++);
+      CHECK(p.begun == i);
+      CHECK(p.thread == std::this_thread::get_id());
+    }
+    CHECK(i == 1000);
+  }
+  SECTION("by refs") {
+    int i = 0;
+    for (dg::ref<int> value : pool->submit(count, std::ref(p), 1000)) {
+      CHECK(value.get() == i++);
+      CHECK(p.begun == i);
+    }
+    CHECK(i == 1000);
+  }
+  SECTION("by a coroutine of the same pool") {
+    pool.let_work();
+    auto take = [&p](dg::ref_stream<int> s) -> dg::task<bool> {
+      bool one_by_one = true;
+      for (int i = 0; i < 1000; ++i) {
+        const std::optional<int> value = co_await s.async_value();
+        one_by_one = one_by_one && value == i;
+        if (i >= 64) one_by_one = one_by_one && p.begun == i + 1;  // it may have run ahead before it was first wanted
+      }
+      co_return one_by_one && !co_await s.async_value();
+    };
+    CHECK(pool->submit(take, pool->options(dg::backpressure{64}).submit(count, std::ref(p), 1000)).get());
+  }
+  CHECK(p.ended == 1);
+  CHECK(eventually([&] { return p.alive == 0; }));
+}
+
+TEST_CASE("whatever else a consumer wants of a stream, it runs ahead again", "[pulling][L-1]") {
+  support::watchdog dog("other interest");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress p;
+  dg::ref_stream<int> s = held(pool, p, 10);
+  pool.let_work();
+  SECTION("a look") { CHECK_FALSE(s.try_next()); }
+  SECTION("the end") { CHECK_FALSE(s.finished()); }
+  SECTION("a wait with a time limit") { CHECK(s.next_for(60s)->get() == 10); }
+  SECTION("any of several") { CHECK(dg::wait_any(s) == 0); }
+  SECTION("any of several, with a time limit") { CHECK(dg::wait_any_for(60s, s) == 0); }
+  SECTION("its completion") { CHECK_FALSE(s.completion().ready()); }
+  SECTION("a value's completion") {
+    std::optional<dg::ref<int>> value = s.next();
+    CHECK(p.begun == 11);
+    CHECK_FALSE(value->completion().ready());
+  }
+  CHECK(eventually([&] { return p.begun >= ahead(10); }));
+  s.detach();
+  CHECK(eventually([&] { return p.ended == 1; }));
+}
+
+TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[pulling][L-1][L-8]") {
+  support::watchdog dog("other waits");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  dg::promise<int> behind;
+  dg::ref<int> wanted = behind.get_ref();
+  auto yields_then_fulfils = [&behind]() -> dg::generator<int> {
+    for (int i = 0; i < 5; ++i) co_yield i;
+    behind.set_value(7);
+    co_yield 5;
+  };
+  dg::ref_stream<int> s = pool->submit(yields_then_fulfils);
+  for (int i = 0; i < 5; ++i) CHECK(s.next_value() == i);
+  CHECK_FALSE(wanted.ready());
+  pool.let_work();
+  SECTION("a thread") { CHECK(wanted.get() == 7); }
+  SECTION("another thread, to which the stream has gone") {
+    int got = 0;
+    std::jthread([&, mine = std::move(s)] { got = wanted.get(); }).join();
+    CHECK(got == 7);
+  }
+  SECTION("another thread, which has taken from it too") {
+    int got = 0;
+    auto six = [&wanted](dg::ref_stream<int>& from) -> int { return *from.next_value() + wanted.get(); };
+    auto yields_later = [&behind]() -> dg::generator<int> {
+      for (int i = 0; i < 6; ++i) co_yield i;
+      behind.set_value(7);
+    };
+    behind = {};
+    wanted = behind.get_ref();
+    dg::ref_stream<int> t = pool->submit(yields_later);
+    for (int i = 0; i < 5; ++i) CHECK(t.next_value() == i);
+    std::jthread([&] { got = six(t); }).join();
+    CHECK(got == 12);
+  }
+  SECTION("a thread that ends") {
+    dg::ref_stream<int> other;
+    std::jthread([&] {
+      other = pool->submit(yields_then_fulfils);
+      (void)other.next_value();
+    }).join();
+    other = {};
+    CHECK(wanted.get() == 7);
+  }
+}
+
+TEST_CASE("a stream that its consumer holds is cancelled from elsewhere", "[pulling][S-CANCEL-2][L-13]") {
+  support::watchdog dog("cancelled from elsewhere");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress p;
+  dg::ref_stream<int> s = held(pool, p, 10);
+  std::optional<dg::ref<int>> value = s.next();
+  pool.let_work();
+  std::jthread([&] { CHECK_NOTHROW(value->cancel()); }).join();
+  CHECK(eventually([&] { return p.alive == 0; }));
+  CHECK(p.begun == 11);
+  CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
+  CHECK(s.finished());
+  CHECK_FALSE(s.cancel());
+}
+
+TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][L-13]") {
+  support::watchdog dog("dropped");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress p;
+  {
+    dg::ref_stream<int> s = held(pool, p, 10);
+    s = {};
+    CHECK(p.alive == 1);  // nothing of it runs here
+  }
+  pool.let_work();
+  CHECK(eventually([&] { return p.alive == 0; }));
+  CHECK(p.begun == 10);
+  CHECK(p.ended == 0);
+}
+
+TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
+  support::watchdog dog("closed while held");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress p;
+  SECTION("what fits the room is made") {
+    dg::ref_stream<int> s = held(pool, p, 10, 20);
+    pool.close();
+    for (int i = 10; i < 20; ++i) CHECK(s.next_value() == i);
+    CHECK_FALSE(s.next_value());
+  }
+  SECTION("what does not is cancelled") {
+    dg::ref_stream<int> s = held(pool, p, 10, 1000);
+    pool.close();
+    CHECK(p.begun == ahead(10));
+    for (int i = 10; i < ahead(10); ++i) CHECK(s.next_value() == i);
+    CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
+  }
+  SECTION("all is cancelled") {
+    dg::ref_stream<int> s = held(pool, p, 10, 1000);
+    pool.let_work();
+    pool->shutdown(dg::shutdown_mode::cancel);
+    CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
+  }
+  CHECK(p.alive == 0);
+}
+
+TEST_CASE("what a pulled task throws comes where it stands, and then the end", "[pulling][S-ERR-4]") {
+  support::watchdog dog("thrown while pulled");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  auto fails = []() -> dg::generator<int> {
+    for (int i = 0; i < 100; ++i) co_yield i;
+    throw boom("at 100");
+  };
+  dg::ref_stream<int> s = pool->submit(fails);
+  for (int i = 0; i < 100; ++i) CHECK(s.next_value() == i);
+  CHECK(support::message_of([&] { s.next_value(); }) == "at 100");
+  CHECK_FALSE(s.next());
+  CHECK(s.finished());
+}
+
+TEST_CASE("a pulled task that wants its own next value, drops its stream, or cancels it", "[pulling][L-7]") {
+  support::watchdog dog("its own stream");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  dg::ref_stream<int> s;
+  std::string told;
+  int from = 0;
+  std::atomic<int> alive{0};
+  auto own = [&](int what) -> dg::generator<int> {
+    const support::witness frame(alive);
+    for (int i = 0;; ++i) {
+      if (i == 80 && what == 0) told = support::message_of([&] { s.next_value(); });
+      if (i == 80 && what == 1) s = {};
+      if (i == 80 && what == 2) s.cancel();
+      from = i;
+      co_yield i;
+    }
+  };
+  SECTION("a value") {
+    s = pool->submit(own, 0);
+    for (int i = 0; i < 100; ++i) CHECK(s.next_value() == i);
+    CHECK(told.find("cannot wait for itself") != std::string::npos);
+    s = {};
+  }
+  SECTION("dropped") {
+    s = pool->submit(own, 1);
+    for (int i = 0; i < 80; ++i) CHECK(s.next_value() == i);
+    CHECK_FALSE(s.next_value());
+    CHECK_FALSE(s.valid());
+    CHECK(from == 80);
+  }
+  SECTION("dropped while its values are read") {
+    s = pool->submit(own, 1);
+    int i = 0;
+    for (const int value : s.values()) CHECK(value == i++);
+    CHECK(i == 80);
+    CHECK(from == 80);
+  }
+  SECTION("cancelled: the operand is dropped") {
+    s = pool->submit(own, 2);
+    for (int i = 0; i < 80; ++i) CHECK(s.next_value() == i);
+    CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
+    CHECK(from == 80);
+  }
+  pool.let_work();
+  CHECK(eventually([&] { return alive == 0; }));
+}
+
+TEST_CASE("a pulled task that waits holds no thread, and is pulled again", "[pulling][S-AWAIT]") {
+  support::watchdog dog("awaits while pulled");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  std::vector<dg::promise<int>> promises(3);
+  auto awaits = [&]() -> dg::generator<int> {
+    for (dg::promise<int>& each : promises) {
+      for (int i = 0; i < 10; ++i) co_yield i;
+      const int got = co_await each.get_ref();
+      co_yield got;
+    }
+  };
+  dg::ref_stream<int> s = pool->options(dg::backpressure{1}).submit(awaits);
+  pool.let_work();
+  for (int k = 0; k < 3; ++k) {
+    for (int i = 0; i < 10; ++i) CHECK(s.next_value() == i);
+    CHECK_THROWS_AS(s.next_for(0s), dg::timeout_error);
+    promises[static_cast<std::size_t>(k)].set_value(100 + k);
+    CHECK(s.next_value() == 100 + k);
+  }
+  CHECK_FALSE(s.next_value());
+}
+
+TEST_CASE("two streams are drained in turns by one thread, and by threads that take turns", "[pulling][S-STREAM-5][S-STREAM-8]") {
+  support::watchdog dog("in turns");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress left, right;
+  dg::ref_stream<int> a = held(pool, left, 5), b = held(pool, right, 5);
+  pool.let_work();
+  for (int i = 5; i < 500; ++i) {
+    CHECK(a.next_value() == i);
+    CHECK(b.next_value() == i);
+  }
+  for (int i = 500; i < 510; ++i) {
+    std::optional<int> got;
+    std::jthread([&] { got = a.next_value(); }).join();
+    CHECK(got == i);
+    CHECK(a.next_value().has_value() == true);
+    ++i;
+  }
+}
+
+TEST_CASE("blocks are recycled under a consumer that pulls, and every value is destroyed once", "[pulling][S-MEM-3][S-MEM-4]") {
+  support::watchdog dog("memory while pulled");
+  const pulling_as mode(pulling::whenever_possible);
+  support::tracked::reset();
+  const long blocks = dg::detail::memory_counter::live(dg::detail::memory_kind::block);
+  {
+    busy_pool pool;
+    auto make = [](int n) -> dg::generator<support::tracked> {
+      for (int i = 0; i < n; ++i) co_yield support::tracked(i);
+    };
+    dg::ref_stream<support::tracked> s = pool->submit(make, 10000);
+    std::vector<dg::ref<support::tracked>> kept;
+    long most = 0;
+    for (int i = 0; i < 10000; ++i) {
+      std::optional<dg::ref<support::tracked>> r = s.next();
+      CHECK(r->get().value == i);
+      if (i % 1000 == 0) kept.push_back(std::move(*r));
+      most = std::max(most, support::tracked::live.load());
+    }
+    CHECK(most <= 12);
+    CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::block) - blocks <= 14);
+    CHECK_FALSE(s.next());
+    CHECK(support::tracked::live == 10);
+    CHECK(kept[3].get().value == 3000);
+  }
+  CHECK(support::tracked::live == 0);
+  CHECK(eventually([&] { return dg::detail::memory_counter::live(dg::detail::memory_kind::block) == blocks; }));
+}
+
+TEST_CASE("a stream that proves cheap is pulled, one that proves dear is not", "[pulling]") {
+  support::watchdog dog("by cost");
+  const pulling_as not_forced(pulling::by_cost);
+  dg::detail::value_cost cost;
+  CHECK_FALSE(cost.is_cheap());
+  cost.add(999, 1us);
+  CHECK_FALSE(cost.is_cheap());  // too few to say
+  cost.add(1, 1us);
+  CHECK(cost.is_cheap());
+  cost.add(1000, 1ms);  // a microsecond each
+  CHECK_FALSE(cost.is_cheap());
+  cost.add(1000, 100us);
+  CHECK(cost.is_cheap());
+}
