@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// How do I wait no longer than so long?
+//
+//  - `ref.get_for(d)`, `stream.next_for(d)`, `wait_any_for(d, ...)` throw `timeout_error`; nothing is consumed, and the
+//    same call may be made again.
+//  - `ref.wait_for(d)`, `ref.wait_until(t)` and `wait(refs, n, d)` return what is ready instead.
+//  - The task goes on. If its result is not wanted any more, cancel it.
+//
+// A wait with a time limit never runs a task on the waiting thread, so it is over when it says so.
+
+#include <dyngen/dyngen.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace dg = dyngen;
+using namespace std::chrono_literals;
+
+int main() {
+  dg::thread_pool pool(2);
+  dg::promise<std::string> answer;  // of a server that takes its time
+  const dg::ref<std::string> reply = answer.get_ref();
+
+  try {
+    reply.get_for(10ms);
+  } catch (const dg::timeout_error&) {
+    std::printf("no reply in time\n");
+  }
+
+  // Two of three are enough, and at most a minute is spent on them.
+  std::vector<dg::ref<std::string>> replies{dg::put(std::string("oslo")), reply, dg::put(std::string("rome"))};
+  const auto [ready, pending] = dg::wait(replies, 2, 1min);
+  std::printf("%zu are there, %zu pending\n", ready.size(), pending.size());
+
+  // What depends on it is cancelled with it.
+  const dg::ref<std::size_t> length = pool.submit([](const std::string& text) { return text.size(); }, reply);
+  if (!length.wait_for(10ms)) length.cancel();
+  try {
+    length.get();
+  } catch (const dg::cancelled_error&) {
+    std::printf("not waited for any more\n");
+  }
+
+  answer.set_value("lima");
+  std::printf("late: %s\n", reply.get_for(1min).c_str());
+}
