@@ -44,8 +44,18 @@ class work {
 
 static_assert(sizeof(work) == sizeof(void*));
 
-/// Anything with `void execute(work) noexcept`, which runs the work once, some time, somewhere, or destroys it. It may
-/// be called from any thread, also from inside a work that runs. It must outlive its tasks.
+/// Anything with a member `void execute(work) noexcept`, which sees to it that the work is called once, some time, on some
+/// thread, or else destroyed. What the library asks of it, and what it may rely on:
+///
+///  - execute() is called by any thread, several at once, and also inside a work that runs or is being destroyed. It is
+///    called without any lock of the library held.
+///  - A work runs one step of its task: until it has ended, waits, or lets others run. Calling it throws nothing. It calls
+///    the user's code, and execute() again, so no lock of the executor's may be held meanwhile; nor while one is destroyed.
+///  - Works are of different tasks, or follow each other: they may be run in parallel, and in any order.
+///  - An executor that cannot take a work, or is closed, lets it go: its task then ends with cancelled_error.
+///  - It must outlive its tasks: until all refs of them are ready, and actors made on it have ended.
+///  - A thread that waits for one of its tasks does not run it, and a task of it that blocks in get() or wait() holds its
+///    thread; co_await holds none. Only thread_pool puts other threads in the place of blocked ones.
 template <class E>
 concept executor = requires(E& e, work w) {
   { e.execute(std::move(w)) } noexcept;
@@ -108,8 +118,9 @@ class manual_host final : public task_host {
 
 }  // namespace detail
 
-/// Runs each task on the thread that makes it ready: in submit, or where its last dependency is stored. A task that
-/// becomes ready while another one runs inline on the same thread runs after it, so that no chain recurses.
+/// Runs each task on the thread that makes it ready: in submit, where its last dependency is stored, or where it is
+/// cancelled. A task that becomes ready while another one runs inline on the same thread runs after it, so that no chain
+/// recurses.
 class inline_executor {
  public:
   inline_executor() = default;

@@ -578,6 +578,11 @@ class executor_target {
   auto options(Os&&... os) const {
     return detail::make_bound(host_, detail::make_pack(std::forward<Os>(os)...));
   }
+  /// The actor must have ended before the executor goes: after its last call, once its last handle is gone.
+  template <class A, class... Args>
+  auto make_actor(Args&&... args) const {
+    return detail::actor_maker<A>::make(host_.host(), std::tuple<>(), std::forward<Args>(args)...);
+  }
 
  private:
   detail::host_pointer host_;

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The same behaviours on every executor the library ships, and on a user's own.
+// The same behaviours on every executor the library ships, and on users' own: what tasks return, and how. What running
+// tasks may do there is in executors_running.cpp.
 
 #include "../catch.hpp"
-#include "../support.hpp"
+#include "benches.hpp"
 
-#include <condition_variable>
 #include <cstddef>
-#include <deque>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -18,79 +16,6 @@
 
 namespace {
 
-struct pooled {
-  dg::thread_pool executor{2};
-};
-
-struct pooled_without_help {
-  dg::thread_pool executor{{.threads = 1, .waiters_help = false}};
-};
-
-struct at_once {
-  dg::inline_executor executor;
-};
-
-/// A manual executor and the thread that runs it.
-struct by_hand {
-  dg::manual_executor executor;
-  std::atomic<bool> over{false};
-  std::thread runner{[this] {
-    while (!over) {
-      executor.run_all();
-      std::this_thread::yield();
-    }
-  }};
-  ~by_hand() {
-    over = true;
-    runner.join();
-  }
-};
-
-/// A user's executor: one thread that runs what it is given, in order.
-class event_loop {
- public:
-  event_loop() : thread_([this] { run(); }) {}
-  event_loop(const event_loop&) = delete;
-  event_loop& operator=(const event_loop&) = delete;
-  ~event_loop() {
-    {
-      std::lock_guard lock(mutex_);
-      over_ = true;
-    }
-    more_.notify_one();
-    thread_.join();
-  }
-  void execute(dg::work w) noexcept {
-    std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(w));
-    more_.notify_one();
-  }
-
- private:
-  void run() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      more_.wait(lock, [&] { return over_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      dg::work next = std::move(queue_.front());
-      queue_.pop_front();
-      lock.unlock();
-      next();
-      lock.lock();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable more_;
-  std::deque<dg::work> queue_;
-  bool over_ = false;
-  std::thread thread_;
-};
-
-struct looped {
-  event_loop executor;
-};
-
 dg::generator<int> count_to(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
 }
@@ -100,13 +25,7 @@ dg::generator<int> fails_after(int n) {
   throw support::boom("after the values");
 }
 
-}  // namespace
-
-TEMPLATE_TEST_CASE("plain functions and their dependents", "[executor][S-WAIT-1]", pooled, pooled_without_help, at_once,
-                   by_hand, looped) {
-  support::watchdog dog("plain functions");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void plain_functions(const dg::executor_target& run) {
   dg::ref<int> value = run.submit([](int a, int b) { return a * b; }, 6, 7);
   CHECK(value.get() == 42);
   dg::ref<std::string> text = run.submit([](const int& v) { return std::to_string(v); }, value);
@@ -119,11 +38,7 @@ TEMPLATE_TEST_CASE("plain functions and their dependents", "[executor][S-WAIT-1]
   CHECK_FALSE(value.cancel());
 }
 
-TEMPLATE_TEST_CASE("failures reach refs and dependents", "[executor][S-ERR-1][S-ERR-8]", pooled, pooled_without_help,
-                   at_once, by_hand, looped) {
-  support::watchdog dog("failures");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void failures(const dg::executor_target& run) {
   dg::ref<int> failed = run.submit([]() -> int { throw support::boom("one"); });
   dg::ref<int> behind = run.submit([](int v) { return v; }, failed);
   CHECK(support::message_of([&] { failed.get(); }) == "one");
@@ -131,11 +46,7 @@ TEMPLATE_TEST_CASE("failures reach refs and dependents", "[executor][S-ERR-1][S-
   CHECK(behind.error() == failed.error());
 }
 
-TEMPLATE_TEST_CASE("fixed numbers of returns", "[executor][S-ARITY-1][S-ARITY-3]", pooled, pooled_without_help, at_once,
-                   by_hand, looped) {
-  support::watchdog dog("fixed returns");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void fixed_returns(const dg::executor_target& run) {
   auto exact = run.options(dg::num_returns<3>{}).submit(count_to, 3);
   for (std::size_t i = 0; i < 3; ++i) CHECK(exact[i].get() == static_cast<int>(i));
   auto at_run_time = run.options(dg::num_returns{200}).submit(count_to, 200);
@@ -153,11 +64,7 @@ TEMPLATE_TEST_CASE("fixed numbers of returns", "[executor][S-ARITY-1][S-ARITY-3]
   CHECK(text.get() == "two");
 }
 
-TEMPLATE_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-ERR-3]", pooled, pooled_without_help, at_once,
-                   by_hand, looped) {
-  support::watchdog dog("dynamic returns");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void dynamic_returns(const dg::executor_target& run) {
   for (int n : {0, 1, 63, 64, 65, 3000}) {
     dg::ref_list<int> list = run.options(dg::dynamic).submit(count_to, n).get();
     REQUIRE(list.size() == static_cast<std::size_t>(n));
@@ -173,11 +80,7 @@ TEMPLATE_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-ERR-3]
   CHECK_THROWS_AS(failed[2].get(), support::boom);
 }
 
-TEMPLATE_TEST_CASE("streams in order, to their end, under every room", "[executor][S-STREAM-1][S-STREAM-4]", pooled,
-                   pooled_without_help, at_once, by_hand, looped) {
-  support::watchdog dog("streams");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void streams_in_order(const dg::executor_target& run) {
   for (int room : {1, 2, 16, 17, 64}) {
     for (int n : {0, 1, 64, 500}) {
       INFO("room " << room << ", values " << n);
@@ -197,13 +100,10 @@ TEMPLATE_TEST_CASE("streams in order, to their end, under every room", "[executo
   CHECK_FALSE(failing.next_value().has_value());
 }
 
-TEMPLATE_TEST_CASE("no producer is further ahead than its room", "[executor][S-STREAM-4]", pooled, pooled_without_help,
-                   at_once, by_hand, looped) {
-  support::watchdog dog("bounds");
-  TestType bench;
+void bounded_producers(const dg::executor_target& run) {
   for (int room : {1, 16, 64}) {
     std::atomic<int> begun{0};
-    auto stream = dg::on(bench.executor).options(dg::backpressure{room}).submit([&]() -> dg::generator<int> {
+    auto stream = run.options(dg::backpressure{room}).submit([&]() -> dg::generator<int> {
       for (int i = 0; i < 300; ++i) {
         ++begun;
         co_yield i;
@@ -220,36 +120,24 @@ TEMPLATE_TEST_CASE("no producer is further ahead than its room", "[executor][S-S
   }
 }
 
-TEMPLATE_TEST_CASE("dropped, detached and cancelled streams leave nothing behind", "[executor][S-STREAM-6][S-MEM-4]",
-                   pooled, pooled_without_help, at_once, by_hand, looped) {
-  support::watchdog dog("dropped streams");
-  support::tracked::reset();
-  {
-    TestType bench;
-    auto run = dg::on(bench.executor);
-    auto make = [](int n) -> dg::generator<support::tracked> {
-      support::tracked local(-1);
-      for (int i = 0; i < n; ++i) co_yield i;
-    };
-    std::vector<dg::ref<void>> completions;
-    for (int round = 0; round < 60; ++round) {
-      auto stream = run.options(dg::backpressure{1 + round % 20}).submit(make, 100);
-      for (int i = 0; i < round % 7; ++i) (void)stream.next();
-      completions.push_back(stream.completion());
-      if (round % 3 == 0) stream.detach();
-      if (round % 3 == 1) stream.cancel();
-    }
-    for (auto& completion : completions) completion.wait();
-    for (std::size_t i = 0; i < completions.size(); i += 3) CHECK_FALSE(completions[i].failed());
+void dropped_streams(const dg::executor_target& run) {
+      auto make = [](int n) -> dg::generator<support::tracked> {
+    support::tracked local(-1);
+    for (int i = 0; i < n; ++i) co_yield i;
+  };
+  std::vector<dg::ref<void>> completions;
+  for (int round = 0; round < 60; ++round) {
+    auto stream = run.options(dg::backpressure{1 + round % 20}).submit(make, 100);
+    for (int i = 0; i < round % 7; ++i) (void)stream.next();
+    completions.push_back(stream.completion());
+    if (round % 3 == 0) stream.detach();
+    if (round % 3 == 1) stream.cancel();
   }
-  CHECK(support::tracked::live == 0);
+  for (auto& completion : completions) completion.wait();
+  for (std::size_t i = 0; i < completions.size(); i += 3) CHECK_FALSE(completions[i].failed());
 }
 
-TEMPLATE_TEST_CASE("waiting for several tasks", "[executor][S-WAIT-3][S-WAIT-8]", pooled, pooled_without_help, at_once,
-                   by_hand, looped) {
-  support::watchdog dog("waiting for several");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void waiting_for_several(const dg::executor_target& run) {
   std::vector<dg::ref<int>> refs;
   for (int i = 0; i < 20; ++i) refs.push_back(run.submit([i] { return i; }));
   CHECK(dg::wait(refs, 20).ready == refs);
@@ -260,21 +148,12 @@ TEMPLATE_TEST_CASE("waiting for several tasks", "[executor][S-WAIT-3][S-WAIT-8]"
   CHECK(both == std::tuple<int, int>(4, 5));
 }
 
-TEMPLATE_TEST_CASE("a task may submit to its own executor", "[executor][S-WAIT-5]", pooled, pooled_without_help,
-                   at_once, by_hand, looped) {
-  support::watchdog dog("submitting inside");
-  TestType bench;
-  auto* executor = &bench.executor;
-  dg::ref<dg::ref<int>> outer =
-      dg::on(*executor).submit([executor] { return dg::on(*executor).submit([] { return 9; }); });
+void submitting_inside(const dg::executor_target& run) {
+  dg::ref<dg::ref<int>> outer = run.submit([run] { return run.submit([] { return 9; }); });
   CHECK(outer.get().get() == 9);
 }
 
-TEMPLATE_TEST_CASE("streams that read streams, all of it on one executor that does not block", "[executor][S-STREAM-7]",
-                   pooled, pooled_without_help) {
-  support::watchdog dog("streams of streams");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void streams_of_streams(const dg::executor_target& run) {
   auto stream = run.options(dg::backpressure{2}).submit(count_to, 200);
   for (int i = 0; i < 4; ++i)
     stream = run.options(dg::backpressure{2})
@@ -289,11 +168,7 @@ TEMPLATE_TEST_CASE("streams that read streams, all of it on one executor that do
   CHECK(expected == 204);
 }
 
-TEMPLATE_TEST_CASE("coroutines that await tasks, refs, promises and streams", "[executor][S-AWAIT-1][S-WAIT-6]", pooled,
-                   pooled_without_help, at_once, by_hand, looped) {
-  support::watchdog dog("awaiting on executors");
-  TestType bench;
-  auto run = dg::on(bench.executor);
+void awaiting(const dg::executor_target& run) {
   dg::promise<int> outside;
   struct body {
     static dg::task<int> twice(int n) { co_return 2 * n; }
@@ -313,11 +188,8 @@ TEMPLATE_TEST_CASE("coroutines that await tasks, refs, promises and streams", "[
   CHECK(any.get() < 2);
 }
 
-TEMPLATE_TEST_CASE("failed attempts and what follows them", "[executor][S-RETRY-1][S-RETRY-2]", pooled, pooled_without_help,
-                   at_once, by_hand, looped) {
-  support::watchdog dog("retries on executors");
-  TestType bench;
-  auto run = dg::on(bench.executor).options(dg::max_retries{2}, dg::backpressure{2});
+void retries(const dg::executor_target& run) {
+  auto with = run.options(dg::max_retries{2}, dg::backpressure{2});
   std::atomic<int> steps{0};
   auto body = [&steps](int n) -> dg::generator<int> {
     for (int i = 0; i < n; ++i) {
@@ -327,20 +199,17 @@ TEMPLATE_TEST_CASE("failed attempts and what follows them", "[executor][S-RETRY-
     }
   };
   std::vector<int> seen;
-  for (int v : run.submit(body, 6).values()) seen.push_back(v);
+  for (int v : with.submit(body, 6).values()) seen.push_back(v);
   CHECK(seen == std::vector<int>{0, 1, 2, 3, 4, 5});
   CHECK(steps == 3 + 3 + 6);
 }
 
-TEMPLATE_TEST_CASE("budgets and tokens", "[executor][S-AWAIT-4][S-CANCEL-2]", pooled, pooled_without_help, by_hand, looped) {
-  support::watchdog dog("budgets on executors");
-  TestType bench;
+void budgets(const dg::executor_target& run) {
   dg::budget units(10);
   std::stop_source source;
-  auto run = dg::on(bench.executor)
-                 .options(dg::backpressure_by(units, [](int) { return 4; }), dg::stop_on(source.get_token()));
-  auto a = run.submit(count_to, 50);
-  auto b = run.submit(count_to, 50);
+  auto with = run.options(dg::backpressure_by(units, [](int) { return 4; }), dg::stop_on(source.get_token()));
+  auto a = with.submit(count_to, 50);
+  auto b = with.submit(count_to, 50);
   long sum = 0;
   for (int v : a.values()) sum += v;
   CHECK(sum == 1225);
@@ -351,4 +220,88 @@ TEMPLATE_TEST_CASE("budgets and tokens", "[executor][S-AWAIT-4][S-CANCEL-2]", po
   }(), dg::cancelled_error);
   b = {};
   CHECK(units.used() == 0);
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("plain functions and their dependents", "[executor][S-WAIT-1]", benches::all) {
+  support::watchdog dog("plain functions");
+  TestType bench;
+  plain_functions(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("failures reach refs and dependents", "[executor][S-ERR-1][S-ERR-8]", benches::all) {
+  support::watchdog dog("failures");
+  TestType bench;
+  failures(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("fixed numbers of returns", "[executor][S-ARITY-1][S-ARITY-3]", benches::all) {
+  support::watchdog dog("fixed returns");
+  TestType bench;
+  fixed_returns(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-ERR-3]", benches::all) {
+  support::watchdog dog("dynamic returns");
+  TestType bench;
+  dynamic_returns(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("streams in order, to their end, under every room", "[executor][S-STREAM-1][S-STREAM-4]", benches::all) {
+  support::watchdog dog("streams");
+  TestType bench;
+  streams_in_order(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("no producer is further ahead than its room", "[executor][S-STREAM-4]", benches::all) {
+  support::watchdog dog("bounds");
+  TestType bench;
+  bounded_producers(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("dropped, detached and cancelled streams leave nothing behind", "[executor][S-STREAM-6][S-MEM-4]", benches::all) {
+  support::watchdog dog("dropped streams");
+  support::tracked::reset();
+  {
+    TestType bench;
+    dropped_streams(dg::on(bench.executor));
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("waiting for several tasks", "[executor][S-WAIT-3][S-WAIT-8]", benches::all) {
+  support::watchdog dog("waiting for several");
+  TestType bench;
+  waiting_for_several(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("a task may submit to its own executor", "[executor][S-WAIT-5]", benches::all) {
+  support::watchdog dog("submitting inside");
+  TestType bench;
+  submitting_inside(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("streams that read streams, all of it on one executor that does not block", "[executor][S-STREAM-7]", benches::pools) {
+  support::watchdog dog("streams of streams");
+  TestType bench;
+  streams_of_streams(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("coroutines that await tasks, refs, promises and streams", "[executor][S-AWAIT-1][S-WAIT-6]", benches::all) {
+  support::watchdog dog("awaiting on executors");
+  TestType bench;
+  awaiting(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("failed attempts and what follows them", "[executor][S-RETRY-1][S-RETRY-2]", benches::all) {
+  support::watchdog dog("retries on executors");
+  TestType bench;
+  retries(dg::on(bench.executor));
+}
+
+TEMPLATE_LIST_TEST_CASE("budgets and tokens", "[executor][S-AWAIT-4][S-CANCEL-2]", benches::all) {
+  support::watchdog dog("budgets on executors");
+  TestType bench;
+  budgets(dg::on(bench.executor));
 }

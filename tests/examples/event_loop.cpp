@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// An executor of your own. Here it is an event loop: one thread, which does one thing after the other, as that of a user
+// interface, a game or a server does, and owns what only it may touch.
+//
+//  - `event_loop` is all that the library asks of an executor: a member `void execute(dyngen::work) noexcept`.
+//  - The heavy work runs on a pool. Whatever the loop's tasks await, they go on on the loop's own thread, and hold it for
+//    no longer than their own steps take: between them it is free for others.
+//  - When the loop closes, what it has not run is destroyed unrun: its tasks end with cancelled_error, and nobody who
+//    waits for them is left waiting.
+
+#include <dyngen/dyngen.hpp>
+
+#include <condition_variable>
+#include <cstdio>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace dg = dyngen;
+
+namespace {
+
+class event_loop {
+ public:
+  /// Any thread may call it, also the loop's own.
+  void execute(dg::work step) noexcept {
+    try {
+      const std::lock_guard lock(mutex_);
+      if (closed_) return;
+      steps_.push_back(std::move(step));
+    } catch (const std::bad_alloc&) {
+      return;  // `step` is still here, and goes without having run: its task fails, the program does not
+    }
+    more_.notify_one();
+  }
+
+  /// Does one thing after the other, until it is closed.
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (more_.wait(lock, [&] { return closed_ || !steps_.empty(); }), !closed_) {
+      dg::work step = std::move(steps_.front());
+      steps_.pop_front();
+      lock.unlock();  // neither a step nor the end of one may find the mutex taken: it may call execute()
+      step();
+      lock.lock();
+    }
+  }
+
+  void close() {
+    std::deque<dg::work> unwanted;
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+      unwanted.swap(steps_);
+    }
+    more_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable more_;
+  std::deque<dg::work> steps_;
+  bool closed_ = false;
+};
+
+static_assert(dg::executor<event_loop>);
+
+// ---- A program with a window that only the loop's thread may touch ---------------------------------------------------
+
+struct window {
+  std::thread::id owner = std::this_thread::get_id();
+  std::vector<std::string> lines;
+
+  void show(const std::string& line) {
+    if (std::this_thread::get_id() != owner) throw std::logic_error("the window was touched by another thread");
+    lines.push_back(line);
+  }
+};
+
+std::string load(int page) { return "page " + std::to_string(page); }  // long, and far from the loop's thread
+
+dg::generator<int> progress(int percent) {
+  for (int done = percent; done <= 100; done += percent) co_yield done;
+}
+
+/// A task of the loop: it awaits the pool's, and shows what they give.
+dg::task<void> open_pages(window& shown, dg::thread_pool& pool, int first) {
+  const std::string text = co_await pool.submit(load, first);
+  shown.show(text + " is there");
+  dg::ref_stream<int> percents = pool.submit(progress, 50);
+  while (const auto percent = co_await percents.async_value()) shown.show(text + " at " + std::to_string(*percent) + " %");
+  const auto [left, right] = co_await dg::when_all(pool.submit(load, first + 1), pool.submit(load, first + 2));
+  shown.show(left + " and " + right);
+}
+
+}  // namespace
+
+int main() {
+  try {
+    dg::thread_pool pool(2);
+    event_loop loop;
+    window shown;  // this thread is the loop's
+    const dg::executor_target on_loop = dg::on(loop);
+
+    // Two at once: their steps alternate on the one thread, so nothing here needs a lock.
+    const dg::ref<void> one = on_loop.submit(open_pages, std::ref(shown), std::ref(pool), 1);
+    const dg::ref<void> ten = on_loop.submit(open_pages, std::ref(shown), std::ref(pool), 10);
+    const dg::ref<void> last = on_loop.options(dg::after(one, ten)).submit([&loop] { loop.close(); });
+    loop.run();
+
+    last.get();
+    for (const std::string& line : shown.lines)
+      if (line.find("page 1 ") == 0 || line.find("page 2 ") == 0) std::printf("%s\n", line.c_str());
+    std::printf("%zu lines, all of them shown by the loop's own thread\n", shown.lines.size());
+
+    const dg::ref<int> late = on_loop.submit([] { return 1; });
+    try {
+      late.get();
+    } catch (const dg::cancelled_error&) {
+      std::printf("what comes after the loop has closed is cancelled\n");
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "event_loop: %s\n", error.what());
+    return 1;
+  }
+}
