@@ -450,6 +450,253 @@ TEST_CASE("a detached stream is retried, and its values dropped", "[retry][S-STR
   CHECK(support::tracked::live == 0);
 }
 
+TEST_CASE("under all_or_nothing what a failed attempt has staged stays, for the attempt that ends well", "[retry][S-DETAIL-8][S-RETRY-2]") {
+  support::watchdog dog("staged values");
+  support::tracked::reset();
+  struct body {
+    /// Yields ten times the attempt's number and more; the first two attempts fail at their third value.
+    static dg::generator<support::tracked> run(int n, unsigned good_from) {
+      const int base = 10 * static_cast<int>(dg::this_task::attempt());
+      for (int i = 0; i < n; ++i) {
+        if (i == 2 && dg::this_task::attempt() < good_from) throw boom("attempt " + std::to_string(base / 10));
+        co_yield base + i;
+        co_await dg::this_task::yield();
+      }
+    }
+    static dg::generator<support::tracked> shrinks() {
+      co_yield 1;
+      if (dg::this_task::attempt() == 2) co_return;
+      co_yield 2;
+      throw boom();
+    }
+  };
+  {
+    dg::manual_executor manual;
+    const auto fixed = dg::options(dg::num_returns<4>{}, dg::max_retries{2}, dg::all_or_nothing);
+    auto refs = dg::on(manual).options(fixed).submit(body::run, 4, 3u);
+    // No ref is ready before the task has ended, whatever is staged and however many attempts there were.
+    while (manual.run_one())
+      if (!manual.empty())
+        for (auto& r : refs) CHECK_FALSE(r.ready());
+    std::vector<int> values;
+    for (auto& r : refs) values.push_back(r.get().value);
+    CHECK(values == std::vector<int>{10, 11, 32, 33});
+    auto dynamic = dg::on(manual).options(dg::dynamic, dg::max_retries{2}, dg::all_or_nothing).submit(body::run, 4, 3u);
+    manual.run_all();
+    values.clear();
+    for (const auto& r : dynamic.get()) values.push_back(r.get().value);
+    CHECK(values == std::vector<int>{10, 11, 32, 33});
+    // Used up: all of them fail with the last exception, and what was staged is gone.
+    auto failed = dg::on(manual).options(fixed).submit(body::run, 4, 9u);
+    auto failed_list = dg::on(manual).options(dg::dynamic, dg::max_retries{2}, dg::all_or_nothing).submit(body::run, 4, 9u);
+    manual.run_all();
+    for (auto& r : failed) CHECK(support::message_of([&] { r.get(); }) == "attempt 3");
+    CHECK(support::message_of([&] { failed_list.get(); }) == "attempt 3");
+    CHECK(support::tracked::live == 4 + 4);
+    auto fewer = dg::on(manual).options(dg::num_returns<3>{}, dg::max_retries{2}, dg::all_or_nothing).submit(body::shrinks);
+    manual.run_all();
+    for (auto& r : fewer) CHECK(support::holds<dg::nondeterministic_error>(r));
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("values that a new attempt skips are made and dropped, and use no room", "[retry][S-RETRY-2][L-19]") {
+  support::watchdog dog("skipped values");
+  support::tracked::reset();
+  {
+    dg::manual_executor manual;
+    struct body {
+      static dg::task<int> awaited(int i) {
+        co_await dg::this_task::yield();
+        co_return i;
+      }
+      static dg::generator<support::tracked> inner(int from, int to) {
+        for (int i = from; i < to; ++i) co_yield i;
+      }
+      /// In every way there is to yield, with waits between them; fails once at each of the first four values.
+      static dg::generator<support::tracked> run(dg::ref<int> in, std::atomic<int>* made) {
+        const auto fails_at = [](unsigned i) {
+          if (dg::this_task::attempt() == i + 1) throw boom("at " + std::to_string(i));
+        };
+        fails_at(0);
+        ++*made;
+        co_yield co_await in;
+        fails_at(1);
+        ++*made;
+        co_yield dg::emplace(co_await awaited(1));
+        fails_at(2);
+        *made += 2;
+        co_yield dg::elements_of(inner(2, 4));
+        fails_at(3);
+        const std::vector<int> rest{4};
+        ++*made;
+        co_yield dg::elements_of(rest);
+      }
+    };
+    std::atomic<int> made{0};
+    dg::promise<int> zero;
+    // Room for just as many: a skipped value that took some would leave none for the last.
+    auto stream = dg::on(manual).options(dg::max_retries{4}, dg::backpressure{6}).submit(body::run, dg::unresolved(zero.get_ref()), &made);
+    manual.run_all();
+    zero.set_value(0);
+    manual.run_all();
+    CHECK(stream.completion().ready());
+    CHECK(made == 0 + 1 + 2 + 4 + 5);
+    CHECK(support::tracked::live == 5);
+    std::vector<int> values;
+    while (auto v = stream.next_value()) values.push_back(v->value);
+    CHECK(values == std::vector<int>{0, 1, 2, 3, 4});
+  }
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-RETRY-1][S-ERR-7]") {
+  support::watchdog dog("kinds of failures");
+  dg::thread_pool pool(1);
+  const auto with = pool.options(dg::max_retries{3});
+  // A stored value that cannot be made.
+  struct fussy {
+    int value;
+    fussy(int v) : value(v) {
+      if (v == 2 && dg::this_task::attempt() < 3) throw boom("fussy");
+    }
+  };
+  auto values = with.submit([]() -> dg::generator<fussy> {
+    for (int i = 0; i < 4; ++i) co_yield i;
+  });
+  std::vector<int> seen;
+  while (auto v = values.next_value()) seen.push_back(v->value);
+  CHECK(seen == std::vector<int>{0, 1, 2, 3});
+  // A callable that cannot be copied for an attempt.
+  struct stubborn {
+    std::shared_ptr<int> copies = std::make_shared<int>(0);
+    stubborn() = default;
+    stubborn(const stubborn& other) : copies(other.copies) {
+      if (++*copies == 2 || *copies == 3) throw boom("copy");
+    }
+    int operator()() const { return static_cast<int>(dg::this_task::attempt()); }
+  };
+  const stubborn callable;
+  CHECK(with.submit(callable).get() == 3);
+  // The exception of a nested coroutine, of one that runs beside, and of something awaited.
+  struct body {
+    static dg::task<int> fails_twice() {
+      co_await dg::this_task::yield();
+      if (dg::this_task::attempt() < 3) throw boom("nested");
+      co_return 1;
+    }
+    static dg::task<int> nested() { co_return 10 + co_await fails_twice(); }
+    static dg::task<int> beside(int* calls) {
+      if (++*calls < 3) throw boom("beside");
+      co_return 2;
+    }
+    static dg::task<int> all(int* calls) {
+      auto [a, b] = co_await dg::when_all(beside(calls), fails_twice());
+      co_return a + b;
+    }
+    static dg::task<int> awaits(std::vector<dg::ref<int>> refs) { co_return co_await refs[dg::this_task::attempt() - 1]; }
+  };
+  CHECK(with.submit(body::nested).get() == 11);
+  int calls = 0;
+  CHECK(with.submit(body::all, &calls).get() == 3);
+  std::vector<dg::ref<int>> refs{pool.submit([]() -> int { throw boom("awaited"); }), pool.submit([] { return 6; })};
+  CHECK(with.submit(body::awaits, refs).get() == 6);
+  // Any type, also none that derives from std::exception; retry_if sees the object itself.
+  std::vector<int> thrown;
+  auto numbers = pool.options(dg::max_retries{5}, dg::retry_if([&thrown](std::exception_ptr e) {
+                                try {
+                                  std::rethrow_exception(e);
+                                } catch (int n) {
+                                  thrown.push_back(n);
+                                }
+                                return true;
+                              }))
+                     .submit([]() -> int {
+                       const int n = static_cast<int>(dg::this_task::attempt());
+                       if (n < 4) throw n;
+                       return n;
+                     });
+  CHECK(numbers.get() == 4);
+  CHECK(thrown == std::vector<int>{1, 2, 3});
+}
+
+TEST_CASE("arguments and dependencies live until the last attempt has ended", "[retry][S-MEM-7][S-RETRY-6]") {
+  support::watchdog dog("arguments of attempts");
+  support::tracked::reset();
+  dg::manual_executor manual;
+  auto r = dg::on(manual).options(dg::max_retries{2}).submit(
+      [](const support::tracked& own, const support::tracked& shared, const std::string& text) {
+        if (support::tracked::live < 2 || text != "kept") throw std::logic_error("an argument is gone");
+        if (dg::this_task::attempt() < 3) throw boom();
+        return own.value + shared.value;
+      },
+      support::tracked(1), dg::put(support::tracked(2)), "kept");
+  CHECK(support::tracked::live == 2);
+  manual.run_all();
+  CHECK(r.get() == 3);
+  CHECK(support::tracked::live == 0);
+}
+
+TEST_CASE("retry_if is copied into each task, and keeps its own state there", "[retry][S-RETRY-1]") {
+  support::watchdog dog("stateful predicates");
+  dg::thread_pool pool(1);
+  std::atomic<int> calls{0};
+  const auto options = pool.options(dg::max_retries{10}, dg::retry_if([left = 2](std::exception_ptr) mutable { return left-- > 0; }));
+  auto failing = [&calls] {
+    ++calls;
+    throw boom();
+  };
+  for (int i = 1; i <= 3; ++i) {
+    CHECK(support::holds<boom>(options.submit(failing)));
+    CHECK(calls == 3 * i);
+  }
+}
+
+TEST_CASE("a cancel reaches an attempt that skips, awaits or waits for room", "[retry][S-CANCEL-6][S-CANCEL-7][L-19]") {
+  support::watchdog dog("cancelled attempts");
+  support::tracked::reset();
+  dg::promise<int> never;
+  {
+    dg::manual_executor manual;
+    struct body {
+      static dg::generator<support::tracked> run(dg::ref<int> in, int where, std::atomic<int>* calls) {
+        ++*calls;
+        co_yield 0;
+        if (dg::this_task::attempt() == 1) throw boom();
+        if (where == 0) co_await in;
+        for (int i = 1;; ++i) co_yield i;
+      }
+    };
+    for (int where = 0; where < 2; ++where) {
+      std::atomic<int> calls{0};
+      auto stream = dg::on(manual).options(dg::max_retries{9}, dg::backpressure{3}).submit(body::run, dg::unresolved(never.get_ref()), where, &calls);
+      manual.run_all();
+      CHECK(calls == 2);
+      CHECK(stream.cancel());
+      manual.run_all();
+      CHECK(calls == 2);
+      CHECK(support::holds<dg::cancelled_error>(stream.completion()));
+    }
+    // Cancelled by its own code, while it skips what an earlier attempt has stored.
+    dg::ref<int> own;
+    std::atomic<int> calls{0};
+    auto refs = dg::on(manual).options(dg::max_retries{9}, dg::num_returns<3>{}).submit([&]() -> dg::generator<int> {
+      ++calls;
+      co_yield 1;
+      if (dg::this_task::attempt() == 2) own.cancel();
+      co_yield 2;
+      throw boom();
+    });
+    own = refs[0];
+    manual.run_all();
+    CHECK(calls == 2);
+    CHECK(refs[1].get() == 2);
+    CHECK(support::holds<dg::cancelled_error>(refs[2]));
+    own = {};
+  }
+  CHECK(support::tracked::live == 0);
+}
+
 TEST_CASE("an outside token cancels a task, whatever it does at the moment", "[cancel][stop_on][S-CANCEL-1][S-CANCEL-2]") {
   support::watchdog dog("stop_on");
   std::stop_source source;
