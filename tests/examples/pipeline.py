@@ -110,10 +110,13 @@ class Running:
             raise Failure(f'no line of progress: {line!r}')
 
     def wait_until_open(self, path):
-        files = pathlib.Path(f'/proc/{self.process.pid}/fd')
         while self.process.poll() is None:
-            if any(os.path.realpath(file) == path for file in files.iterdir()):
-                return
+            for file in pathlib.Path(f'/proc/{self.process.pid}/fd').iterdir():
+                try:
+                    if os.readlink(file) == path:
+                        return
+                except FileNotFoundError:
+                    pass  # closed meanwhile
         raise Failure(f'{path} was never opened')
 
     def interrupt(self):
@@ -126,7 +129,7 @@ class Running:
 class Tests:
     def __init__(self, program, directory):
         self.program = program
-        self.directory = pathlib.Path(directory)
+        self.directory = pathlib.Path(directory).resolve()
         self.passed = self.failed = 0
 
     def case(self, name, test, *arguments):
