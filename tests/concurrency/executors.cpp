@@ -121,7 +121,7 @@ void bounded_producers(const dg::executor_target& run) {
 }
 
 void dropped_streams(const dg::executor_target& run) {
-      auto make = [](int n) -> dg::generator<support::tracked> {
+  auto make = [](int n) -> dg::generator<support::tracked> {
     support::tracked local(-1);
     for (int i = 0; i < n; ++i) co_yield i;
   };
@@ -180,11 +180,14 @@ void awaiting(const dg::executor_target& run) {
       co_return total + a + b + co_await late;
     }
   };
-  auto r = run.submit(&body::sum, run.options(dg::backpressure{3}).submit(count_to, 100), dg::unresolved(outside.get_ref()));
+  auto r =
+      run.submit(&body::sum, run.options(dg::backpressure{3}).submit(count_to, 100), dg::unresolved(outside.get_ref()));
   outside.set_value(1000);
   CHECK(r.get() == 9900 + 6 + 4 + 1000);
-  auto any = run.submit([](dg::ref<int> never, dg::ref<int> there) -> dg::task<std::size_t> { co_return co_await dg::when_any(never, there); },
-                        dg::unresolved(dg::promise<int>().get_ref()), dg::unresolved(dg::put(1)));
+  auto any =
+      run.submit([](dg::ref<int> never,
+                    dg::ref<int> there) -> dg::task<std::size_t> { co_return co_await dg::when_any(never, there); },
+                 dg::unresolved(dg::promise<int>().get_ref()), dg::unresolved(dg::put(1)));
   CHECK(any.get() < 2);
 }
 
@@ -214,10 +217,12 @@ void budgets(const dg::executor_target& run) {
   for (int v : a.values()) sum += v;
   CHECK(sum == 1225);
   source.request_stop();
-  CHECK_THROWS_AS([&] {
-    while (b.next_value()) {
-    }
-  }(), dg::cancelled_error);
+  CHECK_THROWS_AS(
+      [&] {
+        while (b.next_value()) {
+        }
+      }(),
+      dg::cancelled_error);
   b = {};
   CHECK(units.used() == 0);
 }
@@ -248,7 +253,8 @@ TEMPLATE_LIST_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-E
   dynamic_returns(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("streams in order, to their end, under every room", "[executor][S-STREAM-1][S-STREAM-4]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("streams in order, to their end, under every room", "[executor][S-STREAM-1][S-STREAM-4]",
+                        benches::all) {
   support::watchdog dog("streams");
   TestType bench;
   streams_in_order(dg::on(bench.executor));
@@ -260,7 +266,8 @@ TEMPLATE_LIST_TEST_CASE("no producer is further ahead than its room", "[executor
   bounded_producers(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("dropped, detached and cancelled streams leave nothing behind", "[executor][S-STREAM-6][S-MEM-4]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("dropped, detached and cancelled streams leave nothing behind",
+                        "[executor][S-STREAM-6][S-MEM-4]", benches::all) {
   support::watchdog dog("dropped streams");
   support::tracked::reset();
   {
@@ -282,13 +289,15 @@ TEMPLATE_LIST_TEST_CASE("a task may submit to its own executor", "[executor][S-W
   submitting_inside(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("streams that read streams, all of it on one executor that does not block", "[executor][S-STREAM-7]", benches::pools) {
+TEMPLATE_LIST_TEST_CASE("streams that read streams, all of it on one executor that does not block",
+                        "[executor][S-STREAM-7]", benches::pools) {
   support::watchdog dog("streams of streams");
   TestType bench;
   streams_of_streams(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("coroutines that await tasks, refs, promises and streams", "[executor][S-AWAIT-1][S-WAIT-6]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("coroutines that await tasks, refs, promises and streams", "[executor][S-AWAIT-1][S-WAIT-6]",
+                        benches::all) {
   support::watchdog dog("awaiting on executors");
   TestType bench;
   awaiting(dg::on(bench.executor));

@@ -53,9 +53,12 @@ void long_chains(const dg::executor_target& run) {
   // Streams that read streams by co_await.
   auto stream = run.options(dg::backpressure{2}).submit(count_to, 200);
   for (int i = 0; i < 8; ++i) {
-    stream = run.options(dg::backpressure{2}).submit([](dg::ref_stream<int> in) -> dg::generator<int> {
-      while (auto v = co_await in.async_value()) co_yield *v + 1;
-    }, std::move(stream));
+    stream = run.options(dg::backpressure{2})
+                 .submit(
+                     [](dg::ref_stream<int> in) -> dg::generator<int> {
+                       while (auto v = co_await in.async_value()) co_yield *v + 1;
+                     },
+                     std::move(stream));
   }
   int expected = 8;
   while (auto v = stream.next_value())
@@ -68,7 +71,7 @@ void all_and_any(const dg::executor_target& run) {
     static dg::task<int> square(int n) {
       co_await dg::this_task::yield();
       if (n < 0) throw boom(std::to_string(n));
-      co_return n * n;
+      co_return n* n;
     }
     static dg::task<long> sum_of_squares(int n) {
       std::vector<dg::task<int>> parts;
@@ -101,10 +104,12 @@ void all_and_any(const dg::executor_target& run) {
 void goes_on(const dg::executor_target& run, bool at_once) {
   for (int round = 0; round < 50; ++round) {
     later value;
-    auto r = run.submit([](dg::ref<int> in) -> dg::task<std::thread::id> {
-      co_await in;
-      co_return std::this_thread::get_id();
-    }, dg::unresolved(value.ref));
+    auto r = run.submit(
+        [](dg::ref<int> in) -> dg::task<std::thread::id> {
+          co_await in;
+          co_return std::this_thread::get_id();
+        },
+        dg::unresolved(value.ref));
     value.promise.set_value(1);
     REQUIRE(r.wait_for(60s));  // a timed wait runs no task here
     CHECK((r.get() == std::this_thread::get_id()) == at_once);
@@ -117,28 +122,37 @@ void cancelling(const dg::executor_target& run) {
   for (int round = 0; round < 20; ++round) {
     auto waiting = run.submit([](int v) { return v; }, never.ref);
     auto after = run.options(dg::after(never.ref)).submit([] { return 1; });
-    auto awaiting = run.submit([&](dg::ref<int> r) -> dg::task<int> {
-      const support::witness here(alive);
-      co_return co_await r;
-    }, dg::unresolved(never.ref));
-    auto nested = run.submit([&](dg::ref<int> r) -> dg::task<int> {
-      const support::witness here(alive);
-      co_return co_await awaits(r);
-    }, dg::unresolved(never.ref));
-    auto both = run.submit([&](dg::ref<int> r) -> dg::task<int> {
-      const support::witness here(alive);
-      auto [a, b] = co_await dg::when_all(awaits(r), awaits(r));
-      co_return a + b;
-    }, dg::unresolved(never.ref));
+    auto awaiting = run.submit(
+        [&](dg::ref<int> r) -> dg::task<int> {
+          const support::witness here(alive);
+          co_return co_await r;
+        },
+        dg::unresolved(never.ref));
+    auto nested = run.submit(
+        [&](dg::ref<int> r) -> dg::task<int> {
+          const support::witness here(alive);
+          co_return co_await awaits(r);
+        },
+        dg::unresolved(never.ref));
+    auto both = run.submit(
+        [&](dg::ref<int> r) -> dg::task<int> {
+          const support::witness here(alive);
+          auto [a, b] = co_await dg::when_all(awaits(r), awaits(r));
+          co_return a + b;
+        },
+        dg::unresolved(never.ref));
     auto full = run.options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
       const support::witness here(alive);
       for (int i = 0;; ++i) co_yield i;
     });
-    auto dropped = run.options(dg::backpressure{1}).submit([&](dg::ref<int> r) -> dg::generator<int> {
-      const support::witness here(alive);
-      co_yield 1;
-      co_yield co_await r;
-    }, dg::unresolved(never.ref));
+    auto dropped = run.options(dg::backpressure{1})
+                       .submit(
+                           [&](dg::ref<int> r) -> dg::generator<int> {
+                             const support::witness here(alive);
+                             co_yield 1;
+                             co_yield co_await r;
+                           },
+                           dg::unresolved(never.ref));
     auto dependent = run.submit([](int v) { return v; }, awaiting);
     if (round % 2 == 0) {
       CHECK(full.next_value() == 0);
@@ -245,10 +259,11 @@ void attempts(const dg::executor_target& run) {
 }
 
 void about_itself(const dg::executor_target& run) {
-  auto r = run.options(dg::name{"self"}).submit([]() -> dg::task<std::tuple<std::uint64_t, std::string, std::uint64_t>> {
-    co_await dg::this_task::yield();
-    co_return std::tuple(dg::this_task::id(), dg::this_task::name(), dg::this_task::attempt());
-  });
+  auto r =
+      run.options(dg::name{"self"}).submit([]() -> dg::task<std::tuple<std::uint64_t, std::string, std::uint64_t>> {
+        co_await dg::this_task::yield();
+        co_return std::tuple(dg::this_task::id(), dg::this_task::name(), dg::this_task::attempt());
+      });
   CHECK(r.get() == std::tuple(r.id().task, std::string("self"), std::uint64_t{1}));
   // A plain function that looks, and one that is told.
   std::stop_source source;
@@ -378,19 +393,26 @@ void giving_up(Executor& base) {
     for (int i = 0;; ++i) co_yield i;
   });
   CHECK(parked.next_value()->value == 0);
-  auto awaiting = run.submit([&alive](dg::ref<int> r) -> dg::task<int> {
-    const support::witness here(alive);
-    co_return co_await r;
-  }, dg::unresolved(value.ref));
+  auto awaiting = run.submit(
+      [&alive](dg::ref<int> r) -> dg::task<int> {
+        const support::witness here(alive);
+        co_return co_await r;
+      },
+      dg::unresolved(value.ref));
   auto waiting = run.submit([w = support::witness(alive)](int v) { return v; }, value.ref);
-  auto retried = run.options(dg::max_retries{5}).submit([](dg::ref<int> r) -> dg::task<int> {
-    co_await r;
-    throw boom();
-  }, dg::unresolved(value.ref));
-  auto all = run.submit([](dg::ref<int> r) -> dg::task<int> {
-    auto [a, b] = co_await dg::when_all(awaits(r), awaits(r));
-    co_return a + b;
-  }, dg::unresolved(value.ref));
+  auto retried = run.options(dg::max_retries{5})
+                     .submit(
+                         [](dg::ref<int> r) -> dg::task<int> {
+                           co_await r;
+                           throw boom();
+                         },
+                         dg::unresolved(value.ref));
+  auto all = run.submit(
+      [](dg::ref<int> r) -> dg::task<int> {
+        auto [a, b] = co_await dg::when_all(awaits(r), awaits(r));
+        co_return a + b;
+      },
+      dg::unresolved(value.ref));
   auto dependent = run.submit([](int v) { return v; }, waiting);
   auto beside = run.submit([] { return 3; });
   CHECK(beside.get() == 3);
@@ -415,7 +437,8 @@ void giving_up(Executor& base) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("long chains of tasks and streams that await each other", "[executor][await][S-STREAM-7]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("long chains of tasks and streams that await each other", "[executor][await][S-STREAM-7]",
+                        benches::all) {
   support::watchdog dog("chains on executors");
   TestType bench;
   long_chains(dg::on(bench.executor));
@@ -427,37 +450,43 @@ TEMPLATE_LIST_TEST_CASE("all of many tasks, any of several streams", "[executor]
   all_and_any(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("a coroutine goes on on its executor, whoever stores what it awaits", "[executor][await][S-WAIT-6]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("a coroutine goes on on its executor, whoever stores what it awaits",
+                        "[executor][await][S-WAIT-6]", benches::all) {
   support::watchdog dog("going on on executors");
   TestType bench;
   goes_on(dg::on(bench.executor), std::is_same_v<TestType, benches::at_once>);
 }
 
-TEMPLATE_LIST_TEST_CASE("tasks are cancelled wherever they stand", "[executor][cancel][S-CANCEL-1][S-CANCEL-2][S-CANCEL-5][S-CANCEL-7]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("tasks are cancelled wherever they stand",
+                        "[executor][cancel][S-CANCEL-1][S-CANCEL-2][S-CANCEL-5][S-CANCEL-7]", benches::all) {
   support::watchdog dog("cancelling on executors");
   TestType bench;
   cancelling(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("a cancel that meets a wake-up, or an end, is one or the other", "[executor][cancel][S-CANCEL-4]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("a cancel that meets a wake-up, or an end, is one or the other",
+                        "[executor][cancel][S-CANCEL-4]", benches::all) {
   support::watchdog dog("cancel races on executors");
   TestType bench;
   cancel_races(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("failed attempts are followed by exactly so many steps", "[executor][retry][S-RETRY-1][S-RETRY-3][S-RETRY-4]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("failed attempts are followed by exactly so many steps",
+                        "[executor][retry][S-RETRY-1][S-RETRY-3][S-RETRY-4]", benches::all) {
   support::watchdog dog("attempts on executors");
   TestType bench;
   attempts(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("tasks know themselves, and are told to stop", "[executor][this_task][S-CANCEL-3]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("tasks know themselves, and are told to stop", "[executor][this_task][S-CANCEL-3]",
+                        benches::all) {
   support::watchdog dog("this_task on executors");
   TestType bench;
   about_itself(dg::on(bench.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("actors live on any executor", "[executor][actor][S-ACTOR-1][S-ACTOR-3][S-ACTOR-4][S-ACTOR-5]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("actors live on any executor", "[executor][actor][S-ACTOR-1][S-ACTOR-3][S-ACTOR-4][S-ACTOR-5]",
+                        benches::all) {
   support::watchdog dog("actors on executors");
   TestType bench;
   actors(dg::on(bench.executor));

@@ -95,7 +95,8 @@ dg::task<void> open_pages(window& shown, dg::thread_pool& pool, int first) {
   const std::string text = co_await pool.submit(load, first);
   shown.show(text + " is there");
   dg::ref_stream<int> percents = pool.submit(progress, 50);
-  while (const auto percent = co_await percents.async_value()) shown.show(text + " at " + std::to_string(*percent) + " %");
+  while (const auto percent = co_await percents.async_value())
+    shown.show(text + " at " + std::to_string(*percent) + " %");
   const auto [left, right] = co_await dg::when_all(pool.submit(load, first + 1), pool.submit(load, first + 2));
   shown.show(left + " and " + right);
 }

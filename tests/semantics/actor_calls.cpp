@@ -159,9 +159,10 @@ TEST_CASE("calls behind one that is not ready cost no more than others", "[actor
   std::vector<dg::ref<int>> others;
   for (std::size_t i = 0; i < waits.size(); ++i)
     pool.submit([&, i] {
-      others.push_back(a.submit(&recorder::add, waits[i].ref));
-      a.submit(&recorder::note, ".");
-    }).get();
+          others.push_back(a.submit(&recorder::add, waits[i].ref));
+          a.submit(&recorder::note, ".");
+        })
+        .get();
   CHECK(a.submit([](recorder& self) { return self.sum; }).cancel());
   dg::ref<int> sum;
   std::thread([&] { sum = a.submit([](recorder& self) { return self.sum; }); }).join();
@@ -202,7 +203,8 @@ TEST_CASE("calls become ready in any order, and run in that of their submits", "
   CHECK(support::holds<boom>(failed));
 }
 
-TEST_CASE("calls of tasks keep the order in which each task submits them, whichever thread runs it", "[actor][S-ACTOR-1]") {
+TEST_CASE("calls of tasks keep the order in which each task submits them, whichever thread runs it",
+          "[actor][S-ACTOR-1]") {
   support::watchdog dog("order of a task's calls");
   dg::thread_pool pool(3);
   auto a = pool.make_actor<recorder>();
@@ -237,7 +239,8 @@ TEST_CASE("calls of tasks keep the order in which each task submits them, whiche
   CHECK(a.submit(&recorder::text).get().ends_with("12"));
 }
 
-TEST_CASE("an awaiting method goes on in its actor's turn, wherever what it awaits was stored", "[actor][S-WAIT-6][S-ACTOR-2]") {
+TEST_CASE("an awaiting method goes on in its actor's turn, wherever what it awaits was stored",
+          "[actor][S-WAIT-6][S-ACTOR-2]") {
   support::watchdog dog("resumed in turn");
   recorder::overlapped = false;
   dg::thread_pool pool(2);
@@ -278,7 +281,8 @@ TEST_CASE("a closed ring of actors that await each other works where each has ro
   }
 }
 
-TEST_CASE("a closed ring of actors that hold each other up is ended by a cancel, a kill, or the end of the pool", "[actor][S-WAIT-5][S-STOP-1]") {
+TEST_CASE("a closed ring of actors that hold each other up is ended by a cancel, a kill, or the end of the pool",
+          "[actor][S-WAIT-5][S-STOP-1]") {
   support::watchdog dog("rings without room");
   struct link {
     dg::actor<link> next;
@@ -315,15 +319,17 @@ TEST_CASE("what the end of a pool frees may still call its actors", "[actor][S-S
     dg::thread_pool pool(2);
     auto a = pool.make_actor<recorder>();
     auto stuck = pool.submit([](dg::ref<int> r) -> dg::task<int> { co_return co_await r; }, dg::unresolved(never.ref));
-    told = pool.submit([](dg::actor<recorder> actor, dg::ref<int> r) -> dg::task<int> {
-      bool cancelled = false;
-      try {
-        co_await r;
-      } catch (const dg::cancelled_error&) {
-        cancelled = true;
-      }
-      co_return cancelled ? co_await actor.submit(&recorder::add, 5) : 0;
-    }, a, dg::unresolved(stuck));
+    told = pool.submit(
+        [](dg::actor<recorder> actor, dg::ref<int> r) -> dg::task<int> {
+          bool cancelled = false;
+          try {
+            co_await r;
+          } catch (const dg::cancelled_error&) {
+            cancelled = true;
+          }
+          co_return cancelled ? co_await actor.submit(&recorder::add, 5) : 0;
+        },
+        a, dg::unresolved(stuck));
   }
   CHECK(told.get() == 5);
   CHECK(recorder::alive == 0);
@@ -366,7 +372,8 @@ TEST_CASE("methods of every kind are dropped half-way, and free their actor", "[
           stream = {};
           behind.get();
           // Its frame was destroyed in the actor's turn, or will be before whatever comes after it.
-          CHECK(support::eventually([&] { return a.submit([](recorder& self) { return self.frames.load(); }).get() == 0; }));
+          CHECK(support::eventually(
+              [&] { return a.submit([](recorder& self) { return self.frames.load(); }).get() == 0; }));
         }
       }
     }
@@ -416,7 +423,8 @@ TEST_CASE("a frame of a method is destroyed in the actor's turn only", "[actor][
     CHECK(support::holds<dg::cancelled_error>(task));
     expected += 2;
   }
-  CHECK(support::eventually([&] { return a.submit(&recorder::text).get().size() == static_cast<std::size_t>(expected); }));
+  CHECK(support::eventually(
+      [&] { return a.submit(&recorder::text).get().size() == static_cast<std::size_t>(expected); }));
   CHECK_FALSE(recorder::overlapped);
 }
 
@@ -543,7 +551,8 @@ TEST_CASE("calls take every option of submit", "[actor][S-ACTOR]") {
   CHECK(steps == 8);
   steps = 0;
   std::vector<int> seen;
-  for (int v : a.options(dg::max_retries{3}, dg::backpressure{1}).submit(&bodies::values, &steps).values()) seen.push_back(v);
+  for (int v : a.options(dg::max_retries{3}, dg::backpressure{1}).submit(&bodies::values, &steps).values())
+    seen.push_back(v);
   CHECK(seen == std::vector<int>{0, 1, 2, 3, 4});
   CHECK(steps == 3 * 3 + 5);
   CHECK(a.options(dg::max_retries{3}, dg::dynamic).submit(&bodies::values, &steps).get().size() == 5);
@@ -582,8 +591,9 @@ TEST_CASE("calls take every option of submit", "[actor][S-ACTOR]") {
   gate.promise.set_value(1);
   CHECK(after.get().empty());
   CHECK(a.options(dg::name{"n"}).submit([](recorder&) { return dg::this_task::name(); }).get() == "n");
-  auto owned = a.submit([](recorder& self, std::unique_ptr<int>&& p, const dg::ref<int>& r) { return self.add(0) * 0 + *p + r.get(); },
-                        dg::consume(dg::put(std::make_unique<int>(3))), dg::put(4));
+  auto owned = a.submit(
+      [](recorder& self, std::unique_ptr<int>&& p, const dg::ref<int>& r) { return self.add(0) * 0 + *p + r.get(); },
+      dg::consume(dg::put(std::make_unique<int>(3))), dg::put(4));
   CHECK(owned.get() == 7);
 }
 
@@ -594,9 +604,7 @@ TEST_CASE("calls are cancelled at every stage", "[actor][S-CANCEL-1][S-CANCEL-2]
     later never;
     auto a = pool.options(dg::max_concurrency{limit}).make_actor<recorder>();
     auto suspended = a.submit(&recorder::awaits, dg::unresolved(never.ref), "<", ">");
-    CHECK(support::eventually([&] {
-      return limit == 1 || a.submit(&recorder::text).get() == "<";
-    }));
+    CHECK(support::eventually([&] { return limit == 1 || a.submit(&recorder::text).get() == "<"; }));
     auto full = a.options(dg::backpressure{1}).submit(&recorder::count, 100);
     auto queued = a.submit(&recorder::note, "queued");
     auto unready = a.submit(&recorder::add, never.ref);

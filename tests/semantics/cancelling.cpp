@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -415,6 +416,62 @@ TEST_CASE("cancel runs no code of the task on the caller", "[cancel][S-CANCEL-8]
     }
     while (gone == 0) std::this_thread::yield();
     CHECK(where != std::this_thread::get_id());
+  }
+}
+
+TEST_CASE("whatever a task waits for, who cancels it runs none of its destructors", "[cancel][S-CANCEL-8][L-13]") {
+  support::watchdog dog("cancel of everything under a mutex");
+  dg::thread_pool pool(1);
+  dg::promise<int> never;
+  const dg::ref<int> outside = never.get_ref();
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> gone{0};
+    std::mutex mutex;
+    std::stop_source source;
+    support::gate busy;
+    auto blocker = pool.submit([&] { busy.pass(); });
+    const auto with = pool.options(dg::stop_on(source.get_token()));
+    const auto local = [&] { return witness(&gone, &mutex); };
+    auto waiting = pool.submit([w = local()](int) {}, outside);
+    auto after = pool.options(dg::after(outside)).submit([w = local()] {});
+    struct bodies {
+      static dg::task<int> awaits(dg::ref<int> r, witness) { co_return co_await r; }
+      static dg::task<int> any(dg::ref<int> r, witness) { co_return static_cast<int>(co_await dg::when_any(r)); }
+      static dg::task<int> all(dg::ref<int> r, witness) { co_return std::get<0>(co_await dg::when_all(r)); }
+      static dg::generator<int> yields(dg::ref<int> r, witness) {
+        co_yield 1;
+        co_yield co_await r;
+      }
+    };
+    auto awaiting = pool.submit(bodies::awaits, dg::unresolved(outside), local());
+    auto any = pool.submit(bodies::any, dg::unresolved(outside), local());
+    auto all = pool.submit(bodies::all, dg::unresolved(outside), local());
+    auto stream = pool.submit(bodies::yields, dg::unresolved(outside), local());
+    auto by_token = with.submit(bodies::awaits, dg::unresolved(outside), local());
+    if (round % 2 == 0) {  // let them begin
+      busy.open();
+      CHECK(stream.next_value() == 1);
+      blocker.get();
+    }
+    auto still_busy = pool.submit([&] { busy.pass(); });
+    auto queued = pool.submit([w = local()] {});
+    {
+      std::lock_guard lock(mutex);
+      waiting.cancel();
+      after.cancel();
+      awaiting.cancel();
+      any.cancel();
+      all.cancel();
+      stream = {};
+      queued.cancel();
+      source.request_stop();
+    }
+    busy.open();
+    CHECK(support::eventually([&] { return gone == 8; }));
+    CHECK_THROWS_AS(awaiting.get(), dg::cancelled_error);
+    CHECK_THROWS_AS(by_token.get(), dg::cancelled_error);
+    // `queued` has run if it was quick.
+    still_busy.get();
   }
 }
 

@@ -61,11 +61,13 @@ TEST_CASE("a million awaits in a row take constant stack", "[await][L-14]") {
     CHECK(r.get() == million);
   }
   SECTION("of refs that are ready") {
-    auto r = run.submit([](dg::ref<int> in) -> dg::task<long> {
-      long sum = 0;
-      for (int i = 0; i < million; ++i) sum += co_await in;
-      co_return sum;
-    }, dg::unresolved(dg::put(2)));
+    auto r = run.submit(
+        [](dg::ref<int> in) -> dg::task<long> {
+          long sum = 0;
+          for (int i = 0; i < million; ++i) sum += co_await in;
+          co_return sum;
+        },
+        dg::unresolved(dg::put(2)));
     on_small_stack([&] { manual.run_all(); });
     CHECK(r.get() == 2 * million);
   }
@@ -82,27 +84,31 @@ TEST_CASE("a million awaits in a row take constant stack", "[await][L-14]") {
     CHECK(r.get() == many);
   }
   SECTION("of values of a stream, one at a time") {
-    auto r = run.submit([](dg::ref_stream<int> in) -> dg::task<long> {
-      long sum = 0;
-      while (sum < many) {
-        const std::optional<int> v = co_await in.async_value();
-        sum += *v;
-      }
-      co_return sum;
-    }, run.options(dg::backpressure{1}).submit(endless));
+    auto r = run.submit(
+        [](dg::ref_stream<int> in) -> dg::task<long> {
+          long sum = 0;
+          while (sum < many) {
+            const std::optional<int> v = co_await in.async_value();
+            sum += *v;
+          }
+          co_return sum;
+        },
+        run.options(dg::backpressure{1}).submit(endless));
     on_small_stack([&] { manual.run_all(); });
     CHECK(r.get() == many);
   }
   SECTION("of when_all and when_any") {
-    auto r = run.submit([](dg::ref<int> in) -> dg::task<long> {
-      long sum = 0;
-      for (int i = 0; i < many; ++i) {
-        auto [a, b] = co_await dg::when_all(in, one());
-        const std::size_t first = co_await dg::when_any(in);
-        sum += a + b + static_cast<long>(first);
-      }
-      co_return sum;
-    }, dg::unresolved(dg::put(2)));
+    auto r = run.submit(
+        [](dg::ref<int> in) -> dg::task<long> {
+          long sum = 0;
+          for (int i = 0; i < many; ++i) {
+            auto [a, b] = co_await dg::when_all(in, one());
+            const std::size_t first = co_await dg::when_any(in);
+            sum += a + b + static_cast<long>(first);
+          }
+          co_return sum;
+        },
+        dg::unresolved(dg::put(2)));
     on_small_stack([&] { manual.run_all(); });
     CHECK(r.get() == 3 * many);
   }
@@ -219,7 +225,8 @@ TEST_CASE("a million tasks, each submitting the next and awaiting it, take const
   }
 }
 
-TEST_CASE("tasks that nobody will run end one after the other, also when each depends on the one before", "[stop][L-14][S-STOP-5]") {
+TEST_CASE("tasks that nobody will run end one after the other, also when each depends on the one before",
+          "[stop][L-14][S-STOP-5]") {
   support::watchdog dog("tasks thrown away", 300);
   dg::promise<int> first;
   SECTION("by an executor that throws its work away") {

@@ -65,7 +65,10 @@ TEST_CASE("a plain function that waits for its own end is told so, in every form
       {"error", [](dg::ref<int>& own) { return own.error() ? 1 : 0; }},
       {"completion", [](dg::ref<int>& own) { return own.completion().wait(), 0; }},
       {"free get", [](dg::ref<int>& own) { return std::get<1>(dg::get(dg::put(1), own)); }},
-      {"free wait", [](dg::ref<int>& own) { return static_cast<int>(dg::wait(std::vector{dg::put(1), own}, 2).ready.size()); }},
+      {"free wait",
+       [](dg::ref<int>& own) {
+         return static_cast<int>(dg::wait(std::vector{dg::put(1), own}, 2).ready.size());
+       }},
       {"wait_any", [](dg::ref<int>& own) { return static_cast<int>(dg::wait_any(own, own.completion())); }},
       {"co_await in place", [](dg::ref<int>& own) { return first_of(awaited_in_place(own)); }},
       {"when_all in place", [](dg::ref<int>& own) { return first_of(all_in_place(own)); }},
@@ -79,8 +82,11 @@ TEST_CASE("a plain function that waits for its own end is told so, in every form
   }
   // Timed waits end by themselves, and a wait that others can satisfy is none of these.
   CHECK(given_itself(manual, [](dg::ref<int>& own) { return own.wait_for(1ms) ? 1 : 0; }).get() == 0);
-  CHECK(given_itself(manual, [](dg::ref<int>& own) { return dg::wait(std::vector{own}, 1, 1ms).ready.empty() ? 7 : 0; }).get() == 7);
-  CHECK(given_itself(manual, [](dg::ref<int>& own) { return static_cast<int>(dg::wait_any(own, dg::put(1))); }).get() == 1);
+  CHECK(given_itself(manual, [](dg::ref<int>& own) {
+          return dg::wait(std::vector{own}, 1, 1ms).ready.empty() ? 7 : 0;
+        }).get() == 7);
+  CHECK(given_itself(manual, [](dg::ref<int>& own) { return static_cast<int>(dg::wait_any(own, dg::put(1))); }).get() ==
+        1);
   CHECK(given_itself(manual, [](dg::ref<int>& own) {
           return static_cast<int>(dg::wait(std::vector{own, dg::put(1)}, 1).ready.size());
         }).get() == 1);
@@ -169,8 +175,8 @@ TEST_CASE("a task that reads the stream it yields into, beyond what it has yield
       for (int v : read(own)) static_cast<void>(v);
     }
   };
-  for (auto body : {&bodies::value, &bodies::refs, &bodies::values, &bodies::awaits, &bodies::awaits_refs, &bodies::awaits_any,
-                    &bodies::waits_any, &bodies::in_place}) {
+  for (auto body : {&bodies::value, &bodies::refs, &bodies::values, &bodies::awaits, &bodies::awaits_refs,
+                    &bodies::awaits_any, &bodies::waits_any, &bodies::in_place}) {
     dg::manual_executor manual;
     own_stream own = std::make_shared<std::optional<dg::ref_stream<int>>>();
     *own = dg::on(manual).submit(body, own);
@@ -184,7 +190,8 @@ TEST_CASE("a task that reads the stream it yields into, beyond what it has yield
   }
 }
 
-TEST_CASE("a method that waits for another call of its actor is told so, in every form of wait", "[actor][S-ACTOR-4][L-12]") {
+TEST_CASE("a method that waits for another call of its actor is told so, in every form of wait",
+          "[actor][S-ACTOR-4][L-12]") {
   support::watchdog dog("methods that wait for their own actor");
   dg::thread_pool pool(2);
   auto a = pool.make_actor<counter>();
@@ -235,7 +242,8 @@ TEST_CASE("a method that waits for another call of its actor is told so, in ever
   CHECK(a.submit(&counter::add, 0).get() == static_cast<int>(forms.size()) + 3 + 3 + 1);
 }
 
-TEST_CASE("under max_concurrency a coroutine may await its own actor, a function may not block on it", "[actor][S-ACTOR-4][L-12]") {
+TEST_CASE("under max_concurrency a coroutine may await its own actor, a function may not block on it",
+          "[actor][S-ACTOR-4][L-12]") {
   support::watchdog dog("max_concurrency and self waits");
   dg::thread_pool pool(2);
   auto a = pool.options(dg::max_concurrency{2}).make_actor<counter>();
@@ -248,14 +256,17 @@ TEST_CASE("under max_concurrency a coroutine may await its own actor, a function
       co_return sum + x + y;
     }
     static int blocks(counter&, dg::actor<counter> own) { return own.submit(&counter::add, 1).get(); }
-    static dg::task<int> blocks_in_coroutine(counter&, dg::actor<counter> own) { co_return own.submit(&counter::add, 1).get(); }
+    static dg::task<int> blocks_in_coroutine(counter&, dg::actor<counter> own) {
+      co_return own.submit(&counter::add, 1).get();
+    }
   };
   CHECK(a.submit(&bodies::awaits, a).get() == 1 + 2 + 3 + 4 + 5);
   CHECK(says(a.submit(&bodies::blocks, a), of_its_actor));
   CHECK(says(a.submit(&bodies::blocks_in_coroutine, a), of_its_actor));
 }
 
-TEST_CASE("a method may block on another task, which may not wait for the method's actor on the same stack", "[actor][L-12]") {
+TEST_CASE("a method may block on another task, which may not wait for the method's actor on the same stack",
+          "[actor][L-12]") {
   support::watchdog dog("self waits through a helped task");
   // One worker: the method's wait runs the task on its own stack.
   dg::thread_pool pool(1);
@@ -264,6 +275,7 @@ TEST_CASE("a method may block on another task, which may not wait for the method
     return a.submit([&pool, a, inner](counter&) { return pool.submit(inner, a).get(); });
   };
   CHECK(says(through([](dg::actor<counter> own) { return own.submit(&counter::add, 1).get(); }), of_its_actor));
-  CHECK(says(through([](dg::actor<counter> own) -> dg::task<int> { co_return co_await own.submit(&counter::add, 1); }), of_its_actor));
+  CHECK(says(through([](dg::actor<counter> own) -> dg::task<int> { co_return co_await own.submit(&counter::add, 1); }),
+             of_its_actor));
   CHECK(through([](dg::actor<counter> own) { return own.submit(&counter::add, 1).valid() ? 5 : 0; }).get() == 5);
 }

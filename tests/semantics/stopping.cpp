@@ -332,6 +332,33 @@ TEST_CASE("shutdown(cancel) cancels what waits or is suspended, and waits for wh
   CHECK(cancelled > 0);
 }
 
+TEST_CASE("shutdown(cancel) ends tasks that would go on for ever by themselves", "[stop][S-STOP-2][S-CANCEL-6]") {
+  support::watchdog dog("shutdown of endless tasks");
+  std::atomic<int> attempts{0}, yields{0}, values{0}, awaited{0};
+  dg::thread_pool pool(2);
+  auto retried = pool.options(dg::max_retries{2'000'000'000}).submit([&]() -> int {
+    ++attempts;
+    throw support::boom();
+  });
+  auto yielding = pool.submit([&]() -> dg::task<int> {
+    for (;; ++yields) co_await dg::this_task::yield();
+  });
+  auto detached = pool.submit([&]() -> dg::generator<int> {
+    for (;; ++values) co_yield 1;
+  });
+  auto detached_end = detached.completion();
+  std::move(detached).detach();
+  auto awaiting = pool.submit([&](dg::thread_pool* own) -> dg::task<int> {
+    for (;; ++awaited) co_await own->submit([] {});
+  }, &pool);
+  while (attempts == 0 || yields == 0 || values == 0 || awaited == 0) std::this_thread::yield();
+  pool.shutdown(dg::shutdown_mode::cancel);
+  CHECK(retried.failed());
+  CHECK(is_cancelled(yielding.error()));
+  CHECK(is_cancelled(detached_end.error()));
+  CHECK(is_cancelled(awaiting.error()));
+}
+
 TEST_CASE("a task that submits while its pool is cancelled gets refs that hold cancelled_error",
           "[stop][S-STOP-2][L-11]") {
   support::watchdog dog("submit under shutdown(cancel)");

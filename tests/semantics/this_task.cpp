@@ -30,7 +30,9 @@ struct seen {
   friend bool operator==(const seen&, const seen&) = default;
 };
 
-seen look() { return {dg::this_task::id(), dg::this_task::attempt(), dg::this_task::name(), dg::this_task::stop_requested()}; }
+seen look() {
+  return {dg::this_task::id(), dg::this_task::attempt(), dg::this_task::name(), dg::this_task::stop_requested()};
+}
 
 /// A function several calls away from the task's own.
 seen look_from(int depth) { return depth == 0 ? look() : look_from(depth - 1); }
@@ -50,9 +52,11 @@ TEST_CASE("outside any task this_task throws", "[this_task][S-AWAIT-2]") {
   CHECK_THROWS_AS(dg::this_task::yield(), dg::error);
   CHECK(support::message_of([] { dg::this_task::id(); }).find("runs no task") != std::string::npos);
   // A generator that is iterated by no task is none, nor is a thread that a task has started, nor one that has run some.
-  CHECK_THROWS_AS([] {
-    for (const seen& s : looks_in_place()) static_cast<void>(s);
-  }(), dg::error);
+  CHECK_THROWS_AS(
+      [] {
+        for (const seen& s : looks_in_place()) static_cast<void>(s);
+      }(),
+      dg::error);
   dg::manual_executor manual;
   std::atomic<bool> threw{false};
   auto r = dg::on(manual).submit([&] {
@@ -108,15 +112,17 @@ TEST_CASE("a co_await in a generator that is iterated in place blocks the iterat
   // So does one that a task iterates: the task's code waits, and on a pool of one thread others run meanwhile.
   dg::thread_pool pool(1);
   dg::promise<int> inside;
-  auto waits = pool.submit([](dg::ref<int> r, std::thread::id* on) {
-    const auto before = std::this_thread::get_id();
-    int sum = 0;
-    for (int v : body::run(std::move(r), dg::ref_stream<int>(), on)) {
-      sum += v;
-      if (sum == 21) break;
-    }
-    return before == std::this_thread::get_id() ? sum : -1;
-  }, dg::unresolved(inside.get_ref()), &resumed_on);
+  auto waits = pool.submit(
+      [](dg::ref<int> r, std::thread::id* on) {
+        const auto before = std::this_thread::get_id();
+        int sum = 0;
+        for (int v : body::run(std::move(r), dg::ref_stream<int>(), on)) {
+          sum += v;
+          if (sum == 21) break;
+        }
+        return before == std::this_thread::get_id() ? sum : -1;
+      },
+      dg::unresolved(inside.get_ref()), &resumed_on);
   auto sets = pool.submit([&] { inside.set_value(7); });
   CHECK(waits.get() == 21);
   sets.get();
@@ -193,25 +199,30 @@ TEST_CASE("constructors, destructors, predicates and hooks that a task calls kno
     CHECK(callable == r.id().task);
   }
   {
-    auto r = dg::on(manual).options(dg::max_retries{1}, dg::retry_if([&](std::exception_ptr) {
-                             predicate = dg::this_task::id();
-                             return false;
-                           }))
+    auto r = dg::on(manual)
+                 .options(dg::max_retries{1}, dg::retry_if([&](std::exception_ptr) {
+                            predicate = dg::this_task::id();
+                            return false;
+                          }))
                  .submit([] { throw boom(); });
     manual.run_all();
     CHECK(predicate == r.id().task);
   }
   {
-    auto s = dg::on(manual).options(dg::backpressure_by(dg::budget(10), [&](int) {
-                             cost = dg::this_task::id();
-                             return 1;
-                           }))
+    auto s = dg::on(manual)
+                 .options(dg::backpressure_by(dg::budget(10),
+                                              [&](int) {
+                                                cost = dg::this_task::id();
+                                                return 1;
+                                              }))
                  .submit([]() -> dg::generator<int> { co_yield 1; });
     manual.run_all();
     CHECK(cost == s.id());
   }
   {
-    dg::thread_pool pool({.threads = 1, .on_unhandled_error = [&](std::exception_ptr, std::string_view) { hook = dg::this_task::id(); }});
+    dg::thread_pool pool({.threads = 1, .on_unhandled_error = [&](std::exception_ptr, std::string_view) {
+                            hook = dg::this_task::id();
+                          }});
     std::atomic<std::uint64_t> id{0};
     support::gate dropped;
     pool.submit([&] {
@@ -226,7 +237,9 @@ TEST_CASE("constructors, destructors, predicates and hooks that a task calls kno
   struct actor_type {
     std::atomic<std::uint64_t>* made;
     std::atomic<std::uint64_t>* gone;
-    actor_type(std::atomic<std::uint64_t>* m, std::atomic<std::uint64_t>* g) : made(m), gone(g) { *made = dg::this_task::id(); }
+    actor_type(std::atomic<std::uint64_t>* m, std::atomic<std::uint64_t>* g) : made(m), gone(g) {
+      *made = dg::this_task::id();
+    }
     ~actor_type() { *gone = dg::this_task::id(); }
     std::uint64_t method() { return dg::this_task::id(); }
   };
@@ -244,7 +257,8 @@ TEST_CASE("constructors, destructors, predicates and hooks that a task calls kno
   }
 }
 
-TEST_CASE("a task that another one's wait runs is itself, and the waiting one is itself again afterwards", "[this_task][L-6]") {
+TEST_CASE("a task that another one's wait runs is itself, and the waiting one is itself again afterwards",
+          "[this_task][L-6]") {
   support::watchdog dog("this_task and helping");
   dg::thread_pool pool(1);
   auto outer = pool.options(dg::name{"outer"}, dg::max_retries{1}).submit([&pool] {
@@ -260,7 +274,8 @@ TEST_CASE("a task that another one's wait runs is itself, and the waiting one is
   CHECK(outer.get() == seen{outer.id().task, 2, "outer", false});
 }
 
-TEST_CASE("a coroutine that is cancelled sees it, and its token says so, where it runs on", "[this_task][S-CANCEL-2][S-CANCEL-3]") {
+TEST_CASE("a coroutine that is cancelled sees it, and its token says so, where it runs on",
+          "[this_task][S-CANCEL-2][S-CANCEL-3]") {
   support::watchdog dog("stop_requested in coroutines");
   dg::manual_executor manual;
   dg::ref<int> own;
@@ -286,15 +301,19 @@ TEST_CASE("attempts count from 1, in every kind of task", "[this_task][S-RETRY-1
   support::watchdog dog("attempt");
   dg::thread_pool pool(1);
   const auto twice = pool.options(dg::max_retries{1});
-  CHECK(twice.submit([] {
-          if (dg::this_task::attempt() < 2) throw boom();
-          return dg::this_task::attempt();
-        }).get() == 2);
-  CHECK(twice.submit([]() -> dg::task<std::uint64_t> {
-          if (dg::this_task::attempt() < 2) throw boom();
-          co_await dg::this_task::yield();
-          co_return dg::this_task::attempt();
-        }).get() == 2);
+  CHECK(twice
+            .submit([] {
+              if (dg::this_task::attempt() < 2) throw boom();
+              return dg::this_task::attempt();
+            })
+            .get() == 2);
+  CHECK(twice
+            .submit([]() -> dg::task<std::uint64_t> {
+              if (dg::this_task::attempt() < 2) throw boom();
+              co_await dg::this_task::yield();
+              co_return dg::this_task::attempt();
+            })
+            .get() == 2);
   CHECK(pool.submit([] { return dg::this_task::attempt(); }).get() == 1);
 }
 
@@ -360,9 +379,12 @@ TEST_CASE("an endless generator makes way for work in the queue of a worker that
   dg::thread_pool pool(1);
   auto outer = pool.submit([&pool] {
     std::atomic<bool> flag{false};
-    auto endless = pool.options(dg::unbounded).submit([](std::atomic<bool>* f) -> dg::generator<int> {
-      while (!*f) co_yield 1;
-    }, &flag);
+    auto endless = pool.options(dg::unbounded)
+                       .submit(
+                           [](std::atomic<bool>* f) -> dg::generator<int> {
+                             while (!*f) co_yield 1;
+                           },
+                           &flag);
     auto end = endless.completion();
     std::move(endless).detach();
     auto sets = pool.submit([&] { flag = true; });
