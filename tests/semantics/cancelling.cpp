@@ -174,6 +174,87 @@ TEST_CASE("a running generator is cancelled at its next yield", "[cancel][S-CANC
   CHECK(is_cancelled(refs[0].completion().error()));
 }
 
+TEST_CASE("a running coroutine is cancelled at its next co_await, whatever that is of", "[cancel][await][S-CANCEL-2]") {
+  support::watchdog dog("cancel before each kind of co_await");
+  struct bodies {
+    struct given {
+      std::atomic<int>* steps;
+      dg::ref<void>* own;
+      dg::ref<int> ready;
+      dg::ref_stream<int>* stream;
+    };
+    static dg::task<int> counts(std::atomic<int>* steps) {
+      ++*steps;
+      co_return 1;
+    }
+    static dg::task<void> lvalue(given g) {
+      g.own->cancel();
+      co_await g.ready;
+      ++*g.steps;
+    }
+    static dg::task<void> rvalue(given g) {
+      g.own->cancel();
+      co_await std::move(g.ready);
+      ++*g.steps;
+    }
+    static dg::task<void> task(given g) {
+      g.own->cancel();
+      *g.steps += co_await counts(g.steps);
+    }
+    static dg::task<void> all(given g) {
+      g.own->cancel();
+      co_await dg::when_all(g.ready, counts(g.steps));
+      ++*g.steps;
+    }
+    static dg::task<void> any(given g) {
+      g.own->cancel();
+      co_await dg::when_any(g.ready);
+      ++*g.steps;
+    }
+    static dg::task<void> value(given g) {
+      g.own->cancel();
+      co_await g.stream->async_value();
+      ++*g.steps;
+    }
+    static dg::task<void> item(given g) {
+      g.own->cancel();
+      co_await g.stream->async_next();
+      ++*g.steps;
+    }
+    static dg::task<void> yields(given g) {
+      g.own->cancel();
+      co_await dg::this_task::yield();
+      ++*g.steps;
+    }
+    static dg::task<void> nested(given g) {
+      co_await lvalue(g);
+      ++*g.steps;
+    }
+    static dg::task<void> catches(given g) {
+      try {
+        co_await nested(g);
+      } catch (...) {
+        ++*g.steps;  // a cancelled frame is destroyed, nothing is thrown into it
+      }
+      ++*g.steps;
+    }
+  };
+  for (auto body : {&bodies::lvalue, &bodies::rvalue, &bodies::task, &bodies::all, &bodies::any, &bodies::value, &bodies::item,
+                    &bodies::yields, &bodies::nested, &bodies::catches}) {
+    dg::manual_executor manual;
+    auto stream = dg::on(manual).submit(count_to, 3);
+    manual.run_all();
+    std::atomic<int> steps{0};
+    dg::ref<void> own;
+    own = dg::on(manual).submit(body, bodies::given{&steps, &own, dg::put(1), &stream});
+    manual.run_all();
+    REQUIRE(own.ready());
+    CHECK(is_cancelled(own.error()));
+    CHECK(steps == 0);
+    CHECK(stream.next_value() == 0);  // nothing was taken
+  }
+}
+
 TEST_CASE("a stream that is cancelled keeps what was stored, then holds cancelled_error", "[cancel][S-CANCEL-2]") {
   support::watchdog dog("cancel a stream");
   dg::manual_executor manual;
