@@ -12,12 +12,12 @@ set -euo pipefail
 # Instructions per step, by g++ 12.2 -O3 with the C++ and C libraries of Debian 12, on x86-64. Other compilers are only
 # compared with it. What the step works on (a few multiplications and shifts) is a part of the number.
 declare -A recorded=(
-  [yield]=104.4           # co_yield of an integer, room being there
-  [take]=48.2             # one value taken by values()
-  [take_ref]=154.2        # one ref taken from a stream, read and dropped
-  [submit_get]=957.1      # submit and get on a pool, run by the thread that waits
-  [submit_get_inline]=647 # submit and get on an inline_executor
-  [await_child]=405       # co_await of a child task<int>
+  [yield]=69.9            # co_yield of an integer, room being there
+  [take]=39.3             # one value taken by values()
+  [take_ref]=104.3        # one ref taken from a stream, read and dropped
+  [submit_get]=979.1      # submit and get on a pool, run by the thread that waits
+  [submit_get_inline]=653 # submit and get on an inline_executor
+  [await_child]=370       # co_await of a child task<int>
   [await_ready]=85        # co_await of a ref that is ready
   [promise]=251           # a promise made, set and read by its ref
 )

@@ -321,7 +321,7 @@ class sequence_task : public task_record, public room_giver {
     const std::uint64_t given = given_back_.load(relaxed);
     if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back();
     remember_here();
-    look_at_.store(given + (backpressure_ + 1) / 2, relaxed);
+    look_at_.store(given + (backpressure_ - backpressure_ / 2), relaxed);  // half, rounded up; no_limit must not wrap
   }
 
   [[gnu::noinline]] bool pull_held() noexcept { return make_one(); }
