@@ -11,9 +11,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <latch>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -78,21 +78,63 @@ number take_ref(number n) {
   return sum;
 }
 
-// submit and get on a pool whose worker is busy: the thread that waits runs the task.
-number submit_get(number n) {
-  std::latch busy(1);
-  std::latch gate(1);
-  dg::thread_pool pool(1);
-  const dg::ref<void> blocker = pool.submit([&] {
-    busy.count_down();
-    gate.wait();
-  });
-  busy.wait();
+// A pool whose only worker is held up: what is submitted to it is run by the thread that waits for it.
+class held_up_pool {
+ public:
+  held_up_pool() {
+    pool_.submit([this] {
+      busy_.count_down();
+      gate_.wait();
+    });
+    busy_.wait();
+  }
+  held_up_pool(const held_up_pool&) = delete;
+  held_up_pool& operator=(const held_up_pool&) = delete;
+  ~held_up_pool() { gate_.count_down(); }
+
+  dg::thread_pool& pool() { return pool_; }
+
+ private:
+  std::latch busy_{1};
+  std::latch gate_{1};
+  dg::thread_pool pool_{1};
+};
+
+// One value of a cheap stream, made and taken by values() on the thread that reads it. What is cheap, the clock decides
+// elsewhere; callgrind is too slow for it.
+number pull(number n) {
+  dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
+  held_up_pool held_up;
+  dg::ref_stream<number> stream = held_up.pool().submit(produce, n);
   number sum = 0;
   count([&] {
-    for (number i = 0; i < n; ++i) sum += pool.submit(work, i).get();
+    for (const number value : stream.values()) sum += value;
   });
-  gate.count_down();
+  return sum;
+}
+
+dg::task<number> await_values(dg::ref_stream<number> stream) {
+  number sum = 0;
+  while (const std::optional<number> value = co_await stream.async_value()) sum += *value;
+  co_return sum;
+}
+
+// The same, taken by a coroutine on the pool of the producer.
+number await_value(number n) {
+  dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
+  held_up_pool held_up;
+  dg::ref<number> sum = held_up.pool().submit(await_values, held_up.pool().submit(produce, n));
+  count([&] { sum.wait(); });
+  return sum.get();
+}
+
+// submit and get on a pool, run by the thread that waits.
+number submit_get(number n) {
+  held_up_pool held_up;
+  number sum = 0;
+  count([&] {
+    for (number i = 0; i < n; ++i) sum += held_up.pool().submit(work, i).get();
+  });
   return sum;
 }
 
@@ -158,6 +200,8 @@ int main(int argc, char** argv) {
       {"yield", yield},
       {"take", take},
       {"take_ref", take_ref},
+      {"pull", pull},
+      {"await_value", await_value},
       {"submit_get", submit_get},
       {"submit_get_inline", submit_get_inline},
       {"await_child", await_child},

@@ -14,12 +14,14 @@ set -euo pipefail
 declare -A recorded=(
   [yield]=69.9            # co_yield of an integer, room being there
   [take]=39.3             # one value taken by values()
-  [take_ref]=104.3        # one ref taken from a stream, read and dropped
-  [submit_get]=979.1      # submit and get on a pool, run by the thread that waits
-  [submit_get_inline]=653 # submit and get on an inline_executor
-  [await_child]=370       # co_await of a child task<int>
-  [await_ready]=85        # co_await of a ref that is ready
-  [promise]=251           # a promise made, set and read by its ref
+  [take_ref]=100.3        # one ref taken from a stream, read and dropped
+  [pull]=190.6            # a value of a cheap stream made and taken by values(), outside thread
+  [await_value]=300.6     # a value of a cheap stream made and taken by co_await async_value()
+  [submit_get]=998.1      # submit and get on a pool, run by the thread that waits
+  [submit_get_inline]=649 # submit and get on an inline_executor
+  [await_child]=378       # co_await of a child task<int>
+  [await_ready]=90        # co_await of a ref that is ready
+  [promise]=247           # a promise made, set and read by its ref
 )
 
 if ! command -v valgrind >/dev/null; then
@@ -36,7 +38,7 @@ $compiler -std=c++20 -O3 -DNDEBUG -pthread -Iinclude benchmarks/instructions.cpp
 # instructions STEP COUNT
 instructions() {
   local log
-  log=$(valgrind --tool=callgrind --toggle-collect=counted --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1) ||
+  log=$(timeout 100 valgrind --tool=callgrind --toggle-collect=counted --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1) ||
     { echo "$log" >&2; return 1; }
   awk '/Collected : / { print $NF }' <<<"$log"
 }
@@ -48,7 +50,7 @@ if [[ $($compiler -dumpversion) == 12* ]] && ! $compiler -dM -E -x c++ /dev/null
 times=20000
 status=0
 printf '%-20s %10s %10s\n' 'instructions per' now recorded
-for step in yield take take_ref submit_get submit_get_inline await_child await_ready promise; do
+for step in yield take take_ref pull await_value submit_get submit_get_inline await_child await_ready promise; do
   once=$(instructions "$step" "$times")
   twice=$(instructions "$step" $((2 * times)))
   now=$(awk -v a="$once" -v b="$twice" -v n="$times" 'BEGIN { printf "%.1f", (b - a) / n }')
