@@ -40,9 +40,8 @@ class actor_state final : public actor_host {
     ::new (static_cast<void*>(storage_)) A(std::forward<Args>(args)...);
     alive_ = true;
   }
-  /// Ends it; `built` is the builder's. What the destructor throws, and what nobody was told of the constructor, is
-  /// reported.
-  void destroy(const ref<void>& built) noexcept {
+  /// Ends it. What the destructor throws, and what nobody was told of the constructor, is reported.
+  void destroy() noexcept {
     std::exception_ptr thrown;
     try {
       if (std::exchange(alive_, false)) object().~A();
@@ -50,7 +49,12 @@ class actor_state final : public actor_host {
       thrown = std::current_exception();
     }
     if (thrown) report(std::move(thrown), "~actor");
-    if (built.valid() && built.failed() && !told()) report(built.error(), "make_actor");
+    if (std::exception_ptr e = untold()) report(std::move(e), "make_actor");
+  }
+  void keep(const ref<void>& builder) noexcept {
+    slot& s = *access::slot_of(builder);
+    s.hold();
+    keep_builder(s);
   }
 
   void add_handle() noexcept {
@@ -70,7 +74,7 @@ class actor_state final : public actor_host {
 
  private:
   void free() noexcept override {
-    destroy({});  // if not even the task that ends it could be made
+    destroy();  // if not even the task that ends it could be made
     delete this;
   }
 
@@ -96,18 +100,16 @@ template <class A>
 class actor_ender {
  public:
   static constexpr auto call_kind = call_ticket::kind::ender;
-  actor_ender(actor_state<A>& s, ref<void> built) noexcept : state_(&s), built_(std::move(built)) {}
-  actor_ender(actor_ender&& other) noexcept
-      : state_(std::exchange(other.state_, nullptr)), built_(std::move(other.built_)) {}
+  explicit actor_ender(actor_state<A>& s) noexcept : state_(&s) {}
+  actor_ender(actor_ender&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   actor_ender& operator=(actor_ender&&) = delete;
   ~actor_ender() {
-    if (state_ != nullptr) state_->destroy(built_);
+    if (state_ != nullptr) state_->destroy();
   }
   void operator()() noexcept {}
 
  private:
   actor_state<A>* state_;
-  ref<void> built_;
 };
 
 template <class A, class F>
@@ -277,9 +279,10 @@ struct actor_maker {
     host.retract();
     actor<A> result(*new actor_state<A>(host, limit, text));
     actor_state<A>& state = *result.state_;
-    ref<void> built =
-        submit_to(state, std::tuple(dyngen::name(std::move(text))), actor_builder<A>{&state}, std::forward<Args>(args)...);
-    submit_to(state, std::tuple(after(state.over.get_ref())), actor_ender<A>(state, std::move(built)));
+    // The end first: nothing of the actor runs before all that may throw is done.
+    submit_to(state, std::tuple(after(state.over.get_ref())), actor_ender<A>(state));
+    state.keep(
+        submit_to(state, std::tuple(dyngen::name(std::move(text))), actor_builder<A>{&state}, std::forward<Args>(args)...));
     return result;
   }
 };

@@ -51,9 +51,10 @@ class actor_host : public task_host {
 
   /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already.
   std::exception_ptr death(bool closed) noexcept {
+    std::exception_ptr told;  // may go with its last owner: not under the mutex
     std::lock_guard lock(mutex_);
     if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
-    if (death_) told_ = true;
+    told = std::exchange(untold_, nullptr);
     return death_;
   }
 
@@ -158,12 +159,14 @@ class actor_host : public task_host {
       why = failed ? make_death("its constructor failed", task.failure()) : make_death("it was cancelled before it was built", nullptr);
     }
     task_record* next = nullptr;
+    slot* kept = nullptr;
     {
       std::lock_guard lock(mutex_);
       if (t.is == call_ticket::kind::builder) {
         built_ = true;
         if (!death_) death_ = why;
-        if (!failed) told_ = true;
+        if (failed) untold_ = task.failure();
+        kept = std::exchange(builder_, nullptr);
       }
       if (t.begun) {
         begun_.remove(t);
@@ -174,6 +177,7 @@ class actor_host : public task_host {
     }
     if (next != nullptr) hand_on(*next);
     base_.ended(task);
+    if (kept != nullptr) drop<void>(*kept);
   }
 
   void add_host_reference() noexcept override {
@@ -186,10 +190,19 @@ class actor_host : public task_host {
   }
 
  protected:
-  /// Is there nothing to be told of the constructor, or has a call been told?
-  bool told() noexcept {
+  /// Takes over a hold on the builder's completion until it has ended: its exception is for the calls, not for the hook.
+  void keep_builder(slot& completion) noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      if (!built_) builder_ = &completion;
+      if (!built_) return;
+    }
+    drop<void>(completion);
+  }
+  /// The constructor's exception, if no call was told of it.
+  std::exception_ptr untold() noexcept {
     std::lock_guard lock(mutex_);
-    return told_;
+    return std::exchange(untold_, nullptr);
   }
 
   /// Stands before `base`. At most `limit` calls are in progress.
@@ -363,7 +376,8 @@ class actor_host : public task_host {
   std::uint64_t in_progress_ = 0;    ///< begun, and not ended
   bool built_ = false;
   bool closed_ = false;              ///< no further calls
-  bool told_ = false;                ///< the constructor was well, or some call has failed with its exception
+  slot* builder_ = nullptr;          ///< held until it has ended
+  std::exception_ptr untold_;        ///< of the constructor, until some call has failed with it
   std::exception_ptr death_;
 };
 
