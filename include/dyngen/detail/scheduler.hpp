@@ -401,10 +401,14 @@ class pool_core final : public task_host {
 
   void start_thread_locked(bool spare) {
     if (!unattended_.load(seq_cst)) threads_.reserve(threads_.size() + 1);
-    auto* w = new worker(*this);
-    // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
-    w->next = workers_.load(relaxed);
-    workers_.store(w, release);
+    if (unstarted_ == nullptr) {
+      auto* fresh = new worker(*this);
+      // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
+      fresh->next = workers_.load(relaxed);
+      workers_.store(fresh, release);
+      unstarted_ = fresh;
+    }
+    worker* const w = unstarted_;
     add_host_reference();
     if (!spare) seats_.start_searching();
     thread started;
@@ -414,6 +418,7 @@ class pool_core final : public task_host {
       drop_host_reference();
       throw;
     }
+    unstarted_ = nullptr;
     thread_count_.fetch_add(1, seq_cst);
     if (unattended_.load(seq_cst))
       started.detach();
@@ -580,6 +585,7 @@ class pool_core final : public task_host {
 
   mutex threads_mutex_;
   std::vector<thread> threads_;
+  worker* unstarted_ = nullptr;  ///< in the list, for want of a thread; the mutex's, as threads_
   atomic<std::uint32_t> thread_count_{0};
   atomic<std::uint32_t> blocked_{0};
 
