@@ -629,6 +629,34 @@ TEST_CASE("a detached stream drops its values and its task runs to the end", "[s
   }
 }
 
+TEST_CASE("a stream that is detached before its task can start does not start it", "[stream][S-STREAM-6][S-WAIT-1]") {
+  support::watchdog dog("detach before the start");
+  dg::manual_executor manual;
+  std::atomic<int> started{0};
+  const auto numbers = [&started](const int& first) -> dg::generator<int> {
+    ++started;
+    co_yield first;
+  };
+  dg::promise<int> argument;
+  dg::promise<void> before;
+  auto given = dg::on(manual).submit(numbers, argument.get_ref());
+  auto after = dg::on(manual).options(dg::after(before.get_ref())).submit(count_to, 3);
+  dg::ref<void> given_end = given.completion(), after_end = after.completion();
+  given.detach();
+  after.detach();
+  CHECK(manual.run_all() == 0);
+  CHECK(started == 0);
+  CHECK_FALSE(after_end.ready());
+  argument.set_value(7);
+  before.set_value();
+  manual.run_all();
+  CHECK(started == 1);
+  REQUIRE(given_end.ready());
+  CHECK_FALSE(given_end.failed());
+  REQUIRE(after_end.ready());
+  CHECK_FALSE(after_end.failed());
+}
+
 TEST_CASE("a ref taken before its stream is dropped keeps its value", "[stream][S-STREAM-6]") {
   support::watchdog dog("ref outlives stream");
   support::tracked::reset();

@@ -156,12 +156,13 @@ class sequence_task : public task_record, public room_giver {
     left_ = true;
     seen_ = 0;
     if (budget_) budget_->close();
-    if (state_word::phase_of(state().set(state_word::abandoned | (detach ? state_word::detached : 0))) == phase::ended)
+    const phase was = state_word::phase_of(state().set(state_word::abandoned | (detach ? state_word::detached : 0)));
+    if (was == phase::ended)
       sweep();
-    else if (detach)
-      make_ready();
-    else
+    else if (!detach)
       cancel();
+    else if (was == phase::parked)  // for room, perhaps; one that waits for its arguments goes on waiting
+      make_ready();
     drop_references(1);
   }
 
