@@ -446,6 +446,30 @@ TEST_CASE("a pool that ends runs what is queued behind a suspended method", "[ac
   CHECK(account::alive == 0);
 }
 
+TEST_CASE("a pool that ends cancels one suspended method after the other", "[actor][S-DETAIL-10][S-STOP-1]") {
+  support::watchdog dog("draining actors with several suspended methods");
+  dg::ref_stream<int> first, second, third;
+  dg::actor<account> a;
+  {
+    dg::thread_pool pool(2);
+    a = pool.make_actor<account>();
+    first = a.options(dg::backpressure{1}).submit(&account::count, 5);
+    second = a.options(dg::backpressure{2}).submit(&account::count, 5);
+    third = a.options(dg::backpressure{3}).submit(&account::count, 5);
+  }
+  CHECK(account::alive == 0);
+  int values = 0;
+  for (dg::ref_stream<int>* stream : {&first, &second, &third}) {
+    while (auto item = stream->next()) {
+      if (item->failed())
+        CHECK(support::holds<dg::cancelled_error>(*item));
+      else
+        ++values;
+    }
+  }
+  CHECK(values == 6);
+}
+
 TEST_CASE("a method that waits for its own actor gets an error", "[actor][S-ACTOR-4][L-12]") {
   support::watchdog dog("self waits");
   dg::thread_pool pool(2);

@@ -58,7 +58,7 @@ class dormant_tasks {
     survey all;
     std::lock_guard lock(mutex_);
     for (task_record* t = first_; t != nullptr; t = t->dormant().next) {
-      if (!waits(*t)) continue;
+      if (!waits(*t) && !waits_to_end_its_actor(*t)) continue;
       ++all.waiting;
       if (!is_end_of_actor(*t)) all.idle_actors_only = false;
     }
@@ -119,6 +119,10 @@ class dormant_tasks {
     if (who == whom::also_polling) return true;
     if (is_end_of_actor(t)) return who == whom::idle_actors;
     return who == whom::any || (who == whom::outside && t.waits_for_outside());
+  }
+  /// The end of an actor queues behind its calls even when it was cancelled.
+  static bool waits_to_end_its_actor(task_record& t) noexcept {
+    return is_end_of_actor(t) && (t.state().load() & state_word::held) != 0;
   }
   static bool polls_token(task_record& t) noexcept {
     const std::uint32_t word = t.state().load();
