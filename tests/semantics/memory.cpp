@@ -674,3 +674,21 @@ TEST_CASE("a thread that took from a stream and has ended keeps nothing of it", 
   }
   CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
 }
+
+TEST_CASE("a thread that ran a task which took from a stream keeps nothing of it", "[memory][S-MEM-4][L-8]") {
+  support::watchdog dog("a task ends that has given its stream away");
+  const long before = dg::detail::memory_counter::live(dg::detail::memory_kind::record);
+  {
+    dg::manual_executor manual;
+    auto read_one = [](dg::ref_stream<tracked> s) {
+      static_cast<void>(s.try_next());
+      return s;
+    };
+    auto stream = dg::on(manual).options(dg::backpressure{40}).submit(tracked_to, 10);
+    manual.run_all();
+    auto rest = dg::on(manual).submit(read_one, std::move(stream));
+    manual.run_all();
+    std::thread([&] { rest = {}; }).join();  // the stream goes where it was not read
+  }
+  CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
+}

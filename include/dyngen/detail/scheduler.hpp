@@ -472,7 +472,6 @@ class pool_core final : public task_host {
     do {
       context().busy_since = 0;
       task->run_popped();
-      settle_streams();
       if (seats_.surplus()) {
         stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }) == park_result::stopping;
         return true;

@@ -365,6 +365,8 @@ class task_scope {
     here_.tasks = entry_.outer;
     here_.dropping = dropping_;
     here_.dropped = dropped_;
+    // A thread that is no worker may not wait for anything for long after it has run a task.
+    if (entry_.outer == nullptr) settle_streams();
   }
 
  private:
