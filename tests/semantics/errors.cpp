@@ -783,6 +783,24 @@ TEST_CASE("cancellation of what nobody holds is not reported", "[errors][S-ERR-9
   CHECK(log.count() == 0u);
 }
 
+TEST_CASE("a task that nobody holds and that fails with another one's cancellation is not reported", "[errors][S-ERR-9][S-CANCEL-5]") {
+  support::watchdog dog("errors: cancelled dependency");
+  error_log log;
+  {
+    dg::thread_pool pool(reporting_to(log, 1));
+    dg::manual_executor manual;
+    auto cancelled = dg::on(manual).submit([] { return 1; });
+    static_cast<void>(pool.submit([](int) {}, cancelled));
+    static_cast<void>(pool.options(dg::after(cancelled)).submit([] {}));
+    static_cast<void>(pool.options(dg::num_returns<2>{}).submit(count_to, cancelled));
+    static_cast<void>(pool.submit([r = cancelled]() -> dg::task<void> { co_await r; }));
+    CHECK(cancelled.cancel());
+    manual.run_all();
+    CHECK(holds<dg::cancelled_error>(cancelled));
+  }
+  CHECK(log.count() == 0u);
+}
+
 TEST_CASE("the hook returns before completion() is ready", "[errors][S-ERR-9]") {
   support::watchdog dog("errors: hook before completion");
   gate leave;

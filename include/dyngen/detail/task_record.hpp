@@ -565,6 +565,17 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
+/// Of this task, or of another one that it has waited for.
+inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const cancelled_error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 inline task_record::way_out task_record::finish(step last) noexcept {
   failure_ = error_of(last);
   const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
@@ -573,7 +584,7 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   if (late && !only_late) report(late);
   const std::uint32_t flags = state_.end();
   const bool carried = seal(flags) && !only_late;
-  if (failure_ && !carried && last != step::cancelled) report(failure_);
+  if (failure_ && !carried && last != step::cancelled && !is_cancellation(failure_)) report(failure_);
   task_host& host = *host_;
   host.count_end(!failure_                   ? task_outcome::completed
                  : last == step::cancelled ? task_outcome::cancelled
