@@ -403,3 +403,13 @@ TEST_CASE("a stream that proves cheap is pulled, one that proves dear is not", "
   cost.add(1000, 100us);
   CHECK(cost.is_cheap());
 }
+
+TEST_CASE("a consumer looks whether values are cheap while they are being made", "[pulling]") {
+  support::watchdog dog("a look at the cost");
+  const pulling_as not_forced(pulling::by_cost);
+  dg::detail::value_cost cost;
+  std::thread maker([&cost] { cost.add(dg::detail::value_cost::sample, 1us); });
+  const bool seen = cost.is_cheap();  // before or after: unordered either way, for ThreadSanitizer to judge
+  maker.join();
+  CHECK((cost.is_cheap() || seen));
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // What the values of a stream cost to make, measured while it runs: whether that is less than handing them from one core
-// to another. Belongs to whoever runs the task.
+// to another. Belongs to whoever runs the task; but its consumer may ask is_cheap() before he does.
 
 #include <dyngen/detail/atomic.hpp>
 
@@ -28,14 +28,15 @@ class value_cost {
   bool is_cheap() const noexcept {
     // relaxed: set before there are threads.
     const pulling mode = pulling_mode.load(relaxed);
-    return mode == pulling::by_cost ? is_cheap_ : mode == pulling::whenever_possible;
+    // relaxed: a consumer asks only whether to try and get hold of the task; nothing is read on the strength of it.
+    return mode == pulling::by_cost ? is_cheap_.load(relaxed) : mode == pulling::whenever_possible;
   }
 
   void add(std::uint64_t values, std::chrono::nanoseconds took) noexcept {
     values_ += values;
     took_ += took;
     if (values_ < sample) return;
-    is_cheap_ = took_ < static_cast<std::int64_t>(values_) * cheap;
+    is_cheap_.store(took_ < static_cast<std::int64_t>(values_) * cheap, relaxed);  // relaxed: as above
     values_ = 0;
     took_ = {};
   }
@@ -53,7 +54,10 @@ class value_cost {
     const bool was_dear = std::exchange(dear_, now - looked_ > static_cast<std::int64_t>(between_looks) * cheap);
     looked_ = now;
     if (!dear_ || !was_dear) return true;
-    *this = value_cost();
+    values_ = 0;
+    took_ = {};
+    dear_ = false;
+    is_cheap_.store(false, relaxed);  // relaxed: as above
     return is_cheap();
   }
 
@@ -61,7 +65,7 @@ class value_cost {
   std::uint64_t values_ = 0;
   std::chrono::nanoseconds took_{0};
   deadline looked_{};
-  bool is_cheap_ = false;
+  atomic<bool> is_cheap_{false};
   bool dear_ = false;
 };
 
