@@ -187,6 +187,9 @@ class actor_options {
 /// arguments holds up later ones of the same submitter only. A method that suspends, a generator whose stream is full for
 /// example, keeps its turn, unless max_concurrency allows several.
 ///
+/// Methods may call other actors, and wait for them. In a ring, where the last call is of the first actor again, all would
+/// wait for ever if that one's turn is kept: a method in a ring waits by co_await, and its actor has max_concurrency.
+///
 /// When the last handle is gone the actor is destroyed, on a worker, after all its calls. It does not outlive its pool:
 /// calls after that, after kill(), and after a constructor that threw, give refs that hold actor_died.
 template <class A>
