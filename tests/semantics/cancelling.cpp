@@ -575,6 +575,44 @@ TEST_CASE("a suspended frame is destroyed by its executor, untaken values at onc
   CHECK(gone == 1);
 }
 
+TEST_CASE("a suspended task whose executor is gone is ended by whoever cancels or wakes it", "[cancel][L-13][S-STOP-5]") {
+  support::watchdog dog("tasks without an executor");
+  struct bodies {
+    static dg::task<int> awaits(dg::ref<int> r, witness) { co_return co_await r; }
+    static dg::generator<int> yields(dg::ref<int> r, witness) {
+      co_yield 1;
+      co_yield co_await r;
+    }
+  };
+  dg::promise<int> later;
+  std::atomic<int> gone{0};
+  std::thread::id where;
+  std::optional<dg::manual_executor> manual(std::in_place);
+  const auto submit = [&] {
+    return dg::on(*manual).submit(bodies::awaits, dg::unresolved(later.get_ref()), witness(&gone, nullptr, &where));
+  };
+  auto cancelled = submit();
+  auto woken = submit();
+  auto dropped = dg::on(*manual).submit(bodies::yields, dg::unresolved(later.get_ref()), witness(&gone, nullptr, &where));
+  manual->run_all();
+  manual.reset();
+  CHECK_FALSE(cancelled.ready());  // it waits for something else
+  CHECK(gone == 0);
+  CHECK(cancelled.cancel());
+  REQUIRE(cancelled.ready());
+  CHECK(is_cancelled(cancelled.error()));
+  CHECK(gone == 1);
+  CHECK(where == std::this_thread::get_id());
+  auto end = dropped.completion();
+  dropped = {};
+  REQUIRE(end.ready());
+  CHECK(gone == 2);
+  later.set_value(1);
+  REQUIRE(woken.ready());
+  CHECK(is_cancelled(woken.error()));
+  CHECK(gone == 3);
+}
+
 TEST_CASE("the callable of a cancelled task is destroyed before completion is ready", "[cancel][S-CANCEL-1][S-MEM-7]") {
   support::watchdog dog("callable of a cancelled task");
   dg::manual_executor manual;
