@@ -254,8 +254,7 @@ class sequence_task : public task_record, public room_giver {
       pulled_ = 0;
       cost_.begin_to_pull();
       sink_->begin_single_steps();
-      remember_here();
-      look_at_.store(no_limit, relaxed);  // relaxed: the consumer's own; room is added when the hold ends
+      look_at_.store(0, relaxed);  // relaxed: the consumer's own; as he takes the value for which he ran it, he remembers it
     }
     store_light(in_use_, std::uint32_t{0});  // [T3]
     host().dormancy_settled();
@@ -318,6 +317,10 @@ class sequence_task : public task_record, public room_giver {
 
   [[gnu::noinline]] void settle_taken(std::uint64_t taken) noexcept {
     if (budget_) return budget_->taken();
+    if (pulls_) {  // room is added when the hold ends, at the latest before this thread waits for anything else
+      look_at_.store(no_limit, relaxed);  // relaxed: the consumer's own
+      return remember_here();
+    }
     // relaxed, here and below: only this consumer's progress is compared; a stale value gives room back once too often.
     const std::uint64_t given = given_back_.load(relaxed);
     if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back();
