@@ -115,6 +115,7 @@ class ref_part {
   const auto* waits_for() const noexcept { return &ref_; }
   void give_up() const noexcept {}
   bool runs_elsewhere() const noexcept { return false; }
+  slot* running() const noexcept { return nullptr; }
   std::exception_ptr failure() const { return ref_.error(); }
   decltype(auto) result() {
     if constexpr (std::is_void_v<T>)
@@ -174,6 +175,7 @@ class part<task<R>> {
     if (runs_elsewhere()) ref_.cancel();
   }
   bool runs_elsewhere() const noexcept { return ref_.valid() && !ref_.ready(); }
+  slot* running() const noexcept { return runs_elsewhere() ? access::slot_of(ref_) : nullptr; }
   std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : thrown_; }
   not_void<R> result() {
     if (!ref_.valid()) return std::move(*value_);
@@ -247,11 +249,47 @@ class all_parts {
   bool own_host_ = true;
 };
 
+/// Calls `f` with each of the parts.
+template <class... Parts, class F>
+void for_each_part(std::tuple<Parts...>& parts, F f) {
+  std::apply([&f](auto&... p) { (f(p), ...); }, parts);
+}
+template <class Part, class F>
+void for_each_part(std::vector<Part>& parts, F f) {
+  for (Part& p : parts) f(p);
+}
+
+/// Stands beside the parts, in the frame of the when_all.
+template <class Parts>
+class registered_children : child_tasks {
+ public:
+  registered_children(sink_base& driver, Parts& of) noexcept
+      : child_tasks{driver.children, &of, [](void* all) noexcept {
+                      for_each_part(*static_cast<Parts*>(all), [](auto& p) { p.give_up(); });
+                    },
+                    [](void* all) noexcept {
+                      slot* end = nullptr;
+                      for_each_part(*static_cast<Parts*>(all), [&end](auto& p) { end = end != nullptr ? end : p.running(); });
+                      return end;
+                    }},
+        driver_(driver) {
+    driver.children = this;
+  }
+  registered_children(const registered_children&) = delete;
+  registered_children& operator=(const registered_children&) = delete;
+  ~registered_children() { driver_.children = outer; }
+
+ private:
+  sink_base& driver_;
+};
+
 template <class Part>
 using part_result = decltype(std::declval<Part&>().result());
 
 template <class... Parts>
 task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<Parts...> parts) {
+  sink_base& driver = co_await own_driver();
+  const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
     all_parts all;
@@ -276,6 +314,8 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<Parts...> parts)
 
 template <class Part>
 task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vector<Part> parts) {
+  sink_base& driver = co_await own_driver();
+  const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
     all_parts all;
@@ -307,7 +347,8 @@ struct when_all_function {
   /// `co_await when_all(a, b, …)`: waits until all are there, then gives a tuple, or rethrows the first failure in
   /// argument order. An lvalue ref gives `const T&`, which lives as long as that ref; an rvalue ref gives T, as `get() &&`;
   /// a task, given as an rvalue, its result; void gives std::monostate. Tasks run in parallel on the executor of the
-  /// awaiting one, the last of them in its place; if that is cancelled meanwhile, they are too. In an actor's method, and
+  /// awaiting one, the last of them in its place. They have ended when the co_await is over, in whatever way: they may use
+  /// what the awaiting coroutine has. If that is cancelled, they are too, and it ends after them. In an actor's method, and
   /// in a generator that is iterated in place, they run one after the other.
   template <class... As>
     requires(sizeof...(As) > 0)

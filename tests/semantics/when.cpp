@@ -255,6 +255,108 @@ TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in
   CHECK(support::tracked::live == 0);
 }
 
+TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may use what it has", "[when_all][S-CANCEL-2][S-CANCEL-7]") {
+  support::watchdog dog("children outlive no parent");
+  struct family {
+    std::atomic<int> parents{0}, seen{-1};
+    support::gate inside, go;
+    later never;
+
+    /// Far from any suspension when its parent is cancelled; then it looks whether that one's local is still there.
+    static dg::task<int> child(family& f, const support::tracked& local) {
+      f.inside.open();
+      f.go.pass();
+      f.seen = f.parents == 1 ? local.value : -2;
+      co_return 1;
+    }
+    static dg::task<int> waits(family& f, const support::tracked& local) { co_return local.value + co_await f.never.ref; }
+    static dg::task<int> tuple(family& f) {
+      const support::witness here(f.parents);
+      const support::tracked local(7);
+      auto [a, b] = co_await dg::when_all(child(f, local), waits(f, local));
+      co_return a + b;
+    }
+    static dg::task<int> range(family& f) {
+      const support::witness here(f.parents);
+      const support::tracked local(7);
+      std::vector<dg::task<int>> tasks;
+      tasks.push_back(waits(f, local));
+      tasks.push_back(child(f, local));
+      tasks.push_back(waits(f, local));
+      co_return (co_await dg::when_all(std::move(tasks)))[0];
+    }
+    /// The child is that of a coroutine further out than the one that waits.
+    static dg::task<int> nested(family& f) {
+      const support::witness here(f.parents);
+      const support::tracked local(7);
+      struct inner {
+        static dg::task<int> run(family& g, const support::tracked& l) {
+          auto [a, b] = co_await dg::when_all(waits(g, l), waits(g, l));
+          co_return a + b;
+        }
+      };
+      auto [a, b] = co_await dg::when_all(child(f, local), inner::run(f, local));
+      co_return a + b;
+    }
+    /// Its when_all is running, not suspended, when it sees that it is cancelled.
+    static dg::task<int> running(family& f) {
+      const support::witness here(f.parents);
+      const support::tracked local(7);
+      struct inner {
+        static dg::task<int> run(family& g) {
+          for (;;) {
+            if (g.inside.is_open()) co_await dg::this_task::yield();
+          }
+        }
+      };
+      auto [a, b] = co_await dg::when_all(child(f, local), inner::run(f));
+      co_return a + b;
+    }
+    static dg::generator<int> values(family& f) {
+      const support::witness here(f.parents);
+      const support::tracked local(7);
+      auto [a, b] = co_await dg::when_all(child(f, local), waits(f, local));
+      co_yield a + b;
+    }
+  };
+  support::tracked::reset();
+  for (auto body : {&family::tuple, &family::range, &family::nested, &family::running}) {
+    family f;
+    dg::thread_pool pool({.threads = 2, .waiters_help = false});
+    auto r = pool.submit(body, std::ref(f));
+    f.inside.pass();
+    CHECK(r.cancel());
+    CHECK_FALSE(r.wait_for(10ms));
+    CHECK(f.parents == 1);
+    f.go.open();
+    CHECK(holds<dg::cancelled_error>(r));
+    CHECK(f.seen == 7);
+    CHECK(f.parents == 0);
+  }
+  for (int how = 0; how < 3; ++how) {
+    family f;
+    dg::thread_pool pool({.threads = 2, .waiters_help = false});
+    auto stream = pool.submit(&family::values, std::ref(f));
+    const auto end = stream.completion();
+    f.inside.pass();
+    if (how == 0) stream = {};
+    std::thread ends([&] {
+      if (how == 1) pool.shutdown(dg::shutdown_mode::cancel);
+    });
+    if (how == 2) {
+      stream.cancel();
+      stream.cancel();  // twice is as once
+    }
+    CHECK_FALSE(end.wait_for(10ms));
+    f.go.open();
+    ends.join();
+    CHECK(holds<dg::cancelled_error>(end));
+    CHECK(f.seen == 7);
+    CHECK(f.parents == 0);
+  }
+  CHECK(support::tracked::live == 0);
+}
+
 TEST_CASE("a hundred thousand refs, and ten thousand tasks, are awaited together", "[when_all][L-4]") {
   support::watchdog dog("large when_all", 120);
   dg::thread_pool pool(2);

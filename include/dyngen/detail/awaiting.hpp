@@ -188,6 +188,25 @@ struct awaiting<wait_for_points> {
   static points_awaiter make(frame_promise& p, const wait_for_points& all) noexcept { return points_awaiter(p, all); }
 };
 
+/// `sink_base& driver = co_await own_driver();`, at once: what runs this coroutine.
+struct own_driver {};
+
+class driver_awaiter {
+ public:
+  explicit driver_awaiter(frame_promise& p) noexcept : promise_(p) {}
+  bool await_ready() const noexcept { return promise_.destruction == nullptr; }
+  void await_suspend(std::coroutine_handle<>) const noexcept { (void)promise_.being_destroyed(); }
+  sink_base& await_resume() const noexcept { return *promise_.driver; }
+
+ private:
+  frame_promise& promise_;
+};
+
+template <>
+struct awaiting<own_driver> {
+  static driver_awaiter make(frame_promise& p, own_driver) noexcept { return driver_awaiter(p); }
+};
+
 /// `co_await this_task::yield()`.
 struct yield_to_others {};
 

@@ -105,6 +105,7 @@ class coroutine_body {
   }
 
   thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
+  thread_wait* end_children() { return sink_ ? sink_->end_children() : nullptr; }
 
   std::exception_ptr close() noexcept {
     coroutine_.reset();
@@ -306,6 +307,15 @@ class record final : public Base {
       return attempt_;
     else
       return 1;
+  }
+
+  typename Base::childrens_end end_children() noexcept override {
+    try {
+      if constexpr (requires { body_.end_children(); }) return {.wait = body_.end_children()};
+    } catch (...) {
+      return {.no_memory = true};
+    }
+    return {};
   }
 
   thread_wait* awaited() noexcept override {

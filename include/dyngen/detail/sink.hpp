@@ -9,6 +9,7 @@
 #include <dyngen/detail/frame.hpp>
 #include <dyngen/detail/segmented_buffer.hpp>
 #include <dyngen/detail/task_record.hpp>
+#include <dyngen/detail/wait.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -33,12 +34,23 @@ static_assert(return_buffer<fixed_buffer, int> && return_buffer<segmented_buffer
 /// Why a coroutine came back from resume().
 enum class signal : unsigned char { yielded, hop, ended, refused, awaiting, rescheduled };
 
+/// The tasks that a coroutine has started to run beside it, and that may use what stands in its frame: cancelled, it ends
+/// after them. Stands in that frame.
+struct child_tasks {
+  child_tasks* outer = nullptr;
+  void* parts;
+  void (*give_up)(void* parts) noexcept;  ///< asks them to stop
+  slot* (*running)(void* parts) noexcept; ///< the end of one that has not ended; null if there is none
+};
+
 struct sink_base {
   explicit sink_base(task_record* t = nullptr) noexcept : task(t) {}
 
   std::coroutine_handle<> leaf;         ///< what to resume: the innermost of nested coroutines
   task_record* task;                    ///< null when iterated in place
   thread_wait* awaited = nullptr;       ///< what the innermost one waits for
+  child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
+  thread_wait* child_end = nullptr;     ///< cancelled, it waits for one of them
   std::uint64_t stop_at = 0;            ///< suspend when so many values are stored
   std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
   std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
@@ -76,6 +88,21 @@ struct sink_base {
 
   bool cancelled() const noexcept {
     return task != nullptr && (task->state().load() & state_word::cancelled) != 0;
+  }
+
+  /// Cancelled: asks all children to stop. Gives a wait for one that has not ended, null if there is none. Throws
+  /// std::bad_alloc.
+  thread_wait* end_children() {
+    if (child_end != nullptr && !child_end->satisfied()) return child_end;
+    if (child_end != nullptr) std::exchange(child_end, nullptr)->leave();
+    for (const child_tasks* c = children; c != nullptr; c = c->outer) c->give_up(c->parts);
+    for (const child_tasks* c = children; c != nullptr; c = c->outer) {
+      slot* const end = c->running(c->parts);
+      if (end == nullptr) continue;
+      const wait_point point = point_of(*end);
+      return child_end = thread_wait::start(&point, 1, 1, task);
+    }
+    return nullptr;
   }
 
   /// A value is skipped. Whether to come back: now and then, so that an endless generator does not keep its worker.

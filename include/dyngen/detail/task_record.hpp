@@ -6,6 +6,7 @@
 // References on a record: one for the run (until its end is published), one for the link in an executor's queue, one for
 // each slot held and for each dependency it is registered with.
 
+#include <dyngen/detail/call_ticket.hpp>
 #include <dyngen/detail/slot.hpp>
 #include <dyngen/detail/state_word.hpp>
 #include <dyngen/detail/wait.hpp>
@@ -32,25 +33,6 @@ enum class task_outcome { completed, failed, cancelled };
 
 /// May a task still start here?
 enum class admission { granted, as_cancelled, refused };
-
-/// What a call of an actor has beside its task; guarded by the actor.
-struct call_ticket {
-  enum class kind : unsigned char { method, builder, ender };
-  struct links {
-    call_ticket* previous = nullptr;
-    call_ticket* next = nullptr;
-  };
-  task_record* task = nullptr;
-  links queued;         ///< among those that want the turn
-  links others;         ///< among those that are not ready; later among those that had their turn, and have not ended
-  std::uint64_t submitter = 0;
-  std::uint64_t order = 0;  ///< of its submit among all
-  kind is = kind::method;
-  bool ready = false;   ///< it waits for nothing but its turn
-  bool begun = false;   ///< it has had its turn
-  bool refused = false; ///< the actor was dead when it was submitted: it fails, and needs no turn
-  bool inlined = false; ///< the same, and there is nobody left to run it
-};
 
 /// An executor as a task sees it. Every call is noexcept but admit().
 class task_host {
@@ -245,6 +227,12 @@ class task_record : public producer, public work_item {
   virtual step after(step last) noexcept { return last; }
   /// What its code awaits, null if nothing. Only by the thread that runs the task.
   virtual thread_wait* awaited() noexcept { return nullptr; }
+  /// Cancelled: asks the tasks that its code has started to run beside it to stop. `wait`: for one that has not ended.
+  struct childrens_end {
+    thread_wait* wait = nullptr;
+    bool no_memory = false;  ///< for the wait
+  };
+  virtual childrens_end end_children() noexcept { return {}; }
   /// How many values are stored. Only by the thread that runs the task.
   virtual std::uint64_t made() const noexcept { return 0; }
   /// How many may be stored by now, at most. Any thread.
@@ -325,7 +313,9 @@ class task_record : public producer, public work_item {
   /// Does its code, suspended, wait for something that is not there yet?
   bool awaits() noexcept;
   /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
-  bool park_awaiting() noexcept;
+  bool park_awaiting() noexcept { return park_in(*awaited(), state_word::cancelled); }
+  bool park_in(thread_wait& wait, std::uint32_t unless) noexcept;
+  bool waits_for_children(way_out& left) noexcept;
   way_out leave_queued(bool behind) noexcept {
     task_host& host = *host_;
     if (state_.requeue() == state_word::next::push) {
@@ -338,7 +328,10 @@ class task_record : public producer, public work_item {
   /// Has it a value for each that was given up to `wanted`, and may go on?
   way_out leave_after_help() noexcept { return hold_for_consumer() ? way_out() : leave_queued(false); }
   /// Not if it has ended for good.
-  bool goes_on_after(step last) noexcept { return last == step::paused || (last == step::ended && failure_ && try_again()); }
+  bool goes_on_after(step last) noexcept {
+    if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
+    return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && try_again());
+  }
   way_out finish(step last) noexcept;
   std::exception_ptr error_of(step last) noexcept;
 
@@ -485,7 +478,8 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
       word = state_.set(state_word::cancelled) | state_word::cancelled;
     if ((word & state_word::cancelled) != 0) {
       if (!begun_) failure_ = refusal();
-      return finish(failure_ ? step::ended : step::cancelled);
+      way_out left;
+      return begun_ && waits_for_children(left) ? left : finish(failure_ ? step::ended : step::cancelled);
     }
     if (!begun_) {
       begun_ = true;
@@ -538,13 +532,22 @@ inline bool task_record::awaits() noexcept {
   return wait != nullptr && !wait->satisfied();
 }
 
-inline bool task_record::park_awaiting() noexcept {
-  thread_wait* const wait = awaited();
+inline bool task_record::park_in(thread_wait& wait, std::uint32_t unless) noexcept {
   (void)uncounted(false);
-  wait->hold();  // who wakes the task may have run it before this thread looks
-  const bool parked = park(state_word::cancelled, [wait]() noexcept { return wait->satisfied(); });
-  wait->release_hold();
+  wait.hold();  // who wakes the task may have run it before this thread looks
+  const bool parked = park(unless, [&wait]() noexcept { return wait.satisfied(); });
+  wait.release_hold();
   return parked;
+}
+
+/// Cancelled: what its code has started must end first, as it may use what stands in its frames.
+inline bool task_record::waits_for_children(way_out& left) noexcept {
+  for (;;) {
+    const childrens_end end = end_children();
+    if (end.no_memory) left = leave_queued(true);  // it looks again and again
+    if (end.no_memory || end.wait == nullptr) return end.no_memory;
+    if (park_in(*end.wait, 0)) return true;
+  }
 }
 
 inline std::exception_ptr task_record::error_of(step last) noexcept {

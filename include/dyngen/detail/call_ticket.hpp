@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a call of an actor has beside its task: its place in the lists of mailbox.hpp.
+
+#include <cstdint>
+
+namespace dyngen::detail {
+
+class task_record;
+
+/// What a call of an actor has beside its task; guarded by the actor.
+struct call_ticket {
+  enum class kind : unsigned char { method, builder, ender };
+  struct links {
+    call_ticket* previous = nullptr;
+    call_ticket* next = nullptr;
+  };
+  task_record* task = nullptr;
+  links queued;         ///< among those that want the turn
+  links others;         ///< among those that are not ready; later among those that had their turn, and have not ended
+  std::uint64_t submitter = 0;
+  std::uint64_t order = 0;  ///< of its submit among all
+  kind is = kind::method;
+  bool ready = false;   ///< it waits for nothing but its turn
+  bool begun = false;   ///< it has had its turn
+  bool refused = false; ///< the actor was dead when it was submitted: it fails, and needs no turn
+  bool inlined = false; ///< the same, and there is nobody left to run it
+};
+
+}  // namespace dyngen::detail
