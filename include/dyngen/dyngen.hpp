@@ -6,6 +6,13 @@
 #define DYNGEN_VERSION_MINOR 1
 #define DYNGEN_VERSION_PATCH 0
 
+#ifndef __cpp_impl_coroutine
+#  error "dyngen: C++20 and its coroutines are needed: compile with -std=c++20"
+#endif
+#ifndef __cpp_exceptions
+#  error "dyngen: exceptions are needed: compile without -fno-exceptions"
+#endif
+
 #include <dyngen/actor.hpp>
 #include <dyngen/await.hpp>
 #include <dyngen/budget.hpp>
