@@ -202,10 +202,8 @@ class fleet {
  public:
   explicit fleet(dg::thread_pool& pool) {
     std::random_device device;
-    for (unsigned i = 0; i < drivers; ++i) {
-      all_.push_back(driver(pool, device()));
-      threads_.emplace_back([this, i] { loop(all_[i]); });
-    }
+    for (unsigned i = 0; i < drivers; ++i) all_.push_back(driver(pool, device()));
+    for (driver& d : all_) threads_.emplace_back([this, &d] { loop(d); });
   }
   fleet(const fleet&) = delete;
   fleet& operator=(const fleet&) = delete;

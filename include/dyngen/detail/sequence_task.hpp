@@ -105,9 +105,7 @@ class sequence_task : public task_record, public room_giver {
   /// Tells the producer how much was taken, and sees to it that it runs if it has room.
   void give_back() noexcept override {
     look_at_.store(0, relaxed);  // relaxed: as above
-    const bool grown = add_room();
-    const phase now = state_word::phase_of(state().load());
-    if (now == phase::parked ? grown : now == phase::held_by_consumer) make_ready();
+    if (give_room() == phase::held_by_consumer) make_ready();
   }
   void drop_reference() noexcept override { drop_references(1); }
 
@@ -264,7 +262,7 @@ class sequence_task : public task_record, public room_giver {
   }
   bool in_use_by_consumer() noexcept final {
     if (in_use_.load(acquire) != 0) return true;  // [T3] acquire: what he did with it
-    add_room();
+    give_room();
     return false;
   }
 
@@ -305,7 +303,15 @@ class sequence_task : public task_record, public room_giver {
   bool started_ = false;  ///< the callable has been called
 
  private:
-  /// Gives room back for what was taken. Returns whether there was any.
+  /// Gives room back for what was taken; a producer that waits for it goes on. Returns its phase. Whoever adds room looks
+  /// for one that waits: that the hold which he had in mind is over, and the task run and parked since, he cannot know.
+  phase give_room() noexcept {
+    const bool grown = add_room();
+    const phase now = state_word::phase_of(state().load());  // [T2]
+    if (grown && now == phase::parked) make_ready();
+    return now;
+  }
+  /// Returns whether there was any.
   bool add_room() noexcept {
     // relaxed: verified by the exchange; the values themselves were released with their slots.
     const std::uint64_t taken = taken_.load(relaxed);
@@ -388,7 +394,7 @@ class sequence_task : public task_record, public room_giver {
     pulls_ = false;
     in_use_.store(0, release);   // [T3] release: what he did with it
     look_at_.store(0, relaxed);  // relaxed: the consumer's own
-    add_room();
+    give_room();
   }
 
   bool item_there() noexcept {
