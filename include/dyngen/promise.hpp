@@ -100,7 +100,7 @@ class promised<void> final : public producer {
   }
 
   group group_;
-  std::byte slot_[sizeof(slot)];  // where group_ has it
+  [[maybe_unused]] std::byte slot_[sizeof(slot)];  // where group_ has it
 };
 
 /// What promise<T> and promise<void> share.

@@ -25,6 +25,12 @@ std::atomic<bool> fired{false};
 
 std::atomic<long> allocations{0};  // that live
 
+// Memory that is kept for the next one of its size would be no point, and live on.
+[[maybe_unused]] const bool memory_goes_back = [] {
+  dg::detail::keeps_memory = false;
+  return true;
+}();
+
 thread_local int uncounted_depth = 0;
 const void* this_thread() noexcept { return &uncounted_depth; }
 
@@ -62,8 +68,12 @@ void* allocate(std::size_t bytes, std::size_t alignment = 0) {
   throw std::bad_alloc();
 }
 
+/// What threads keep for good, which are the only ones that ask so: it counts as none.
 void* allocate_quietly(std::size_t bytes, std::size_t alignment = 0) noexcept {
-  return fails(kind::allocation) ? nullptr : allocate_or_null(bytes, alignment);
+  if (fails(kind::allocation)) return nullptr;
+  void* const memory = allocate_or_null(bytes, alignment);
+  if (memory != nullptr) --allocations;
+  return memory;
 }
 
 void deallocate(void* memory) noexcept {
