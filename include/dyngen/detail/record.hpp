@@ -105,7 +105,7 @@ class coroutine_body {
   }
 
   thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
-  thread_wait* end_children() { return sink_ ? sink_->end_children() : nullptr; }
+  childrens_end end_children() noexcept { return sink_ ? sink_->end_children() : childrens_end(); }
 
   std::exception_ptr close() noexcept {
     coroutine_.reset();
@@ -309,13 +309,11 @@ class record final : public Base {
       return 1;
   }
 
-  typename Base::childrens_end end_children() noexcept override {
-    try {
-      if constexpr (requires { body_.end_children(); }) return {.wait = body_.end_children()};
-    } catch (...) {
-      return {.no_memory = true};
-    }
-    return {};
+  childrens_end end_children() noexcept override {
+    if constexpr (requires { body_.end_children(); })
+      return body_.end_children();
+    else
+      return {};
   }
 
   thread_wait* awaited() noexcept override {

@@ -90,19 +90,25 @@ struct sink_base {
     return task != nullptr && (task->state().load() & state_word::cancelled) != 0;
   }
 
-  /// Cancelled: asks all children to stop. Gives a wait for one that has not ended, null if there is none. Throws
-  /// std::bad_alloc.
-  thread_wait* end_children() {
-    if (child_end != nullptr && !child_end->satisfied()) return child_end;
+  /// Cancelled: asks all children to stop.
+  childrens_end end_children() noexcept {
+    if (child_end != nullptr && !child_end->satisfied()) return {.wait = child_end};
     if (child_end != nullptr) std::exchange(child_end, nullptr)->leave();
     for (const child_tasks* c = children; c != nullptr; c = c->outer) c->give_up(c->parts);
     for (const child_tasks* c = children; c != nullptr; c = c->outer) {
       slot* const end = c->running(c->parts);
       if (end == nullptr) continue;
       const wait_point point = point_of(*end);
-      return child_end = thread_wait::start(&point, 1, 1, task);
+      try {
+        child_end = thread_wait::start(&point, 1, 1, task);
+      } catch (const std::bad_alloc&) {
+      }
+      if (child_end != nullptr) return {.wait = child_end};
+      // Nobody would tell this task, and perhaps it is this very thread that keeps the child from being run.
+      static_cast<task_record&>(*group::of(*end).owner).end_queued();
+      return {.no_memory = true};
     }
-    return nullptr;
+    return {};
   }
 
   /// A value is skipped. Whether to come back: now and then, so that an endless generator does not keep its worker.

@@ -113,6 +113,12 @@ enum class step {
   rescheduled    ///< it wants other tasks to run first
 };
 
+/// What a cancelled task learns of the tasks that its code has started to run beside it.
+struct childrens_end {
+  thread_wait* wait = nullptr;  ///< for one that has not ended
+  bool no_memory = false;       ///< for the wait
+};
+
 /// Links of the host's list of tasks that wait for something.
 struct dormant_links {
   task_record* previous = nullptr;
@@ -177,6 +183,15 @@ class task_record : public producer, public work_item {
   state_word& state() noexcept { return state_; }
   const state_word& state() const noexcept { return state_; }
 
+  /// Of a task that was cancelled, by who can neither wait nor wait for its executor to run it: if it is queued, it ends
+  /// here, and none of its code runs but destructors.
+  void end_queued() noexcept {
+    if (turn() != nullptr || !state_.claim_queued()) return;
+    host_->link_left_behind();
+    const way_out left = run(no_limit);
+    if (left.given_up != 0) drop_references(left.given_up);
+  }
+
   /// waiting, parked or held by its consumer -> queued, if it is one of these.
   void wake() noexcept final { make_ready(); }
   void make_ready() noexcept {
@@ -227,11 +242,7 @@ class task_record : public producer, public work_item {
   virtual step after(step last) noexcept { return last; }
   /// What its code awaits, null if nothing. Only by the thread that runs the task.
   virtual thread_wait* awaited() noexcept { return nullptr; }
-  /// Cancelled: asks the tasks that its code has started to run beside it to stop. `wait`: for one that has not ended.
-  struct childrens_end {
-    thread_wait* wait = nullptr;
-    bool no_memory = false;  ///< for the wait
-  };
+  /// Cancelled: asks the tasks that its code has started to run beside it to stop.
   virtual childrens_end end_children() noexcept { return {}; }
   /// How many values are stored. Only by the thread that runs the task.
   virtual std::uint64_t made() const noexcept { return 0; }
