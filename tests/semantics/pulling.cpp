@@ -230,6 +230,18 @@ TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][
   CHECK(p.ended == 0);
 }
 
+TEST_CASE("a stream that its consumer holds is detached, and runs to its end", "[pulling][S-STREAM-6]") {
+  support::watchdog dog("detached while held");
+  const pulling_as mode(pulling::whenever_possible);
+  busy_pool pool;
+  progress p;
+  dg::ref_stream<int> s = held(pool, p, 3);
+  s.detach();
+  pool.let_work();
+  CHECK(eventually([&] { return p.ended == 1; }));
+  CHECK(p.begun == 1000);
+}
+
 TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
   support::watchdog dog("closed while held");
   const pulling_as mode(pulling::whenever_possible);

@@ -159,7 +159,7 @@ class sequence_task : public task_record, public room_giver {
       sweep();
     else if (!detach)
       cancel();
-    else if (was == phase::parked)  // for room, perhaps; one that waits for its arguments goes on waiting
+    else if (was == phase::parked || was == phase::held_by_consumer)  // one that waits for its arguments goes on waiting
       make_ready();
     drop_references(1);
   }
