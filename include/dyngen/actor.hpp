@@ -62,12 +62,12 @@ class actor_state final : public actor_host {
     handles_.fetch_add(1, relaxed);
   }
   void drop_handle() noexcept {
-    // acq_rel: the last one comes after all that the others did.
-    if (handles_.fetch_sub(1, acq_rel) == 1) end();
+    // relaxed: calls that others have submitted are lined up already, under the actor's mutex.
+    if (handles_.fetch_sub(1, relaxed) == 1) end();
   }
   /// The actor ends after the calls that are queued.
   void end() noexcept {
-    if (!ending_.exchange(true, acq_rel)) over.set_value();  // acq_rel: one of all sets it
+    if (!ending_.exchange(true, relaxed)) over.set_value();  // relaxed: one of all sets it, whoever
   }
 
   promise<void> over;  ///< fulfilled when it is to end

@@ -95,7 +95,7 @@ class budget_share {
       else
         budget_->used_ -= costs_.back();
       costs_.pop_back();
-      waiting_.store(false, seq_cst);
+      waiting_.store(false, relaxed);  // relaxed: by the producer, who alone looks at it
     }
     budget_->serve();
   }
@@ -111,7 +111,7 @@ class budget_share {
       }
       for (std::uint64_t cost : costs_) budget_->used_ -= cost;
       costs_.clear();
-      waiting_.store(false, seq_cst);  // [T2]
+      waiting_.store(false, relaxed);  // relaxed: what abandon() does next wakes the producer
     }
     budget_->serve();
   }
@@ -121,7 +121,7 @@ class budget_share {
 
   void enqueue() noexcept {
     queued_ = true;
-    waiting_.store(true, seq_cst);
+    waiting_.store(true, relaxed);  // relaxed: by the producer; grants are given under the mutex
     previous_ = budget_->last_;
     next_ = nullptr;
     (previous_ == nullptr ? budget_->first_ : previous_->next_) = this;

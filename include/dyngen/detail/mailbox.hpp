@@ -65,7 +65,7 @@ class actor_host : public task_host {
       std::lock_guard lock(mutex_);
       if (!death_) death_ = why;
       closed_ = true;
-      killed_.store(true, release);  // pairs with left()
+      killed_.store(true, relaxed);  // relaxed: see left() and allows_retries()
     }
     cancel_waiting();
   }
@@ -85,7 +85,8 @@ class actor_host : public task_host {
   void wakes() noexcept override { base_.wakes(); }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
   bool cancelling() const noexcept override { return base_.cancelling(); }
-  bool allows_retries() const noexcept override { return !killed_.load(acquire); }  // acquire: as in left()
+  // relaxed: a late look is as good as having been killed later.
+  bool allows_retries() const noexcept override { return !killed_.load(relaxed); }
   void count_end(task_outcome how, std::uint64_t stored) noexcept override { base_.count_end(how, stored); }
   void count_retry() noexcept override { base_.count_retry(); }
   void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }
@@ -146,7 +147,8 @@ class actor_host : public task_host {
       next = take_turn();
     }
     if (next != nullptr) hand_on(*next);
-    if (killed_.load(acquire)) cancel_waiting();  // acquire: what the killer did comes before
+    // relaxed: the killer, who did not find this call waiting, had the mutex before.
+    if (killed_.load(relaxed)) cancel_waiting();
   }
 
   void ended(task_record& task) noexcept override {

@@ -210,7 +210,17 @@ class thread_memory {
   static inline thread_local constinit bool over_ = false;
 };
 
+/// A number that was never given before, from 1.
+inline std::uint64_t fresh_number() noexcept {
+  static atomic<std::uint64_t> last{0};
+  // relaxed: the number stands for itself.
+  return last.fetch_add(1, relaxed) + 1;
+}
+
 inline constexpr unsigned no_thread_number = ~0u;
+
+/// Where each thread has something of its own, threads with a number from here on share.
+inline constexpr unsigned threads_apart = 40;
 
 /// A number of the calling thread's own, given to another thread when it has ended; no_thread_number if it has none.
 [[gnu::noinline]] inline unsigned thread_number() noexcept {

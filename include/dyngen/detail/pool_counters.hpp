@@ -39,7 +39,8 @@ class pool_counters {
         store_light(value_, value_.load(relaxed) + n);  // relaxed: written by this thread only
     }
     std::uint64_t read() const noexcept { return value_.load(relaxed); }   // relaxed: a statistic
-    std::uint64_t look() const noexcept { return value_.load(acquire); }  // [C1]
+    // [C1] seq_cst: also the closer's look where there is no fence.
+    std::uint64_t look() const noexcept { return value_.load(seq_cst); }
 
    private:
     atomic<std::uint64_t> value_{0};
@@ -61,8 +62,8 @@ class pool_counters {
   /// The calling thread's.
   place here() noexcept {
     const unsigned number = thread_number();
-    const auto index = static_cast<std::uint8_t>(std::min(number, shared_index));
-    return {shards_[index], index, index == shared_index};
+    const auto index = static_cast<std::uint8_t>(std::min(number, threads_apart));
+    return {shards_[index], index, index == threads_apart};
   }
   shard_type& at(std::uint8_t index) noexcept { return shards_[index]; }
 
@@ -102,10 +103,8 @@ class pool_counters {
   }
 
  private:
-  static constexpr unsigned shared_index = 40;
-
   atomic<std::uint64_t> values_peak_{0};
-  shard_type shards_[shared_index + 1];
+  shard_type shards_[threads_apart + 1];
 };
 
 }  // namespace dyngen::detail

@@ -110,10 +110,10 @@ public:
     wake_all(tokens_);
   }
 
-  // The counts at some recent moment. seq_cst: who asks after its own change sees what was changed before.
-  std::uint32_t parked() const noexcept { return parked_of(word_.load(seq_cst)); }
-  std::uint32_t seated() const noexcept { return seated_of(word_.load(seq_cst)); }
-  std::uint32_t searching() const noexcept { return searching_of(word_.load(seq_cst)); }
+  // relaxed: the counts at some recent moment.
+  std::uint32_t parked() const noexcept { return parked_of(word_.load(relaxed)); }
+  std::uint32_t seated() const noexcept { return seated_of(word_.load(relaxed)); }
+  std::uint32_t searching() const noexcept { return searching_of(word_.load(relaxed)); }
   std::uint32_t width() const noexcept { return width_; }
 
 private:

@@ -261,7 +261,7 @@ class sequence_task : public task_record, public room_giver {
     return true;
   }
   bool in_use_by_consumer() noexcept final {
-    if (in_use_.load(acquire) != 0) return true;  // [T3] acquire: what he did with it
+    if (in_use_.load(seq_cst) != 0) return true;  // [T3] and as an acquire: what he did with it
     give_room();
     return false;
   }
@@ -276,9 +276,9 @@ class sequence_task : public task_record, public room_giver {
   bool seal(std::uint32_t flags) noexcept final {
     buffer_.close();
     slot& last = final_slot();
-    // [S1] acq_rel: as publish(); read once the completion is there.
+    // relaxed: it has no value, and is read once the completion is there [S1].
     const std::uint64_t before =
-        last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, acq_rel);
+        last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, relaxed);
     if (slot::holders_of(before) == 1) release_slot(last, final_index);  // the consumer saw the end, and has swept
     if (is_stream()) {
       if ((flags & state_word::abandoned) == 0) return true;

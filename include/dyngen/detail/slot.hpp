@@ -214,11 +214,10 @@ class producer {
 
   /// A number of its own, given when first asked for.
   std::uint64_t id() noexcept {
-    static atomic<std::uint64_t> last{0};
     // relaxed: the number stands for itself.
     std::uint64_t id = id_.load(relaxed);
     if (id != 0) return id;
-    const std::uint64_t fresh = last.fetch_add(1, relaxed) + 1;
+    const std::uint64_t fresh = fresh_number();
     return id_.compare_exchange_strong(id, fresh, relaxed, relaxed) ? fresh : id;
   }
 

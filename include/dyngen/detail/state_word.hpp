@@ -114,6 +114,7 @@ class state_word {
       const bool mine = phase_of(word) == phase::queued;
       const phase to = mine ? phase::running : phase_of(word);
       const std::uint32_t changed = (word & ~(phase_mask | in_queue)) | static_cast<std::uint32_t>(to);
+      // seq_cst: a stream's reader who sees it not running yet has shown himself before it runs [W1].
       if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed)) return mine;  // [T1]
     }
   }
@@ -123,7 +124,8 @@ class state_word {
   bool drop_link() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (phase_of(word) != phase::queued)
-      if (word_.compare_exchange_weak(word, word & ~in_queue, seq_cst, relaxed)) return true;
+      // release: the link was read before it is used again.
+      if (word_.compare_exchange_weak(word, word & ~in_queue, release, relaxed)) return true;
     return false;
   }
 
@@ -203,8 +205,9 @@ class state_word {
 
   /// Sets flags; returns the word as it was.
   std::uint32_t set(std::uint32_t flags) noexcept { return word_.fetch_or(flags, seq_cst); }  // [T2]
-  /// Takes flags back.
-  void clear(std::uint32_t flags) noexcept { word_.fetch_and(~flags, seq_cst); }
+  /// Takes flags back that concern only who does so.
+  // relaxed: publishes nothing, and as a read-modify-write lets through what others have published [T1].
+  void clear(std::uint32_t flags) noexcept { word_.fetch_and(~flags, relaxed); }
 
  private:
   bool change(std::uint32_t& word, phase to, std::uint32_t flags) noexcept {
@@ -214,7 +217,8 @@ class state_word {
   }
 
   bool claim(phase from) noexcept {
-    std::uint32_t word = word_.load(seq_cst);  // [T2]
+    // relaxed: verified by the exchange; who misses the task by it waits for it as for one that runs.
+    std::uint32_t word = word_.load(relaxed);
     while (phase_of(word) == from)
       if (change(word, phase::running, 0)) return true;  // [T1]
     return false;

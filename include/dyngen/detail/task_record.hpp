@@ -273,8 +273,9 @@ class task_record : public producer, public work_item {
   virtual bool register_dependencies() noexcept { return false; }
 
   void dependency_done(bool failed) noexcept {
-    // acq_rel, both: who makes it ready sees what the dependencies published.
-    if (failed) pending_.fetch_or(one_failed, acq_rel);
+    // relaxed: the next one publishes it.
+    if (failed) pending_.fetch_or(one_failed, relaxed);
+    // acq_rel: who makes it ready sees what the dependencies published.
     const std::uint32_t before = pending_.fetch_sub(1, acq_rel);
     if ((before & registering) != 0) return;  // start() sees to it: until then its arguments are in use
     if (failed || (before & ~one_failed) == 1) make_ready();
