@@ -20,6 +20,9 @@ class fresh_start {
 public:
   fresh_start() {
     detail::model::arena::clear();
+    detail::model::switching_point::begin();
+    detail::model::fences_are_refused = rl::rand(2) == 0;
+    detail::model::clock = detail::deadline(std::chrono::hours(1));
     ++detail::model::life::epoch;
     for (detail::thread_context& each : detail::model::contexts) each = {};
     current_ = this;
@@ -55,13 +58,22 @@ inline void check_all_gone() {
     MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.dropped == nullptr && each.helping == 0);
 }
 
+/// A value made from it is none: its constructor throws.
+struct not_built {};
+
 /// Constructed and destroyed once each, and read in between; what it holds is in its place. `Bytes` is its size, for
 /// the size of blocks.
 template <std::size_t Bytes = 0>
 class value {
 public:
   value(int number, unsigned* destroyed) : destroyed_(destroyed) { change(number); }
-  value(const value&) = delete;
+  explicit value(not_built) { throw 0; }
+  // Built where it stays: movable, as a generator's values are, and never moved.
+  value(value&&) { MODEL_CHECK(!"moved"); }
+  value& operator=(value&&) {
+    MODEL_CHECK(!"moved");
+    return *this;
+  }
   ~value() {
     change(-1);
     ++*destroyed_;

@@ -12,7 +12,13 @@ namespace dyngen::detail {
 
 enum class memory_kind : unsigned { record, frame, block, waiter };
 
+/// One for each of Relacy's threads.
+inline unsigned thread_number() noexcept { return rl::is_ctx() ? rl::thread_index() : 0; }
+inline constexpr unsigned threads_apart = 3;
+
 namespace model {
+
+inline std::uint64_t last_number = 0;
 
 /// All that was allocated under one schedule. In malloc's memory: Relacy must not see it come and go.
 struct arena {
@@ -30,10 +36,18 @@ struct arena {
   static void clear() {
     while (last != nullptr) std::free(std::exchange(last, last->before));
     for (long& count : live) count = 0;
+    last_number = 0;
   }
 };
 
 }  // namespace model
+
+struct memory_counter {
+  static void add(memory_kind kind, long change) noexcept { model::arena::live[static_cast<unsigned>(kind)] += change; }
+};
+
+/// From 1 again in each schedule.
+inline std::uint64_t fresh_number() noexcept { return ++model::last_number; }
 
 inline void* allocate(memory_kind kind, std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
   RL_ASSERT(alignment <= alignof(std::max_align_t));

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT
+// A whole thread_pool with its threads, submitted to, waited for, shut down and destroyed from outside and by its own
+// tasks. No submit is lost, everything that can still run runs, what waits for something outside is cancelled, nobody
+// sleeps for ever, and with the last thread the pool is gone.
+
+#include "executors.hpp"
+
+using namespace dyngen;
+
+namespace {
+
+/// `Others` threads use a pool of one worker, or more, that may start up to `Threads`.
+template <class Model, unsigned Others, unsigned Threads>
+struct pool_model : rl::test_suite<Model, Others> {
+  static constexpr rl::thread_id_t dynamic_thread_count = Threads;
+  model::fresh_start fresh;
+  std::optional<thread_pool> pool;
+  detail::atomic<unsigned> others{Others};
+
+  void before() {
+    detail::model::threads_left = Threads;
+    static_cast<Model*>(this)->begin();
+  }
+  void thread(unsigned index) {
+    static_cast<Model*>(this)->other(index);
+    detail::settle_streams();  // as the end of a thread does
+    if (others.fetch_sub(1, detail::acq_rel) == 1) static_cast<Model*>(this)->last();
+  }
+  void after() {
+    static_cast<Model*>(this)->end();
+    model::check_all_gone();
+  }
+
+  void make_pool(unsigned width = 1, bool waiters_help = true) {
+    thread_pool_options o;
+    o.threads = width;
+    o.name = "p";
+    o.waiters_help = waiters_help;
+    pool.emplace(std::move(o));
+  }
+  void begin() { make_pool(); }
+  void last() { pool.reset(); }  // joins the threads: not in after()
+  void end() {}
+};
+
+/// One submits and destroys the pool at once; another one waits for a result, and perhaps helps [L-10].
+struct destroyed_under_a_waiter : pool_model<destroyed_under_a_waiter, 2, 1> {
+  std::optional<ref<int>> value;
+
+  void begin() {
+    make_pool();
+    value.emplace(pool->submit([] { return 7; }));
+  }
+  void other(unsigned index) {
+    if (index == 0) {
+      const ref<int> mine = pool->submit([] { return 8; });
+      pool.reset();
+      MODEL_CHECK(mine.ready() && mine.get() == 8);
+    } else {
+      MODEL_CHECK(value->get() == 7);
+      value.reset();
+    }
+  }
+};
+
+/// A submit from outside either throws or its ref becomes ready, while the pool is shut down [S-STOP-3]. No task runs
+/// after that has come back. The task may wait for something that never comes.
+template <shutdown_mode Mode, bool Depends>
+struct shut_down_under_a_submit : pool_model<shut_down_under_a_submit<Mode, Depends>, 2, 1> {
+  std::optional<promise<int>> never;
+  detail::atomic<bool> is_over{false};
+
+  void begin() {
+    never.emplace();
+    this->make_pool();
+  }
+  void other(unsigned index) {
+    if (index == 0) {
+      this->pool->shutdown(Mode);
+      is_over.store(true, detail::relaxed);
+      return;
+    }
+    std::optional<ref<int>> mine;
+    try {
+      if (Depends)
+        mine.emplace(this->pool->submit([](int n) { return n; }, never->get_ref()));
+      else
+        mine.emplace(this->pool->submit([this] {
+          MODEL_CHECK(!is_over.load(detail::relaxed));
+          return 7;
+        }));
+    } catch (const pool_stopped&) {
+    }
+    if (!mine) return;
+    mine->wait();
+    if (mine->failed())
+      MODEL_CHECK(Mode == shutdown_mode::cancel && model::was_cancelled(*mine));
+    else
+      MODEL_CHECK(mine->get() == 7);
+  }
+  void end() { never.reset(); }
+};
+
+/// A task submits another one, while the pool is shut down or destroyed: that one runs, or is cancelled.
+template <bool Cancelled>
+struct submits_while_it_closes : pool_model<submits_while_it_closes<Cancelled>, 1, 1> {
+  model::shared<int> ran;
+  void other(unsigned) {
+    ran.set(0);
+    const ref<ref<int>> outer = this->pool->submit([this] {
+      return this->pool->submit([this] {
+        ran.set(1);
+        return 7;
+      });
+    });
+    if (Cancelled) this->pool->shutdown(shutdown_mode::cancel);
+    this->pool.reset();
+    MODEL_CHECK(outer.ready());
+    if (outer.failed()) {
+      MODEL_CHECK(Cancelled && model::was_cancelled(outer));
+    } else {
+      const ref<int>& inner = outer.get();
+      MODEL_CHECK(inner.ready() && (inner.failed() ? Cancelled : inner.get() == 7 && ran.get() == 1));
+    }
+  }
+};
+
+/// A task of the pool destroys it: it does not wait for itself, and the rest runs all the same [L-11]. Also a task that
+/// the thread runs which waits for it.
+template <unsigned Width, bool WaitersHelp>
+struct destroyed_by_its_own_task : pool_model<destroyed_by_its_own_task<Width, WaitersHelp>, 1, Width> {
+  std::optional<ref<void>> first;
+  std::optional<ref<int>> second;
+  std::optional<ref<int>> never;
+  std::optional<promise<int>> outside;
+
+  void begin() {
+    outside.emplace();
+    this->make_pool(Width, WaitersHelp);
+  }
+  void other(unsigned) {
+    // What waits for something outside is cancelled when all else has ended.
+    never.emplace(this->pool->submit([](int n) { return n; }, outside->get_ref()));
+    model::event submitted;
+    first.emplace(this->pool->submit([this, &submitted] {
+      submitted.wait();
+      this->pool.reset();
+    }));
+    second.emplace(this->pool->submit([] { return 7; }));
+    submitted.set();
+    first->get();
+    MODEL_CHECK(second->get() == 7);
+    never->wait();
+    MODEL_CHECK(model::was_cancelled(*never));
+  }
+  void end() { first.reset(), second.reset(), never.reset(), outside.reset(); }
+};
+
+/// What waits for a promise when the pool is destroyed: the value comes at any moment, or never. In a dependency, in a
+/// co_await, or blocking its thread.
+enum class waits { as_dependency, suspended, blocked };
+
+task<int> await_it(ref<int> r) { co_return co_await r; }
+
+template <waits How, bool Comes>
+struct waits_for_outside : pool_model<waits_for_outside<How, Comes>, Comes ? 2 : 1, How == waits::blocked ? 2 : 1> {
+  std::optional<promise<int>> outside;
+  std::optional<ref<int>> result;
+
+  void begin() {
+    outside.emplace();
+    this->make_pool();
+    if (How == waits::as_dependency)
+      result.emplace(this->pool->submit([](int n) { return n; }, outside->get_ref()));
+    else if (How == waits::suspended)
+      result.emplace(this->pool->submit(await_it, outside->get_ref()));
+    else
+      result.emplace(this->pool->submit([](ref<int> r) { return r.get(); }, unresolved(outside->get_ref())));
+  }
+  void other(unsigned index) {
+    if (index == 1) return outside->set_value(7);
+    this->pool.reset();
+    MODEL_CHECK(result->ready());
+    MODEL_CHECK(result->failed() ? model::was_cancelled(*result) : Comes && result->get() == 7);
+  }
+  void end() { outside.reset(), result.reset(); }
+};
+
+/// A stream is full, and its consumer takes while the pool is destroyed.
+struct destroyed_under_a_stream : pool_model<destroyed_under_a_stream, 2, 1> {
+  std::optional<ref_stream<int>> stream;
+
+  void begin() {
+    make_pool();
+    auto count = []() -> generator<int> {
+      for (int i = 0; i != 3; ++i) co_yield i;
+    };
+    stream.emplace(pool->options(backpressure{1}).submit(count));
+  }
+  void other(unsigned index) {
+    if (index == 0) return pool.reset();
+    int expected = 0;
+    while (std::optional<ref<int>> next = stream->next()) {
+      if (next->failed())
+        MODEL_CHECK(model::was_cancelled(*next));
+      else
+        MODEL_CHECK(next->get() == expected++);
+    }
+    stream.reset();
+  }
+};
+
+/// The only worker blocks in a task that waits for one submitted later, from outside: a spare runs that one [L-2]. Without
+/// a thread to be had, the blocked one does.
+template <bool Spare>
+struct the_only_worker_blocks : pool_model<the_only_worker_blocks<Spare>, 2, Spare ? 2 : 1> {
+  std::optional<promise<int>> given;
+  std::optional<ref<int>> result;
+
+  void begin() {
+    given.emplace();
+    this->make_pool(1, false);
+    result.emplace(this->pool->submit([](ref<int> r) { return r.get(); }, unresolved(given->get_ref())));
+  }
+  void other(unsigned index) {
+    if (index == 0)
+      (void)this->pool->submit([this] { given->set_value(7); });
+    else
+      MODEL_CHECK(result->get() == 7);
+  }
+  void end() { given.reset(), result.reset(); }
+};
+
+/// The hook is called by workers, and goes with the pool, after them: with the last record of a pool that has destroyed
+/// itself, on any thread.
+struct hook_goes_last : pool_model<hook_goes_last, 2, 1> {
+  struct hook {
+    explicit hook(model::shared<int>& c) : calls(&c) {}
+    hook(hook&& other) noexcept : calls(std::exchange(other.calls, nullptr)) {}
+    ~hook() {
+      if (calls != nullptr) calls->set(-1);
+    }
+    void operator()(std::exception_ptr, std::string_view) { calls->set(calls->get() + 1); }
+    model::shared<int>* calls;
+  };
+  model::shared<int> calls;
+  std::optional<ref<int>> values[2];
+
+  void begin() {
+    calls.set(0);
+    thread_pool_options o;
+    o.threads = 1;
+    o.on_unhandled_error = hook(calls);
+    pool.emplace(std::move(o));
+    for (auto& each : values) each.emplace(pool->submit([] { return 7; }));
+    (void)pool->submit([] { throw 1; });
+    (void)pool->submit([this] { pool.reset(); });
+  }
+  void other(unsigned index) {
+    MODEL_CHECK(values[index]->wait_for(std::chrono::hours(1)) || true);
+    values[index].reset();
+  }
+  void last() {}
+  void end() { MODEL_CHECK(calls.get() == -1); }
+};
+
+/// A worker blocks and has a spare started, while another one looks for work.
+struct one_of_two_blocks : pool_model<one_of_two_blocks, 1, 3> {
+  std::optional<promise<int>> given;
+  std::optional<ref<int>> result;
+
+  void begin() {
+    given.emplace();
+    make_pool(2, false);
+    result.emplace(pool->submit([](ref<int> r) { return r.get(); }, unresolved(given->get_ref())));
+  }
+  void other(unsigned) {
+    (void)pool->submit([this] { given->set_value(7); });
+    MODEL_CHECK(result->get() == 7);
+  }
+  void end() { given.reset(), result.reset(); }
+};
+
+/// Two tasks that wait for each other run at once on two workers, pushed by one thread [L-17].
+struct two_tasks_meet : pool_model<two_tasks_meet, 1, 2> {
+  model::event arrived[2];
+
+  void begin() { make_pool(2); }
+  void other(unsigned) {
+    for (int i = 0; i != 2; ++i)
+      (void)pool->submit([this, i] {
+        arrived[i].set();
+        arrived[1 - i].wait();
+      });
+  }
+};
+
+/// A task that runs for as long as nobody stops it, when all is cancelled: it asks for its token before or after.
+struct polls_its_token : pool_model<polls_its_token, 1, 1> {
+  void other(unsigned) {
+    (void)pool->submit([] {
+      const std::stop_token token = this_task::get_stop_token();
+      while (!token.stop_requested()) model::yield();
+    });
+    pool->shutdown(shutdown_mode::cancel);
+  }
+};
+
+/// An actor's calls, its handle gone, and its pool destroyed.
+struct destroyed_under_an_actor : pool_model<destroyed_under_an_actor, 2, 1> {
+  struct counter {
+    int add() { return ++n; }
+    int n = 0;
+  };
+  std::optional<actor<counter>> handle;
+
+  void begin() {
+    make_pool();
+    handle.emplace(pool->make_actor<counter>());
+  }
+  void other(unsigned index) {
+    if (index == 0) return pool.reset();
+    const ref<int> call = handle->submit(&counter::add);
+    call.wait();
+    MODEL_CHECK(call.failed() || call.get() == 1);
+    handle.reset();
+  }
+  void end() { handle.reset(); }
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  model::runner run(count, arguments);
+  run.random<destroyed_under_a_waiter>("destroyed under a waiter", 30);
+  run.random<shut_down_under_a_submit<shutdown_mode::drain, false>>("shut down under a submit", 30);
+  run.random<shut_down_under_a_submit<shutdown_mode::cancel, false>>("shut down under a submit, all cancelled", 30);
+  run.random<shut_down_under_a_submit<shutdown_mode::cancel, true>>("shut down under a submit with a dependency", 30);
+  run.random<submits_while_it_closes<false>>("submits while it is destroyed", 20);
+  run.random<submits_while_it_closes<true>>("submits while all is cancelled", 20);
+  run.random<destroyed_by_its_own_task<1, false>>("destroyed by its own task", 20);
+  run.random<destroyed_by_its_own_task<2, false>>("destroyed by its own task, two workers", 20);
+  run.random<destroyed_by_its_own_task<1, true>>("destroyed by its own task, which may be helped", 20);
+  run.random<hook_goes_last>("the hook goes last", 20);
+  run.random<waits_for_outside<waits::as_dependency, true>>("a dependency comes, or the end", 20);
+  run.random<waits_for_outside<waits::as_dependency, false>>("a dependency never comes", 10);
+  run.random<waits_for_outside<waits::suspended, true>>("what is awaited comes, or the end", 20);
+  run.random<waits_for_outside<waits::suspended, false>>("what is awaited never comes", 10);
+  run.random<waits_for_outside<waits::blocked, true>>("what a thread waits for comes, or the end", 20);
+  run.random<destroyed_under_a_stream>("destroyed under a stream", 20);
+  run.random<the_only_worker_blocks<true>>("the only worker blocks", 20);
+  run.random<the_only_worker_blocks<false>>("the only worker blocks, and there is no other", 20);
+  run.random<one_of_two_blocks>("one of two workers blocks", 20);
+  run.random<two_tasks_meet>("two tasks meet", 20);
+  run.random<polls_its_token>("polls its token", 20);
+  run.random<destroyed_under_an_actor>("destroyed under an actor", 20);
+  return run.finish();
+}

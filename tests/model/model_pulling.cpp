@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// A stream that its consumer pulls: he has claimed the queued task, and resumes it for one value after the other, until
+// somebody else wants it to run: who cancels it, waits for its end, takes over from him, or closes the pool. One thread
+// at a time runs its code, it never stays held when it is wanted, and each value is there once [L-1].
+
+#include "streams.hpp"
+
+#include <dyngen/await.hpp>
+
+using namespace dyngen;
+using value = model::large_value;
+
+namespace {
+
+template <class Model, unsigned Others, unsigned Values, unsigned Room = 64>
+struct pulled_model : model::stream_model<Model, Others, Values> {
+  void begin() {
+    this->executor.emplace(true);
+    detail::pulling_mode.store(detail::pulling::whenever_possible);
+    this->start(Room);
+  }
+};
+
+/// By refs or in place, to the end; the worker may have claimed it first.
+template <bool InPlace, unsigned Values>
+struct all_taken : pulled_model<all_taken<InPlace, Values>, 1, Values> {
+  void other(unsigned) {
+    if (InPlace) {
+      int expected = 0;
+      for (value&& each : this->stream->values()) MODEL_CHECK(each.number() == expected++);
+      MODEL_CHECK(expected == Values);
+    } else {
+      MODEL_CHECK(this->take(*this->stream, Values) == Values);
+      MODEL_CHECK(!this->stream->next() && this->stream->finished());
+    }
+  }
+};
+
+/// Another thread cancels it, or wants its end, while it is pulled; or the consumer drops it, lets it run, or polls.
+enum class disturbance { cancels, awaits_end, drops, detaches, polls };
+
+template <disturbance What>
+struct disturbed : pulled_model<disturbed<What>, 2, 3> {
+  static constexpr bool to_its_end = What == disturbance::awaits_end || What == disturbance::polls;
+  std::optional<ref<value>> first_for_other;
+  std::optional<ref<void>> end_of_it;
+
+  void begin() {
+    pulled_model<disturbed, 2, 3>::begin();
+    if (What == disturbance::cancels) end_of_it.emplace(this->stream->completion());
+  }
+  void other(unsigned number) {
+    if (number == 1) {
+      if (What == disturbance::cancels) end_of_it->cancel();
+      if (What == disturbance::awaits_end) {
+        const ref<void> end = this->stream_end();
+        end.wait();
+        MODEL_CHECK(!end.failed());
+      }
+      return;
+    }
+    ref_stream<value> mine = std::move(*this->stream);
+    if (What == disturbance::awaits_end) end_given(mine);
+    const unsigned before = What == disturbance::awaits_end ? 1 : 0;
+    const unsigned taken = before + this->take(mine, What == disturbance::cancels ? 3 : 1, before);
+    if (What == disturbance::drops) return;
+    if (What == disturbance::detaches) return mine.detach();
+    if (What == disturbance::polls)
+      for (unsigned i = 1; !mine.finished();) {
+        if (const std::optional<ref<value>> next = mine.try_next())
+          MODEL_CHECK(next->get().number() == static_cast<int>(i++));
+        else
+          model::yield();
+      }
+    if (What == disturbance::awaits_end) {
+      MODEL_CHECK(this->take(mine, 1, taken) == 1);
+      MODEL_CHECK(!mine.next());
+    }
+  }
+  void end() {
+    end_of_it.reset();
+    given.reset();
+    if (to_its_end) MODEL_CHECK(this->in_the_code.get() == -1);
+    this->end_early(to_its_end ? 3 : 0, 0);
+  }
+
+  // The end is asked for while the stream may be pulled already.
+  std::optional<ref<value>> given;
+  model::event is_given;
+  void end_given(ref_stream<value>& mine) {
+    given.emplace(*mine.next());
+    is_given.set();
+  }
+  ref<void> stream_end() {
+    is_given.wait();
+    return given->completion();
+  }
+};
+
+/// Who has pulled a value hands the stream on; the next one pulls on, or waits.
+struct changes_hands : pulled_model<changes_hands, 2, 3> {
+  std::optional<ref_stream<value>> moved;
+  model::event there;
+  void other(unsigned number) {
+    if (number == 0) {
+      MODEL_CHECK(take(*stream, 1) == 1);
+      moved.emplace(std::move(*stream));
+      there.set();
+    } else {
+      there.wait();
+      MODEL_CHECK(take(*moved, 2, 1) == 2);
+      MODEL_CHECK(!moved->next());
+    }
+  }
+  void end() {
+    moved.reset();
+    pulled_model::end();
+  }
+};
+
+/// A coroutine pulls, and is itself pulled by a thread that waits for something else in between: both, revoked by that, go
+/// on on a worker. The one below may run, and wait for room, before the one above is told that it holds it no more.
+generator<int> count_four() {
+  for (int i = 0; i != 4; ++i) co_yield i;
+}
+generator<int> relay(ref_stream<int> from) {
+  while (const std::optional<ref<int>> next = co_await from.async_next()) co_yield next->get();
+}
+
+template <unsigned Workers>
+struct relayed : model::tasks_model<relayed<Workers>, Workers, 1> {
+  std::optional<ref_stream<int>> stream;
+
+  void begin() {
+    this->executor.emplace(true);
+    detail::pulling_mode.store(detail::pulling::whenever_possible);
+    const auto run = this->on_workers();
+    stream.emplace(run.options(backpressure{2}).submit(relay, run.options(backpressure{2}).submit(count_four)));
+  }
+  void other(unsigned) {
+    for (int i = 0; i != 4; ++i) {
+      if (i == 1) detail::settle_streams();
+      MODEL_CHECK(stream->next()->get() == i);
+    }
+    MODEL_CHECK(!stream->next());
+  }
+  void end() { stream.reset(); }
+};
+
+/// Before he waits for anything else, the consumer lets it run: here for what its code does next.
+struct waits_for_something_else : pulled_model<waits_for_something_else, 1, 2> {
+  void other(unsigned) {
+    MODEL_CHECK(take(*stream, 1) == 1);
+    detail::settle_streams();
+    passed.wait();
+    MODEL_CHECK(take(*stream, 1, 1) == 1);
+  }
+};
+
+/// A pool ends while a consumer pulls a stream of it.
+struct pool_ends : rl::test_suite<pool_ends, 2> {
+  static constexpr rl::thread_id_t dynamic_thread_count = 1;
+  model::fresh_start fresh;
+  std::optional<thread_pool> pool;
+  std::optional<ref_stream<int>> stream;
+
+  static generator<int> count() {
+    for (int i = 0; i != 3; ++i) co_yield i;
+  }
+  void before() {
+    detail::pulling_mode.store(detail::pulling::whenever_possible);
+    detail::model::threads_left = 1;
+    pool.emplace(1);
+    stream.emplace(pool->submit(count));
+  }
+  void thread(unsigned index) {
+    if (index == 0) return pool.reset();
+    int expected = 0;
+    while (const std::optional<ref<int>> next = stream->next()) MODEL_CHECK(next->get() == expected++);
+    MODEL_CHECK(expected == 3);
+    stream.reset();
+    detail::settle_streams();
+  }
+  void after() { model::check_all_gone(); }
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  model::runner run(count, arguments);
+  run.exhaustive<all_taken<false, 1>>("one taken", 1);
+  run.random<all_taken<false, 3>>("taken", 50);
+  run.random<all_taken<true, 3>>("taken in place", 50);
+  run.random<disturbed<disturbance::cancels>>("cancelled", 50);
+  run.random<disturbed<disturbance::awaits_end>>("its end is awaited", 50);
+  run.random<disturbed<disturbance::drops>>("dropped", 30);
+  run.random<disturbed<disturbance::detaches>>("detached", 30);
+  run.random<disturbed<disturbance::polls>>("polled", 30);
+  run.random<changes_hands>("changes hands", 50);
+  run.random<relayed<1>>("relayed", 50);
+  run.random<relayed<2>>("relayed, two workers", 50);
+  run.random<waits_for_something_else>("waits for something else", 30);
+  run.random<pool_ends>("a pool ends", 50);
+  return run.finish();
+}
