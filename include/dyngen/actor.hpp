@@ -167,6 +167,7 @@ auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args
 template <class A, class... Os>
 class actor_options {
  public:
+  /// For the library.
   actor_options(actor<A> a, option_pack<Os...> pack) : actor_(std::move(a)), pack_(std::move(pack)) {}
 
   /// As actor<A>::submit, with these options.
@@ -212,6 +213,7 @@ class actor {
     state_->drop_host_reference();
   }
 
+  /// False for an empty handle, on which every other member throws empty_ref.
   bool valid() const noexcept { return state_ != nullptr; }
 
   /// Submits a call: `f` is a member function of A, or a callable that takes an A& first. Gives what thread_pool::submit

@@ -23,6 +23,7 @@ class budget {
   template <std::integral I>
   explicit budget(I limit) : state_(std::make_shared<detail::budget_state>(checked(limit))) {}
 
+  /// What it was made with.
   std::uint64_t limit() const noexcept { return state_->limit(); }
   /// What waits to be taken at the moment has cost so much; a value dearer than the limit counts as one more than it.
   std::uint64_t used() const noexcept { return state_->used(); }
@@ -41,9 +42,12 @@ class budget {
   std::shared_ptr<detail::budget_state> state_;
 };
 
+/// What backpressure_by(budget, cost) gives.
 template <class Cost>
 struct backpressure_by_option {
+  /// A copy of the one that was given, which shares it.
   dyngen::budget budget;
+  /// Copied into each stream.
   Cost cost;
 };
 

@@ -18,6 +18,7 @@ class error : public std::runtime_error {
 /// A task produced fewer or more values than `num_returns` asked for.
 class arity_error : public error {
  public:
+  /// For the library.
   arity_error(const std::string& what, std::uint64_t expected, std::uint64_t yielded)
       : error(what), expected_(expected), yielded_(yielded) {}
   /// How many values the caller asked for.

@@ -127,6 +127,7 @@ class inline_executor {
   inline_executor(const inline_executor&) = delete;
   inline_executor& operator=(const inline_executor&) = delete;
 
+  /// Runs the work, now or behind what runs inline on this thread.
   void execute(work w) noexcept { detail::inline_host::instance().push(w.release(), false); }
 
   /// For on(executor).
@@ -146,6 +147,7 @@ class manual_executor {
     host_->drop_host_reference();
   }
 
+  /// Queues the work. Once this executor is being destroyed, lets it go.
   void execute(work w) noexcept { host_->push(w.release(), false); }
 
   /// Runs the oldest queued step on this thread. False if there is none.

@@ -36,12 +36,16 @@ class tuple_generator;
 /// Arguments to construct a yielded value from, in place: see emplace().
 template <class... Args>
 struct emplace_arguments {
+  /// References, valid until the end of the co_yield.
   std::tuple<Args&&...> arguments;
+  /// For emplace().
   explicit emplace_arguments(Args&&... args) noexcept : arguments(std::forward<Args>(args)...) {}
 };
 
 namespace detail {
 struct emplace_function {
+  /// `co_yield dyngen::emplace(args...)` constructs the value in place. To be used in the co_yield expression itself: it
+  /// only refers to its arguments.
   template <class... Args>
   emplace_arguments<Args...> operator()(Args&&... args) const noexcept {
     return emplace_arguments<Args...>(std::forward<Args>(args)...);
@@ -60,8 +64,10 @@ template <class Range>
 struct elements_of {
   static_assert(std::ranges::input_range<Range>,
                 "dyngen: elements_of(range): this is no range that can be iterated; yield a single value by co_yield value");
+  /// What is iterated; a reference where the type was deduced.
   Range range;
 };
+/// Refers to the range, which must live until the co_yield has ended.
 template <class Range>
 elements_of(Range&&) -> elements_of<Range&&>;
 
@@ -257,6 +263,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     }
     return iterator(this);
   }
+  /// Reached when the coroutine has ended.
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
@@ -312,14 +319,18 @@ class generator<T>::iterator {
   iterator(iterator&&) noexcept = default;
   iterator& operator=(iterator&&) noexcept = default;
 
+  /// The value, valid until the next increment; it may be moved from.
   T& operator*() const noexcept { return *std::launder(reinterpret_cast<T*>(of_->local_->storage)); }
+  /// The same.
   T* operator->() const noexcept { return &**this; }
   /// Runs the coroutine to its next value. Throws what the body throws.
   iterator& operator++() {
     of_->advance();
     return *this;
   }
+  /// The same.
   void operator++(int) { ++*this; }
+  /// Has the coroutine ended?
   friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_end(); }
 
  private:

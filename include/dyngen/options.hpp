@@ -41,26 +41,37 @@ template <std::size_t N = detail::at_run_time>
 struct num_returns {
   static_assert(N <= (std::size_t{1} << 31), "dyngen: num_returns<N>: at most 2^31 values");
 };
+/// The number is known at run time only.
 template <>
 struct num_returns<detail::at_run_time> {
+  /// How many values.
   std::uint64_t count;
   /// Throws std::invalid_argument if `n` is negative or more than 2^31.
   template <std::integral I>
   explicit constexpr num_returns(I n) : count(detail::checked_count(n, "num_returns")) {}
 };
+/// `num_returns{n}`.
 template <std::integral I>
 num_returns(I) -> num_returns<detail::at_run_time>;
 
+/// The type of the option `dynamic`.
 struct dynamic_option {
+  /// For the library.
   explicit dynamic_option() = default;
 };
+/// The type of the option `streaming`.
 struct streaming_option {
+  /// For the library.
   explicit streaming_option() = default;
 };
+/// The type of the option `unbounded`.
 struct unbounded_option {
+  /// For the library.
   explicit unbounded_option() = default;
 };
+/// The type of the option `all_or_nothing`.
 struct all_or_nothing_option {
+  /// For the library.
   explicit all_or_nothing_option() = default;
 };
 
@@ -75,6 +86,7 @@ inline constexpr all_or_nothing_option all_or_nothing{};
 
 /// A stream's producer suspends while `n` values wait to be taken. Default 64.
 struct backpressure {
+  /// How many values.
   std::uint64_t limit;
   /// Throws std::invalid_argument if `n` is 0, negative or more than 2^31.
   template <std::integral I>
@@ -87,13 +99,16 @@ struct backpressure {
 
 /// How the task is called in errors, traces and statistics.
 struct name {
+  /// Any text.
   std::string text;
+  /// An empty text is no name.
   explicit name(std::string t) : text(std::move(t)) {}
 };
 
 /// A task that throws is run again, at most `n` times: the callable is copied and called anew, with the same arguments as
 /// const lvalues. Values stored before stay, and the new attempt's first ones are dropped: nobody sees a value twice.
 struct max_retries {
+  /// How many attempts after the first.
   std::uint64_t count;
   /// Throws std::invalid_argument if `n` is negative or more than 2^31.
   template <std::integral I>
@@ -107,19 +122,24 @@ template <class Predicate>
 struct retry_if {
   static_assert(std::is_invocable_r_v<bool, Predicate&, const std::exception_ptr&>,
                 "dyngen: retry_if takes a predicate that can be called with a std::exception_ptr and returns bool");
+  /// Copied into each task.
   Predicate predicate;
+  /// Throws what moving the predicate throws.
   explicit retry_if(Predicate p) : predicate(std::move(p)) {}
 };
 
 /// Cancels the task when stop is requested of a token from outside, as cancel() does; the thread that requests it runs
 /// no code of the task.
 struct stop_on {
+  /// The token from outside.
   std::stop_token token;
+  /// A token without a source does nothing.
   explicit stop_on(std::stop_token t) noexcept : token(std::move(t)) {}
 };
 
 /// Of make_actor: up to `n` methods of the actor may be in progress, switching only where one of them suspends.
 struct max_concurrency {
+  /// How many methods.
   std::uint64_t count;
   /// Throws std::invalid_argument if `n` is 0, negative or more than 2^31.
   template <std::integral I>
@@ -128,8 +148,10 @@ struct max_concurrency {
   }
 };
 
+/// What after(refs...) gives.
 template <class... Refs>
 struct after_option {
+  /// Held by the task.
   std::tuple<Refs...> refs;
 };
 
@@ -233,10 +255,13 @@ constexpr void check_options() {
 template <class... Options>
 class option_pack {
  public:
+  /// For options(o...).
   explicit option_pack(std::tuple<Options...> options) : options_(std::move(options)) {
     detail::check_options<Options...>();
   }
+  /// The options, valid as long as the pack.
   const std::tuple<Options...>& tuple() const& noexcept { return options_; }
+  /// The same, to be moved from.
   std::tuple<Options...>&& tuple() && noexcept { return std::move(options_); }
 
  private:

@@ -198,6 +198,7 @@ class promise : public detail::promise_base<T> {
   }
 };
 
+/// A promise without a value: of an event.
 template <>
 class promise<void> : public detail::promise_base<void> {
  public:

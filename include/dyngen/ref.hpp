@@ -36,6 +36,7 @@ class ref;
 /// yours that claims too much.
 template <class T>
 inline constexpr bool enable_copy = std::copy_constructible<T>;
+/// A range can be copied if its elements can.
 template <class T>
   requires(std::ranges::range<T> && !std::same_as<std::ranges::range_value_t<T>, T>)
 inline constexpr bool enable_copy<T> = std::copy_constructible<T> && enable_copy<std::ranges::range_value_t<T>>;
@@ -139,11 +140,14 @@ class ref_base {
 
   /// Numbers of the task and of the value in it.
   struct identity {
+    /// No other task of the program has the same; given when first asked for.
     std::uint64_t task;
+    /// From 0, in the order of the yields.
     std::uint64_t value;
     friend bool operator==(const identity&, const identity&) = default;
     friend auto operator<=>(const identity&, const identity&) = default;
   };
+  /// The numbers; 0 as that of the value for the end of a task. Throws empty_ref.
   identity id() const {
     slot& s = checked();
     const bool is_completion = &s == &owner().completion();
@@ -211,6 +215,7 @@ class ref : public detail::ref_base<T> {
     base::settle(detail::deadline_after(d));
     return stored();
   }
+  /// The same, by the rules of `get() &&`.
   template <class Rep, class Period>
   T get_for(const std::chrono::duration<Rep, Period>& d) && {
     base::settle(detail::deadline_after(d));

@@ -46,10 +46,12 @@ class ref_list {
     if (task_ != nullptr) task_->drop_list();
   }
 
+  /// False for an empty handle.
   bool valid() const noexcept { return task_ != nullptr; }
 
   /// How many refs; with the one that holds an exception, if the task failed.
   std::size_t size() const { return static_cast<std::size_t>(checked().list_size()); }
+  /// Did the task yield nothing, and end well?
   [[nodiscard]] bool empty() const { return size() == 0; }
 
   /// A ref on value `i`, which must be less than size(). `list[i].get()` is a `const T&` that lives as long as the list.
@@ -66,7 +68,9 @@ class ref_list {
     return (*this)[i];
   }
 
+  /// Random access; each dereference makes a ref. Iterators are valid as long as some copy of the list.
   iterator begin() const { return iterator(&checked(), 0); }
+  /// As of any range.
   iterator end() const { return iterator(&checked(), static_cast<difference_type>(size())); }
 
   /// The values themselves: a random-access range of `const T&`, which live as long as some copy of the list. Reading
@@ -75,6 +79,7 @@ class ref_list {
     checked();
     return values_view(*this);
   }
+  /// The same, holding the list that is given up.
   values_view values() && {
     checked();
     return values_view(std::move(*this));
@@ -179,10 +184,15 @@ class ref_list<T>::values_view : public std::ranges::view_base {
   using iterator = basic_iterator<const T&>;
 
   values_view() = default;
+  /// As of the list.
   std::size_t size() const { return list_.size(); }
+  /// As of the list.
   [[nodiscard]] bool empty() const { return size() == 0; }
+  /// Value `i`, which must be less than size(). Throws the task's exception if that stands there.
   const T& operator[](std::size_t i) const { return begin()[static_cast<std::ptrdiff_t>(i)]; }
+  /// Random access. Iterators are valid as long as some copy of the list.
   iterator begin() const { return iterator(&list_.checked(), 0); }
+  /// As of any range.
   iterator end() const { return iterator(&list_.checked(), static_cast<std::ptrdiff_t>(size())); }
 
  private:

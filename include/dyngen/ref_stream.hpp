@@ -57,6 +57,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     if (task_ != nullptr) task_->abandon(false);
   }
 
+  /// False for an empty handle.
   bool valid() const noexcept { return task_ != nullptr; }
 
   /// Blocks; the next item, or nothing at the end. May run the task on this thread (waiters_help). Throws error if the
@@ -98,6 +99,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     checked();
     return {this};
   }
+  /// See async_next().
   detail::stream_item<T, true> async_value() {
     checked();
     return {this};
@@ -140,6 +142,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     checked();
     return iterator(*this);
   }
+  /// Reached when the task has ended and everything was taken.
   std::default_sentinel_t end() const noexcept { return {}; }
 
   /// The number of the task.
@@ -243,12 +246,15 @@ class ref_stream<T>::iterator {
 
   /// The item, to be moved from or copied; valid until the next increment.
   ref<T>&& operator*() const noexcept { return std::move(*current_); }
+  /// Drops the item, and blocks for the next one, as ref_stream::next().
   iterator& operator++() {
     current_.reset();
     current_ = stream_->next();
     return *this;
   }
+  /// The same.
   void operator++(int) { ++*this; }
+  /// Is the stream at its end?
   friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return !i.current_.has_value(); }
 
  private:
@@ -262,11 +268,13 @@ class ref_stream<T>::iterator {
 template <class T>
 class ref_stream<T>::values_range : public std::ranges::view_base {
  public:
+  /// Input iterator of the values. Holds the task.
   class iterator {
    public:
     using value_type = T;
     using difference_type = std::ptrdiff_t;
 
+    /// For the library.
     explicit iterator(task& t) : task_(&t) {
       t.add_references(1);
       try {
@@ -293,13 +301,17 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
       task_->drop_references(1);
     }
 
+    /// The value, to be moved from or read; destroyed by the next increment.
     T&& operator*() const noexcept { return std::move(*value_); }
+    /// Blocks for the next value, as ref_stream::next_value(). Throws the task's exception where it stands.
     iterator& operator++() {
       finish_value();
       arrive();
       return *this;
     }
+    /// The same.
     void operator++(int) { ++*this; }
+    /// Is the stream at its end?
     friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.value_ == nullptr; }
 
    private:
@@ -330,7 +342,9 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     detail::segment* block_ = nullptr;  ///< of value_
   };
 
+  /// Blocks for the first value.
   iterator begin() { return iterator(stream_->checked()); }
+  /// As of any range.
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
@@ -344,7 +358,9 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
 template <class T>
 class ref_stream<T>::owning_values_range : public std::ranges::view_base {
  public:
+  /// Blocks for the first value.
   typename values_range::iterator begin() { return typename values_range::iterator(stream_.checked()); }
+  /// As of any range.
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:

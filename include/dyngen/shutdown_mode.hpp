@@ -4,6 +4,7 @@
 
 namespace dyngen {
 
+/// See thread_pool::shutdown().
 enum class shutdown_mode {
   drain,  ///< everything runs to its end, also what waits for something that only the outside can bring
   cancel  ///< what is queued or suspended is cancelled; what runs is waited for

@@ -499,6 +499,7 @@ struct actor_maker;
 template <class Target, class... Os>
 class bound_options {
  public:
+  /// For the library.
   bound_options(Target target, option_pack<Os...> pack) : target_(std::move(target)), pack_(std::move(pack)) {}
 
   /// Submits f(args...) with these options. May be called any number of times. See the table in options.hpp for what it
@@ -568,12 +569,15 @@ namespace dyngen {
 /// What on(executor) gives: submits tasks to it. May be kept and copied while the executor lives.
 class executor_target {
  public:
+  /// For on().
   explicit executor_target(detail::host_pointer host) noexcept : host_(std::move(host)) {}
 
+  /// As thread_pool::submit.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(host_.host(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
   }
+  /// As thread_pool::options.
   template <class... Os>
   auto options(Os&&... os) const {
     return detail::make_bound(host_, detail::make_pack(std::forward<Os>(os)...));
@@ -602,6 +606,7 @@ struct on_function {
     else
       return executor_target(host_pointer(*new foreign_host<E>(e)));
   }
+  /// Does not compile: the executor must outlive its tasks.
   template <class E>
   executor_target operator()(const E&&) const {
     static_assert(!sizeof(E),

@@ -31,11 +31,13 @@ class thread_count {
   thread_count() noexcept : value_(std::max(1u, std::thread::hardware_concurrency())) {
     if (value_ > 4096) value_ = 4096;
   }
+  /// So many; throws std::invalid_argument.
   template <std::integral I>
   thread_count(I n) : value_(static_cast<std::uint32_t>(n)) {
     if (n < I{1} || static_cast<std::uint64_t>(n) > 4096)
       throw std::invalid_argument("dyngen: thread_pool: " + std::to_string(n) + " threads; give a number from 1 to 4096");
   }
+  /// From 1 to 4096.
   std::uint32_t value() const noexcept { return value_; }
 
  private:
@@ -46,11 +48,13 @@ class thread_count {
 class unhandled_error_hook {
  public:
   unhandled_error_hook() = default;
+  /// Keeps a copy of the callable, shared by copies of this. Throws what copying throws, and std::bad_alloc.
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, unhandled_error_hook> &&
              std::is_invocable_v<std::decay_t<F>&, std::exception_ptr, std::string_view>)
   unhandled_error_hook(F&& f) : hook_(std::make_shared<holder<std::decay_t<F>>>(std::forward<F>(f))) {}
 
+  /// For the library.
   const std::shared_ptr<detail::error_hook>& get() const noexcept { return hook_; }
 
  private:
@@ -88,6 +92,7 @@ class thread_pool {
   /// `threads` workers, 1 to 4096; throws std::invalid_argument for any other number.
   template <std::integral I>
   explicit thread_pool(I threads) : thread_pool(with_threads(threads)) {}
+  /// As told. Throws std::system_error if a thread cannot be started.
   explicit thread_pool(thread_pool_options o)
       : core_(detail::pool_core::create({o.threads.value(), o.max_spare_threads, o.waiters_help, std::move(o.name),
                                          o.on_unhandled_error.get()})) {}

@@ -21,7 +21,9 @@ namespace dyngen {
 /// What wait() gives: the refs that are ready (failed ones are), and the others, each in input order.
 template <class Ref>
 struct wait_result {
+  /// Holding a value or an exception.
   std::vector<Ref> ready;
+  /// Holding nothing when they were looked at.
   std::vector<Ref> pending;
 };
 
