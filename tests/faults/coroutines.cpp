@@ -192,11 +192,12 @@ std::vector<scenario> awaiting() {
          dg::promise<V> p;
          const dg::ref<V> kept = dg::put(V(1));
          dg::ref<V> given = dg::put(V(2));
+         const dg::ref<V> coming = p.get_ref();
          dg::ref<int> result;
          r.armed(t, [&] {
            auto f = [&](V) -> dg::task<int> {
              r.enter();
-             const dg::ref<V> later = p.get_ref();
+             const dg::ref<V> later = coming;
              auto all = dg::when_all(kept, std::move(given), later, doubled(V(2)), looked_at(V(1)), doubled(V(3)),
                                      kept.completion());
              const auto [a, b, c, d, e, g, h] = co_await std::move(all);

@@ -128,6 +128,8 @@ struct pool_end {
   by how = by::nobody;
   std::uint32_t op = 0;
   void happens(by what, std::uint32_t at) noexcept {
+    static std::mutex one_at_a_time;  // several agents may shut one pool down
+    const std::lock_guard lock(one_at_a_time);
     if (how == by::nobody) op = at;
     if (what > how) how = what;
   }

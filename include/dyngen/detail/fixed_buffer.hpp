@@ -100,8 +100,8 @@ class fixed_buffer {
       next_ = 0;
     }
     if (staged_ == staging::all_or_nothing) {
-      // relaxed: seal() publishes it, and nobody lets it go before that.
-      s.word.fetch_add(static_cast<std::uint64_t>(stage::value), relaxed);
+      // release: pairs with the acquire of whoever reads the word once the completion is published [S1].
+      s.word.fetch_add(static_cast<std::uint64_t>(stage::value), release);
       return;
     }
     const std::uint64_t before = publish(s, stage::value);
@@ -120,9 +120,8 @@ class fixed_buffer {
       for (std::uint64_t i = 0; i < made_; ++i) {
         slot& s = at(i);
         constexpr std::uint64_t to_failed = static_cast<std::uint64_t>(stage::failed) - static_cast<std::uint64_t>(stage::value);
-        // [S2] release: whoever is the last to let go destroys it. No acquire: nobody has read it yet. It is ready only
-        // with the completion [S1].
-        const std::uint64_t before = s.word.fetch_add((failed ? to_failed : 0) - slot::one_holder, release);
+        // [S1][S2] acq_rel: as publish() and drop(); ready only with the completion.
+        const std::uint64_t before = s.word.fetch_add((failed ? to_failed : 0) - slot::one_holder, acq_rel);
         const bool unheld = slot::holders_of(before) == 1;
         if (failed || unheld) destroy(s);
         if (unheld) release_slot(s, slot::index_of(before));

@@ -276,9 +276,9 @@ class sequence_task : public task_record, public room_giver {
   bool seal(std::uint32_t flags) noexcept final {
     buffer_.close();
     slot& last = final_slot();
-    // relaxed: it has no value, and is read once the completion is there [S1].
+    // [S1] acq_rel: as publish(); read once the completion is there.
     const std::uint64_t before =
-        last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, relaxed);
+        last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, acq_rel);
     if (slot::holders_of(before) == 1) release_slot(last, final_index);  // the consumer saw the end, and has swept
     if (is_stream()) {
       if ((flags & state_word::abandoned) == 0) return true;
