@@ -93,14 +93,15 @@ std::vector<scenario> awaiting() {
        [](run& r, target& t) {
          dg::promise<V> p, q;
          dg::promise<void> event;
-         dg::ref<V> result;
+         const dg::ref<V> x = p.get_ref();
+         dg::ref<V> y = q.get_ref(), result;
+         dg::ref<void> happened = event.get_ref();
          r.armed(t, [&] {
            auto f = [&](V) -> dg::task<V> {
              r.enter();
-             co_await event.get_ref();
-             const dg::ref<V> x = p.get_ref();
+             co_await std::move(happened);
              const V& first = co_await x;
-             const V second = co_await q.get_ref();
+             const V second = co_await std::move(y);
              co_return first.look() + second.look();
            };
            result = t.on.submit(f, V(0));
@@ -192,12 +193,11 @@ std::vector<scenario> awaiting() {
          dg::promise<V> p;
          const dg::ref<V> kept = dg::put(V(1));
          dg::ref<V> given = dg::put(V(2));
-         const dg::ref<V> coming = p.get_ref();
+         const dg::ref<V> later = p.get_ref();
          dg::ref<int> result;
          r.armed(t, [&] {
            auto f = [&](V) -> dg::task<int> {
              r.enter();
-             const dg::ref<V> later = coming;
              auto all = dg::when_all(kept, std::move(given), later, doubled(V(2)), looked_at(V(1)), doubled(V(3)),
                                      kept.completion());
              const auto [a, b, c, d, e, g, h] = co_await std::move(all);
@@ -241,11 +241,11 @@ std::vector<scenario> awaiting() {
       {"when_any of refs and streams",
        [](run& r, target& t) {
          dg::promise<V> p, never;
+         const dg::ref<V> a = never.get_ref(), b = p.get_ref();
          dg::ref<int> result;
          r.armed(t, [&] {
            auto f = [&](V) -> dg::task<int> {
              r.enter();
-             const dg::ref<V> a = never.get_ref(), b = p.get_ref();
              const dg::ref_stream<V> none;
              const std::size_t first = co_await dg::when_any(a, b);
              const std::vector<dg::ref<V>> both{a, b};
@@ -307,12 +307,12 @@ std::vector<scenario> awaiting() {
       {"a generator that awaits between its values",
        [](run& r, target& t) {
          dg::promise<V> p;
+         const dg::ref<V> later = p.get_ref();
          std::array<dg::ref<V>, 3> refs;
          r.armed(t, [&] {
            auto f = [&](V start) -> dg::generator<V> {
              r.enter();
              co_yield start;
-             const dg::ref<V> later = p.get_ref();
              const V& got = co_await later;
              co_yield got;
              co_yield co_await doubled(V(got.look()));
@@ -353,11 +353,11 @@ std::vector<scenario> awaiting() {
        [](run& r, target& t) {
          r.expect<dg::cancelled_error>();
          dg::promise<V> never;
+         const dg::ref<V> later = never.get_ref();
          dg::ref<int> result;
          r.armed(t, [&] {
            auto inner = [&](V n) -> dg::task<int> {
              const V local(1);
-             const dg::ref<V> later = never.get_ref();
              const V& got = co_await later;
              co_return got.look() + n.look() + local.look();
            };
@@ -388,11 +388,12 @@ std::vector<scenario> awaiting_containers() {
       {"when_all of a range of refs, of a range of tasks",
        [](run& r, target& t) {
          dg::promise<V> p;
+         const dg::ref<V> later = p.get_ref();
          dg::ref<int> result;
          r.armed(t, [&] {
            auto f = [&](V) -> dg::task<int> {
              r.enter();
-             std::vector<dg::ref<V>> refs{dg::put(V(1)), p.get_ref()};
+             std::vector<dg::ref<V>> refs{dg::put(V(1)), later};
              int sum = 0;
              for (const V& v : co_await dg::when_all(refs)) sum += v.look();
              for (const V& v : co_await dg::when_all(std::move(refs))) sum += v.look();
