@@ -4,11 +4,14 @@
 
 #include "../catch.hpp"
 
+#include <dyngen/detail/memory.hpp>
+
 #include <pthread.h>
 
 namespace support {
 
-inline constexpr int million = 1'000'000;
+/// Under sanitizers, which make it slow and its frames large, a twentieth does.
+inline constexpr int million = dyngen::detail::keeps_memory_by_default ? 1'000'000 : 50'000;
 
 /// Runs `action` there, and waits for its end.
 template <class Action>
