@@ -16,6 +16,7 @@
 #include <dyngen/actor.hpp>
 #include <dyngen/await.hpp>
 #include <dyngen/budget.hpp>
+#include <dyngen/describe.hpp>
 #include <dyngen/error.hpp>
 #include <dyngen/executor.hpp>
 #include <dyngen/generator.hpp>
@@ -29,4 +30,5 @@
 #include <dyngen/task.hpp>
 #include <dyngen/this_task.hpp>
 #include <dyngen/thread_pool.hpp>
+#include <dyngen/trace.hpp>
 #include <dyngen/wait.hpp>

@@ -46,6 +46,7 @@ class promised final : public producer {
     buffer_.template publish_end<T>();
   }
 
+  const char* noun() const noexcept override { return "promise"; }
   void destroy_value(slot& s) noexcept override {
     destroy_reporting(*static_cast<T*>(group::of(s).value_at(1)), *this);
   }
@@ -87,6 +88,7 @@ class promised<void> final : public producer {
     if (unheld) drop_references(1);
   }
 
+  const char* noun() const noexcept override { return "promise"; }
   void destroy_value(slot&) noexcept override {}
 
  private:

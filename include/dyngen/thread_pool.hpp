@@ -4,16 +4,19 @@
 // sleep. A task's code runs on a worker, or on a thread that is blocked waiting for that very task.
 
 #include <dyngen/actor.hpp>
+#include <dyngen/detail/dumping.hpp>
 #include <dyngen/detail/scheduler.hpp>
 #include <dyngen/executor.hpp>
 #include <dyngen/options.hpp>
 #include <dyngen/shutdown_mode.hpp>
 #include <dyngen/stats.hpp>
 #include <dyngen/submit.hpp>
+#include <dyngen/trace.hpp>
 
 #include <concepts>
 #include <cstdint>
 #include <exception>
+#include <iosfwd>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -82,6 +85,8 @@ struct thread_pool_options {
   /// Called with each exception that no handle carries, on the thread that ends the task, before its completion is
   /// seen; several threads may call it at once. Default: one line on stderr.
   unhandled_error_hook on_unhandled_error{};
+  /// Where to record what its threads do; null: nowhere, at no cost. Several pools may share one.
+  dyngen::trace* trace = nullptr;
 };
 
 /// Runs tasks. Any thread may call any member, also a task of the pool itself.
@@ -95,7 +100,7 @@ class thread_pool {
   /// As told. Throws std::system_error if a thread cannot be started.
   explicit thread_pool(thread_pool_options o)
       : core_(detail::pool_core::create({o.threads.value(), o.max_spare_threads, o.waiters_help, std::move(o.name),
-                                         o.on_unhandled_error.get()})) {}
+                                         o.on_unhandled_error.get(), o.trace != nullptr ? o.trace->log() : nullptr})) {}
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 
@@ -129,6 +134,16 @@ class thread_pool {
 
   /// A snapshot of its counters.
   pool_stats stats() const noexcept { return core_->stats(); }
+
+  /// Writes all tasks that have not ended, with what each of them waits for, as text: one line each, as describe() says
+  /// it, for whoever wants to know why something does not go on. Those that are only queued, and have never waited for
+  /// anything, are counted. Any thread may ask, at any time; the pool is not stopped for it, so what is written was true a
+  /// moment ago, line by line. The wording may change from version to version. Throws std::bad_alloc.
+  template <class Traits>
+  void dump(std::basic_ostream<char, Traits>& os) const {
+    const std::string text = detail::pool_dump(*core_).text();
+    os.write(text.data(), static_cast<std::streamsize>(text.size()));
+  }
 
   /// Refuses submits from outside from now on (they throw pool_stopped), and waits until all tasks have ended. Called
   /// from one of its own tasks it does not wait.

@@ -24,7 +24,7 @@ public:
     detail::model::fences_are_refused = rl::rand(2) == 0;
     detail::model::clock = detail::deadline(std::chrono::hours(1));
     ++detail::model::life::epoch;
-    for (detail::thread_context& each : detail::model::contexts) each = {};
+    for (detail::thread_context& each : detail::model::contexts) ::new (&each) detail::thread_context();
     current_ = this;
     detail::model::arena::freed = [](const std::byte* memory, std::size_t bytes) { current_->freed(memory, bytes); };
   }
@@ -55,7 +55,8 @@ private:
 inline void check_all_gone() {
   for (const long live : detail::model::arena::live) MODEL_CHECK(live == 0);
   for (const detail::thread_context& each : detail::model::contexts)
-    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.dropped == nullptr && each.helping == 0);
+    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.dropped == nullptr &&
+                (each.helping == 0 || each.helping == detail::stranger));
 }
 
 /// A value made from it is none: its constructor throws.

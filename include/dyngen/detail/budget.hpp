@@ -70,6 +70,12 @@ class budget_share {
     return false;
   }
 
+  /// Any thread.
+  void observe(observation& o) const noexcept {
+    o.budget_used = budget_->used();
+    o.budget_limit = budget_->limit();
+  }
+
   /// Does the producer still wait for its value to fit?
   bool waits() const noexcept { return waiting_.load(seq_cst); }  // [T2]
 

@@ -4,12 +4,15 @@
 // stream it last took from, and the work list that keeps long chains of destructors from recursing.
 // A coroutine may change threads at each suspension, so all of it is read through one function that is not inlined.
 
+#include <dyngen/detail/atomic.hpp>
+
 #include <cstdint>
 
 namespace dyngen::detail {
 
 class producer;
 struct slot;
+struct trace_row;
 
 /// What a pool knows about one of its threads, seen from a wait.
 class thread_role {
@@ -30,11 +33,14 @@ class thread_wait;
 
 /// A task whose code is on this thread's stack.
 struct running_task {
+  running_task(producer* t, running_task* o) noexcept : task(t), outer(o) {}  // the rest is set by who uses it
+
   producer* task;
   running_task* outer;
   const thread_wait* wait = nullptr;  ///< what it is blocked in, without a time limit; guarded by its host, as the links
-  running_task* previous = nullptr;
-  running_task* next = nullptr;
+  running_task* previous;
+  running_task* next;
+  running_task* shown_before;         ///< the next one outwards that observers see
 };
 
 /// A stream whose consumer has not yet given back all the room it made.
@@ -47,18 +53,26 @@ class room_giver {
   ~room_giver() = default;
 };
 
+/// What `helping` is before a thread runs its first task for a wait: see observers::meet().
+inline constexpr unsigned stranger = 1u << 30;
+
 struct thread_context {
   thread_role* role = nullptr;
   running_task* tasks = nullptr;
   std::int64_t busy_since = 0;   ///< when it was first seen to keep others waiting since it last slept, in ns; 0: never
-  unsigned helping = 0;          ///< how many tasks this thread runs for waits on its stack
+  unsigned helping = stranger;   ///< how many tasks this thread runs for waits on its stack
   room_giver* last_taken = nullptr;
   bool (*run_inline)() noexcept = nullptr;  ///< while a task runs inline: runs the next one that is queued behind it
   unsigned firing = 0;           ///< while waiters are fired, nothing is run inline
   void (*after_firing)() noexcept = nullptr;  ///< runs what became ready meanwhile
-  slot* dropped = nullptr;       ///< values waiting to be destroyed, linked through their words
-  bool dropping = false;
+  slot** dropped = nullptr;      ///< while a value is destroyed: the list of others that wait for it, linked through their words
   void* freed_frame = nullptr;   ///< the coroutine frame whose memory went back last
+  /// The innermost task of this thread that others may look at (observer.hpp).
+  atomic<running_task*> shown{nullptr};
+  thread_context* previous_known = nullptr;  ///< of all threads that observers know; guarded by them, as the next
+  thread_context* next_known = nullptr;
+  trace_row* row = nullptr;      ///< where this thread records, in the trace with the number `row_of`
+  std::uint64_t row_of = 0;
 };
 
 /// The calling thread's. Valid until that thread ends; never keep it over a suspension.

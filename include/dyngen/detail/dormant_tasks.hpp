@@ -7,9 +7,12 @@
 #include <dyngen/detail/task_record.hpp>
 #include <dyngen/detail/wait.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace dyngen::detail {
 
@@ -47,6 +50,31 @@ class dormant_tasks {
       if (entry.next != nullptr) entry.next->previous = entry.previous;
     }
     wakes.fetch_add(1, seq_cst);
+  }
+
+  /// Is the code of `task` blocked on a thread, without a time limit? Notes in what.
+  void observe_blocked(const task_record& task, observation& o) noexcept {
+    std::lock_guard lock(mutex_);
+    for (const running_task* t = blocked_; t != nullptr; t = t->next)
+      if (t->task == &task) {
+        o.blocks = true;
+        t->wait->observe(o);
+        return;
+      }
+  }
+
+  /// All that are in the list and have not ended, the oldest first. Throws std::bad_alloc.
+  void collect(std::vector<producer_pointer>& tasks) {
+    for (std::size_t room = 64;; room *= 2) {
+      tasks.clear();
+      tasks.reserve(room);  // not under the mutex
+      std::lock_guard lock(mutex_);
+      task_record* t = first_;
+      for (; t != nullptr && tasks.size() != tasks.capacity(); t = t->dormant().next)
+        if (state_word::phase_of(t->state().load()) != phase::ended) tasks.emplace_back(*t);
+      if (t == nullptr) break;
+    }
+    std::reverse(tasks.begin(), tasks.end());
   }
 
   struct survey {

@@ -91,6 +91,13 @@ class actor_host : public task_host {
   void count_retry() noexcept override { base_.count_retry(); }
   void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }
   void report(std::exception_ptr e, std::string_view task) noexcept override { base_.report(std::move(e), task); }
+  void observe(task_record& task, observation& o) noexcept override {
+    o.actor = name_;
+    o.is_actor = task.ticket()->is == call_ticket::kind::ender;
+    if ((o.word & state_word::held) == 0) return base_.observe(task, o);
+    std::lock_guard lock(mutex_);
+    note_who_is_before(*task.ticket(), o);
+  }
 
   void push(task_record& task, bool) noexcept override {
     const keeper alive(*this);
@@ -208,7 +215,8 @@ class actor_host : public task_host {
   }
 
   /// Stands before `base`. At most `limit` calls are in progress.
-  actor_host(task_host& base, std::uint64_t limit, std::string name) : base_(base), limit_(limit), name_(std::move(name)) {
+  actor_host(task_host& base, std::uint64_t limit, std::string name)
+      : task_host(base.trace()), base_(base), limit_(limit), name_(std::move(name)) {
     base_.add_host_reference();
   }
   ~actor_host() { base_.drop_host_reference(); }
@@ -303,6 +311,29 @@ class actor_host : public task_host {
     for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
       if (u->submitter == t.submitter) return true;
     return false;
+  }
+
+  /// Why has it not its turn? Which others are to blame.
+  void note_who_is_before(const call_ticket& t, observation& o) const noexcept {
+    using before_it = observation::before_it;
+    if (active_ == t.task) return;
+    if (active_ != nullptr) {
+      o.reason = before_it::has_the_turn;
+      o.add(*active_, wait_point::the_end);
+    } else if (!t.begun && in_progress_ >= limit_) {
+      o.reason = before_it::is_in_progress;
+      for (const call_ticket* u = begun_.first(); u != nullptr; u = u->others.next) o.add(*u->task, wait_point::the_end);
+    } else if (const call_ticket* const first = t.begun ? nullptr : first_before(t)) {
+      o.reason = before_it::comes_first;
+      o.add(*first->task, wait_point::the_end);
+    }
+  }
+  /// The call that a call which is ready must let begin first: the actor's constructor, or one of the same submitter.
+  const call_ticket* first_before(const call_ticket& t) const noexcept {
+    if (!built_) return calls_.first() != &t ? calls_.first() : nullptr;
+    for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
+      if (u->submitter == t.submitter) return u;
+    return nullptr;
   }
 
   /// Takes a call that has not begun out of the order.

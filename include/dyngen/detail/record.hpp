@@ -198,6 +198,14 @@ class record final : public Base {
       return Base::dormant();
   }
 
+  const char* noun() const noexcept override {
+    if constexpr (Bound::is_call) {
+      if (ticket_.is == call_ticket::kind::ender) return "actor";
+      if (ticket_.is == call_ticket::kind::builder) return "constructor";
+    }
+    return "task";
+  }
+
   call_ticket* ticket() noexcept override {
     if constexpr (Bound::is_call)
       return &ticket_;
@@ -274,7 +282,7 @@ class record final : public Base {
 
   bool try_again() noexcept override {
     if constexpr (Bound::retries) {
-      if (attempt_ > call_.retry().most) return false;
+      if (attempt() > call_.retry().most) return false;
       // What is left of the failed attempt is gone before anybody decides about the next one.
       std::exception_ptr late = body_.close();
       try {
@@ -293,7 +301,7 @@ class record final : public Base {
       if (thrown) this->report(std::move(thrown));
       if (!accepted || (this->state().load() & state_word::cancelled) != 0 || !this->host().allows_retries()) return false;
       this->failure_ = nullptr;
-      ++attempt_;
+      attempt_.store(attempt() + 1, relaxed);  // relaxed: a number that stands for itself
       if (this->made() != 0) this->state().set(state_word::replaying);
       this->host().count_retry();
       return true;
@@ -304,7 +312,7 @@ class record final : public Base {
 
   std::uint64_t attempt() const noexcept override {
     if constexpr (Bound::retries)
-      return attempt_;
+      return attempt_.load(relaxed);  // relaxed: as in try_again()
     else
       return 1;
   }
@@ -378,6 +386,14 @@ class record final : public Base {
         if (w.try_claim()) w.list->note_left();
   }
 
+  void observe_dependencies(observation& o) noexcept override {
+    if constexpr (Bound::dependencies != 0) {
+      for (const dependency_waiter& w : waiters_)
+        if (!w.is_claimed()) o.add(*group::of(*w.target).owner, point_of(*w.target).what());
+      o.needed = o.count;
+    }
+  }
+
   static bool has_failed(slot& s) noexcept { return slot_ready(s) && slot_failed(s); }
 
   std::exception_ptr failed_dependency() noexcept override {
@@ -444,7 +460,7 @@ class record final : public Base {
   [[no_unique_address]] Body body_;
   [[no_unique_address]] std::conditional_t<may_wait, dormant_links, no_links> dormant_;
   [[no_unique_address]] std::conditional_t<Bound::is_call, call_ticket, no_ticket> ticket_;
-  [[no_unique_address]] std::conditional_t<Bound::retries, std::uint64_t, once> attempt_ = first_attempt();
+  [[no_unique_address]] std::conditional_t<Bound::retries, atomic<std::uint64_t>, once> attempt_{first_attempt()};
   [[no_unique_address]] std::array<dependency_waiter, Bound::dependencies> waiters_;
   union {
     Bound call_;

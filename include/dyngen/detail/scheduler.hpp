@@ -18,6 +18,7 @@
 #include <dyngen/detail/injection_queue.hpp>
 #include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/pool_counters.hpp>
+#include <dyngen/detail/pool_settings.hpp>
 #include <dyngen/detail/seats.hpp>
 #include <dyngen/detail/task_record.hpp>
 #include <dyngen/detail/wait.hpp>
@@ -40,21 +41,6 @@ namespace dyngen::detail {
 
 /// How far a pool is on its way down, in this order.
 enum class closing : std::uint32_t { open, draining, cancelling };
-
-/// The user's hook for exceptions that nobody else gets; copyable, whatever it holds.
-class error_hook {
- public:
-  virtual ~error_hook() = default;
-  virtual void operator()(std::exception_ptr e, std::string_view task) = 0;
-};
-
-struct pool_settings {
-  std::uint32_t width = 1;
-  std::uint32_t max_spare_threads = 64;
-  bool waiters_help = true;
-  std::string name;
-  std::shared_ptr<error_hook> hook;
-};
 
 class pool_core final : public task_host {
  public:
@@ -111,7 +97,8 @@ class pool_core final : public task_host {
   }
 
   bool helps() const noexcept override { return settings_.waiters_help; }
-  bool lets_hold() const noexcept override { return closing_.load(seq_cst) == closing::open; }
+  // Traced, no stream is held: a stretch for each of its values would drown all others.
+  bool lets_hold() const noexcept override { return trace_ == nullptr && closing_.load(seq_cst) == closing::open; }
   void link_left_behind() noexcept override {
     // relaxed: only decides when to tidy up.
     if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) purge_links();
@@ -206,6 +193,11 @@ class pool_core final : public task_host {
     print_unhandled(std::move(thrown), "on_unhandled_error");
   }
 
+  void observe(task_record& task, observation& o) noexcept override {
+    const phase now = state_word::phase_of(o.word);
+    if ((now == phase::running && !o.helps) || (now == phase::held_by_consumer && o.in_use)) dormant_.observe_blocked(task, o);
+  }
+
   // --- as the engine of a pool ---
 
   /// Refuses submits from outside and waits until every task has ended. `mode` draining: everything runs; if
@@ -286,9 +278,10 @@ class pool_core final : public task_host {
     worker* last_looked_at = nullptr;  ///< of the others
   };
 
+  friend class pool_dump;
   using totals = pool_counters::totals;
 
-  explicit pool_core(pool_settings settings) : settings_(std::move(settings)), seats_(settings_.width) {}
+  explicit pool_core(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), seats_(settings_.width) {}
   ~pool_core() {
     // Nobody is left to run what a foreign executor may have queued here.
     while (injected_.maybe_nonempty())
@@ -443,6 +436,8 @@ class pool_core final : public task_host {
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
     name_thread(number);
     context().role = &w;
+    everybody().meet(context());
+    if (trace_ != nullptr) trace_->name_row(settings_.name, number);
     const auto look = [this]() noexcept { return work_may_be_left(); };
     // A spare may be all that is left awake of an unattended pool: it looks around first.
     bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }) ==
@@ -458,6 +453,7 @@ class pool_core final : public task_host {
       if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
       const auto [shard, index, shared] = counters_.here();
       shard.parks.add(1, shared);
+      if (trace_ != nullptr) trace_->note(trace_kind::parks);
       stopping = seats_.park([&]() noexcept {
                    return work_may_be_left() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
                  }) == park_result::stopping;

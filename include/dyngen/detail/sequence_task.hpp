@@ -130,14 +130,7 @@ class sequence_task : public task_record, public room_giver {
   /// The consumer wants the next value where it is: if he holds the task, it is made, and taken. Null: he looks elsewhere.
   [[gnu::always_inline]] T* pull_in_place(segment*& block) noexcept { return pulls_ ? pull_and_take(block) : nullptr; }
   /// The same for a consumer that runs on the task's own host.
-  bool pull_at_home() noexcept {
-    if (pulls_) return pull_held();
-    if (!cost_.is_cheap() || turn() != nullptr || context().helping >= max_helping || outstays(host())) return false;
-    ++context().helping;
-    const bool ran = run_for_consumer(taken());
-    --context().helping;
-    return ran;
-  }
+  bool pull_at_home() noexcept { return pulls_ ? pull_held() : run_at_home(); }
 
   /// The consumer goes: what was not taken is dropped, and the task cancelled or, detached, left to run.
   [[gnu::noinline]] void abandon(bool detach) noexcept {
@@ -171,7 +164,7 @@ class sequence_task : public task_record, public room_giver {
               // A producer that is not running yet sees the waiter when it is: its start comes after this look.
               const auto& me = *static_cast<const sequence_task*>(self);
               if (state_word::phase_of(me.state().load()) == phase::running) heavy_fence();  // [W1]
-            }};
+            }, this};
   }
 
   // --- a list's holders ---
@@ -288,6 +281,17 @@ class sequence_task : public task_record, public room_giver {
     return publish_outer();
   }
 
+  void observe_stream(observation& o) noexcept final {
+    if (!is_stream()) return;
+    o.is_stream = true;
+    o.in_use = in_use_.load(acquire) != 0;
+    // relaxed: what was true a moment ago. First what was taken: it is not more than what was published before.
+    const std::uint64_t taken = taken_.load(relaxed);
+    const std::uint64_t there = buffer_.published();
+    o.untaken = there > taken ? there - taken : 0;
+    if (budget_ && budget_->waits()) budget_->observe(o);
+  }
+
   std::uint32_t publish_end() noexcept final {
     const std::uint32_t given_up = task_record::publish_end();
     if (is_stream()) buffer_.waiters.notify([this](std::uint32_t) noexcept { return item_there(); });
@@ -334,6 +338,14 @@ class sequence_task : public task_record, public room_giver {
     look_at_.store(given + (backpressure_ - backpressure_ / 2), relaxed);  // half, rounded up; no_limit must not wrap
   }
 
+  [[gnu::noinline]] bool run_at_home() noexcept {
+    if (!cost_.is_cheap() || turn() != nullptr || !may_help(context()) || outstays(host())) return false;
+    if (host().trace() != nullptr) return false;  // as it is not held: see lets_hold()
+    ++context().helping;
+    const bool ran = run_for_consumer(taken());
+    --context().helping;
+    return ran;
+  }
   [[gnu::noinline]] bool pull_held() noexcept { return make_one(); }
   [[gnu::noinline]] T* pull_and_take(segment*& block) noexcept {
     if (!make_one() || (!pulls_ && !has_value())) return nullptr;
@@ -349,7 +361,7 @@ class sequence_task : public task_record, public room_giver {
     store_light(in_use_, std::uint32_t{1});  // [T3]
     thread_context& here = context();
     // Its code must not add to what is being destroyed below on this stack.
-    if (!state().is_held() || here.dropping) [[unlikely]]
+    if (!state().is_held() || here.dropped != nullptr) [[unlikely]]
       return stop_pulling();
     if (here.last_taken != this) [[unlikely]]
       remember_here();  // another thread than before, or it has taken elsewhere
@@ -442,7 +454,7 @@ class sequence_task : public task_record, public room_giver {
   sink<T>* sink_ = nullptr;                  ///< while there is a coroutine
   value_cost cost_;
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
-  running_task entry_{.task = this, .outer = nullptr};  ///< while its consumer runs it
+  running_task entry_{this, nullptr};        ///< while its consumer runs it
   bool pulls_ = false;                       ///< the consumer's: he holds the task
   std::uint32_t pulled_ = 0;                 ///< the consumer's: so many times since then
   std::uint64_t holds_from_ = 0;             ///< the consumer's: he does not hold it before he has taken so many

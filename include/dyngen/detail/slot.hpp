@@ -76,6 +76,7 @@ static_assert(sizeof(slot) == sizeof(atomic<std::uint64_t>) && atomic<std::uint6
 inline constexpr std::uint32_t slots_per_group = 64;
 
 class producer;
+struct observation;
 
 /// The head of up to 64 slots.
 struct group {
@@ -130,6 +131,12 @@ struct wait_point {
   const void* object = nullptr;
   std::uint32_t index = 0;
   void (*fence)(const void* object) noexcept = nullptr;  ///< the heavy side of [W1], if the publisher has the light one
+  producer* owner = nullptr;                             ///< who brings it
+
+  // What it is, of what the owner brings, if it is no value with a number.
+  static constexpr std::int64_t the_end = -1;
+  static constexpr std::int64_t the_next = -2;
+  std::int64_t what() const noexcept;
 
   bool ready() const noexcept { return published(object, index); }
   /// The same for who has just begun to wait.
@@ -185,6 +192,10 @@ class producer {
   virtual std::string_view name() const noexcept { return {}; }
   /// The task's code blocks its thread in `wait`, or, if that is null, goes on after it.
   virtual void blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
+  /// What to call it in a description, before its label.
+  virtual const char* noun() const noexcept { return "value"; }
+  /// Writes down what it is doing. From any thread that keeps it alive.
+  virtual void observe(observation&) noexcept {}
   /// Hands an exception that nobody else gets to the hook.
   virtual void report(std::exception_ptr e) noexcept { print_unhandled(e, name()); }
 
@@ -207,7 +218,7 @@ class producer {
   }
   slot& end_slot() noexcept { return results_->slots()[end_index_]; }
   /// Where to wait for that.
-  wait_point end_point() noexcept { return {&results_->waiters, &group::published, results_, end_index_}; }
+  wait_point end_point() noexcept { return {&results_->waiters, &group::published, results_, end_index_, nullptr, this}; }
 
   /// Set once, before anything that failed with it is published.
   const std::exception_ptr& failure() const noexcept { return failure_; }
@@ -242,6 +253,12 @@ class producer {
   std::uint8_t end_index_ = 0;  ///< in results_, of the slot that is its end
 };
 
+inline std::int64_t wait_point::what() const noexcept {
+  if (published != &group::published) return the_next;
+  group& g = *static_cast<group*>(const_cast<void*>(object));
+  return &g.slots()[index] == &owner->end_slot() ? the_end : static_cast<std::int64_t>(g.number_of(index));
+}
+
 /// The slot is nobody's any more: its share of memory goes back.
 inline void release_slot(slot& s, std::uint32_t index) noexcept {
   group& g = group::of(s, index);
@@ -255,25 +272,26 @@ inline void release_slot(slot& s, std::uint32_t index) noexcept {
 /// so that a chain of any length takes constant stack.
 [[gnu::noinline]] inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
   thread_context& here = context();
-  if (here.dropping) {
+  if (here.dropped != nullptr) {
     // relaxed: nobody else has the slot; its word serves as the link of the list.
     const std::uint64_t kept = s.word.load(relaxed) & ((std::uint64_t{1} << slot::kept_bits) - 1);
-    s.word.store(kept | (reinterpret_cast<std::uint64_t>(here.dropped) >> 3 << slot::kept_bits), relaxed);
-    here.dropped = &s;
+    s.word.store(kept | (reinterpret_cast<std::uint64_t>(*here.dropped) >> 3 << slot::kept_bits), relaxed);
+    *here.dropped = &s;
     return;
   }
-  here.dropping = true;
+  slot* nested = nullptr;
+  here.dropped = &nested;
   group::of(s, index).owner->destroy_value(s);
   release_slot(s, index);
-  while (here.dropped != nullptr) {
-    slot& next = *here.dropped;
+  while (nested != nullptr) {
+    slot& next = *nested;
     // relaxed: as above.
     const std::uint64_t word = next.word.load(relaxed);
-    here.dropped = reinterpret_cast<slot*>(word >> slot::kept_bits << 3);
+    nested = reinterpret_cast<slot*>(word >> slot::kept_bits << 3);
     group::of(next, slot::index_of(word)).owner->destroy_value(next);
     release_slot(next, slot::index_of(word));
   }
-  here.dropping = false;
+  here.dropped = nullptr;
 }
 
 /// The last holder of a slot has let go; `word` is what it read.

@@ -7,13 +7,17 @@
 // each slot held and for each dependency it is registered with.
 
 #include <dyngen/detail/call_ticket.hpp>
+#include <dyngen/detail/helping.hpp>
+#include <dyngen/detail/observation.hpp>
+#include <dyngen/detail/observer.hpp>
 #include <dyngen/detail/slot.hpp>
 #include <dyngen/detail/state_word.hpp>
+#include <dyngen/detail/task_host.hpp>
+#include <dyngen/detail/trace_log.hpp>
 #include <dyngen/detail/wait.hpp>
 #include <dyngen/detail/work_item.hpp>
 #include <dyngen/error.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -23,83 +27,6 @@
 #include <utility>
 
 namespace dyngen::detail {
-
-class task_record;
-
-inline constexpr std::uint64_t no_limit = ~std::uint64_t{0};
-
-/// How a task ended, for statistics.
-enum class task_outcome { completed, failed, cancelled };
-
-/// May a task still start here?
-enum class admission { granted, as_cancelled, refused };
-
-/// An executor as a task sees it. Every call is noexcept but admit().
-class task_host {
- public:
-  /// What tells tasks of one pool from others.
-  virtual const void* home() const noexcept { return this; }
-  /// Counts a task that is about to be built. Throws pool_stopped when there is none to run it any more.
-  virtual admission admit() { return admission::granted; }
-  /// The task could not be built after all.
-  virtual void retract() noexcept {}
-  /// As admit(), for who can fail the task where it is submitted: counts it all the same, and says `refused`.
-  virtual admission admit_late() noexcept { return admission::granted; }
-  /// How many values a stream of its tasks may be ahead if no option says it.
-  virtual std::uint64_t default_backpressure() const noexcept { return 64; }
-  /// Of an actor: see producer::turn().
-  virtual const void* turn() const noexcept { return nullptr; }
-  virtual bool one_method_at_a_time() const noexcept { return false; }
-  /// The thread that ran a task has just left it parked, or queued again.
-  virtual void left() noexcept {}
-  /// A task that is held was cancelled.
-  virtual void held_cancelled(task_record&) noexcept {}
-  /// Queues the task's link, and takes over one reference. `behind` puts it behind everything that is queued.
-  virtual void push(task_record& task, bool behind) noexcept = 0;
-  /// Where tasks go that one of its tasks starts to wait for them; null if they must run inside it.
-  virtual task_host* for_children() noexcept { return this; }
-  /// May a thread that waits for a queued task of this host run it?
-  virtual bool helps() const noexcept { return false; }
-  /// A waiting thread has claimed a queued task, whose link stays in the queue.
-  virtual void link_left_behind() noexcept {}
-  /// Is there other work queued that a long-running task should make way for?
-  virtual bool pressed() const noexcept { return false; }
-  /// The task is about to wait for a dependency or for room: closing must be able to find it.
-  virtual void goes_dormant(task_record&) noexcept {}
-  /// Follows each goes_dormant(), once it is settled whether the task waits or not.
-  virtual void dormancy_settled() noexcept {}
-  /// A waiting or parked task is about to leave that state.
-  virtual void wakes() noexcept {}
-  /// The code of one of its tasks blocks its thread in `wait`, or, if that is null, goes on after it.
-  virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
-  /// May a consumer keep a stream's producer to himself, and resume it for each value?
-  virtual bool lets_hold() const noexcept { return false; }
-  /// Is everything being cancelled that has not ended?
-  virtual bool cancelling() const noexcept { return false; }
-  /// May an attempt that failed be followed by another one?
-  virtual bool allows_retries() const noexcept { return true; }
-  virtual void count_retry() noexcept {}
-  virtual void count_values(std::uint64_t /*stored*/, std::uint64_t /*gone*/) noexcept {}
-  /// A task is about to publish its end. `stored`: values that count_values() was not told of.
-  virtual void count_end(task_outcome, std::uint64_t /*stored*/) noexcept {}
-  /// Everything about the task is published.
-  virtual void ended(task_record&) noexcept {}
-  virtual void add_host_reference() noexcept {}
-  virtual void drop_host_reference() noexcept {}
-  /// A record comes to life, and goes with so many values: the host must live so long. The second gets what the first gave.
-  virtual std::uint8_t add_record() noexcept {
-    add_host_reference();
-    return 0;
-  }
-  virtual void drop_record(std::uint8_t /*given*/, std::uint64_t values) noexcept {
-    if (values != 0) count_values(0, values);
-    drop_host_reference();
-  }
-  virtual void report(std::exception_ptr e, std::string_view task) noexcept { print_unhandled(e, task); }
-
- protected:
-  ~task_host() = default;
-};
 
 /// What made a step of a task's code come back.
 enum class step {
@@ -158,6 +85,9 @@ class task_record : public producer, public work_item {
     drop_references(1);
     return true;
   }
+
+  const char* noun() const noexcept override { return "task"; }
+  void observe(observation& o) noexcept final;
 
   bool help(std::uint64_t wanted) noexcept override;
   /// The same for a consumer that runs on the task's own host, whether waiters help there or not.
@@ -223,7 +153,7 @@ class task_record : public producer, public work_item {
   }
   /// If it is a call of an actor.
   virtual call_ticket* ticket() noexcept { return nullptr; }
-  /// 1, 2, …: how many times its callable was called.
+  /// 1, 2, …: how many times its callable was called. Any thread.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 
   /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
@@ -267,6 +197,10 @@ class task_record : public producer, public work_item {
   virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
   /// The exception of a dependency that failed, if one did.
   virtual std::exception_ptr failed_dependency() noexcept { return nullptr; }
+  /// By an observer, while it waits for them: notes the dependencies that are not ready.
+  virtual void observe_dependencies(observation&) noexcept {}
+  /// By an observer, at any time.
+  virtual void observe_stream(observation&) noexcept {}
   /// Of a call of an actor that was dead before.
   virtual std::exception_ptr refusal() noexcept { return nullptr; }
   /// Registers with all dependencies that are not ready. False if the task has none.
@@ -312,8 +246,10 @@ class task_record : public producer, public work_item {
     std::uint32_t given_up = 0;  ///< references, for the caller to drop
     bool behind = false;         ///< queued behind all other work, which is to come first
   };
-  /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued.
-  way_out run(std::uint64_t wanted) noexcept;
+  /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued. Inlined: it is
+  /// a few instructions around go_on(), for each task.
+  [[gnu::always_inline]] inline way_out run(std::uint64_t wanted) noexcept;
+  way_out run_traced(std::uint64_t wanted) noexcept;
   way_out go_on(std::uint64_t wanted, const step* made_already) noexcept;
   void revoke() noexcept {
     if (!state_.begin_to_revoke()) return make_ready();
@@ -342,9 +278,19 @@ class task_record : public producer, public work_item {
   /// Not if it has ended for good.
   bool goes_on_after(step last) noexcept {
     if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
-    return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && try_again());
+    return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && tries_again());
+  }
+  bool tries_again() noexcept;
+  way_out leave_parked(trace_kind why) const noexcept {
+    if (trace_log* const log = host_->trace()) [[unlikely]]
+      log->note(why);
+    return {};
   }
   way_out finish(step last) noexcept;
+  [[gnu::noinline]] void trace_end(task_outcome how) const noexcept {
+    if (how == task_outcome::cancelled) host_->trace()->note(trace_kind::cancelled);
+    if (how == task_outcome::failed) host_->trace()->note_error(failure_);
+  }
   std::exception_ptr error_of(step last) noexcept;
 
   state_word state_;
@@ -359,17 +305,17 @@ class task_record : public producer, public work_item {
 /// Marks the task as one whose code is on this thread's stack, for as long as it lives.
 class task_scope {
  public:
-  explicit task_scope(task_record& task) noexcept : here_(context()), entry_{.task = &task, .outer = here_.tasks} {
+  explicit task_scope(task_record& task) noexcept : here_(context()), entry_(&task, here_.tasks) {
     here_.tasks = &entry_;
-    dropping_ = std::exchange(here_.dropping, false);
     dropped_ = std::exchange(here_.dropped, nullptr);
+    everybody().show(here_, entry_);
   }
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope() {
     here_.tasks = entry_.outer;
-    here_.dropping = dropping_;
     here_.dropped = dropped_;
+    everybody().hide(here_, entry_);
     // A thread that is no worker may not wait for anything for long after it has run a task.
     if (entry_.outer == nullptr) settle_streams();
   }
@@ -377,8 +323,7 @@ class task_scope {
  private:
   thread_context& here_;
   running_task entry_;
-  bool dropping_;
-  slot* dropped_;
+  slot** dropped_;
 };
 
 inline void task_record::start(admission how) noexcept {
@@ -433,26 +378,9 @@ inline std::stop_token task_record::stop_token() {
   return source->get_token();
 }
 
-/// How deep waits may nest tasks they run themselves on one stack.
-inline constexpr unsigned max_helping = 48;
-
-/// How long code may run without suspending while other work is queued.
-inline constexpr std::chrono::nanoseconds time_slice = std::chrono::milliseconds(10);
-
-/// Has this worker kept other work of `host` waiting for longer than that, without having slept?
-inline bool outstays(const task_host& host) noexcept {
-  if (context().role == nullptr || !host.pressed()) return false;
-  const std::int64_t now =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(time_now().time_since_epoch()).count();
-  std::int64_t& since = context().busy_since;
-  if (since == 0) since = now;
-  return now - since > time_slice.count();
-}
-
 inline bool task_record::help(std::uint64_t wanted) noexcept {
-  thread_context& here = context();
   // A worker that only ever helps itself would never let the rest of its queue run: now and then it blocks instead.
-  if (here.helping >= max_helping || !host_->helps() || outstays(*host_)) return false;
+  if (!host_->helps() || !may_help(context()) || outstays(*host_)) return false;
   return run_for_consumer(wanted);
 }
 
@@ -474,8 +402,19 @@ inline bool task_record::run_for_consumer(std::uint64_t wanted) noexcept {
 }
 
 inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
-  task_scope scope(*this);
+  if (host_->trace() != nullptr) [[unlikely]]
+    return run_traced(wanted);
+  const task_scope scope(*this);
   return go_on(wanted, nullptr);
+}
+
+inline task_record::way_out task_record::run_traced(std::uint64_t wanted) noexcept {
+  const task_scope scope(*this);
+  trace_log& log = *host_->trace();
+  trace_event* const outer = log.begin(name(), id(), attempt());
+  const way_out left = go_on(wanted, nullptr);
+  log.end(outer);
+  return left;
 }
 
 inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step* made_already) noexcept {
@@ -485,6 +424,7 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
       if (last == step::rescheduled) return leave_queued(true);
       if (last != step::awaiting && !goes_on_after(last)) return finish(last);
     }
+    everybody().give_way();  // [O1]
     std::uint32_t word = state_.load();
     if ((word & state_word::unrunnable) != 0 || host_->cancelling())
       word = state_.set(state_word::cancelled) | state_word::cancelled;
@@ -499,7 +439,7 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
       if (failure_) return finish(step::ended);
     }
     if (awaits()) {
-      if (park_awaiting()) return {};
+      if (park_awaiting()) return leave_parked(trace_kind::awaits);
       continue;  // it is satisfied, or was cancelled meanwhile
     }
     const std::uint64_t now = made();
@@ -510,7 +450,8 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
     }
     if (now >= end) {
       (void)uncounted(false);
-      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; })) return {};
+      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; }))
+        return leave_parked(trace_kind::backpressure);
       continue;
     }
     std::uint64_t stop_at = (now / 64 + 1) * 64;  // often enough to look at the clock
@@ -537,6 +478,14 @@ bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
   host.dormancy_settled();
   if (parked) host.left();
   return parked;
+}
+
+inline bool task_record::tries_again() noexcept {
+  trace_log* const log = host_->trace();
+  const std::exception_ptr failed = log != nullptr ? failure_ : nullptr;
+  if (!try_again()) return false;
+  if (log != nullptr) log->begin_attempt(failed, attempt());
+  return true;
 }
 
 inline bool task_record::awaits() noexcept {
@@ -601,13 +550,43 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   const bool carried = seal(flags) && !only_late;
   if (failure_ && !carried && last != step::cancelled && !is_cancellation(failure_)) report(failure_);
   task_host& host = *host_;
-  host.count_end(!failure_                   ? task_outcome::completed
-                 : last == step::cancelled ? task_outcome::cancelled
-                                           : task_outcome::failed,
-                 uncounted(true));
+  const task_outcome outcome = !failure_                 ? task_outcome::completed
+                               : last == step::cancelled ? task_outcome::cancelled
+                                                         : task_outcome::failed;
+  if (host.trace() != nullptr) [[unlikely]]
+    trace_end(outcome);
+  host.count_end(outcome, uncounted(true));
   const std::uint32_t given_up = publish_end();
   host.ended(*this);
   return {.given_up = given_up};
+}
+
+inline void task_record::observe(observation& o) noexcept {
+  observers::look looking(everybody());
+  o.is_task = true;
+  o.word = state_.load();  // [O1]
+  o.attempt = attempt();
+  observe_stream(o);
+  switch (state_word::phase_of(o.word)) {
+    case phase::waiting: observe_dependencies(o); break;
+    case phase::parked:
+      if (const thread_wait* const wait = awaited()) {
+        o.awaits = true;
+        wait->observe(o);
+      }
+      break;
+    case phase::running:
+      looking.for_each_running([&](const running_task& entry, const running_task* inner) noexcept {
+        if (entry.task != this || inner == nullptr) return;
+        o.helps = true;
+        o.add(*inner->task, wait_point::the_end);
+      });
+      break;
+    case phase::queued:
+    case phase::held_by_consumer:
+    case phase::ended: break;
+  }
+  host_->observe(*this, o);
 }
 
 }  // namespace dyngen::detail

@@ -4,6 +4,7 @@
 // A wait registers one waiter for each point, in one allocation that outlives it for as long as a list refers to it;
 // leaving is claiming what is left. A worker of a pool gives its seat to another thread meanwhile.
 
+#include <dyngen/detail/observation.hpp>
 #include <dyngen/detail/slot.hpp>
 #include <dyngen/error.hpp>
 
@@ -41,7 +42,7 @@ inline wait_point point_of(slot& s) noexcept {
   const std::uint64_t word = s.word.load(relaxed);
   group& g = group::of(s, slot::index_of(word));
   if ((word & slot::at_end) != 0) return g.owner->end_point();
-  return {&g.waiters, &group::published, &g, slot::index_of(word)};
+  return {&g.waiters, &group::published, &g, slot::index_of(word), nullptr, g.owner};
 }
 
 /// The number to help up to: the value's own, or the end of the task.
@@ -124,6 +125,15 @@ class thread_wait {
   }
   void release_hold() noexcept { drop_reference(); }
 
+  /// Notes what has not come yet. By who knows that the wait goes on meanwhile.
+  void observe(observation& o) const noexcept {
+    const node* const all = reinterpret_cast<const node*>(this + 1);
+    for (std::size_t i = 0; i < count_; ++i)
+      if (!all[i].is_claimed()) o.add(*all[i].from, all[i].what);
+    // relaxed: what was true a moment ago.
+    o.needed = needed_.load(relaxed);
+  }
+
   /// Sleeps until satisfied or past `until`. May return early.
   void sleep(deadline until) noexcept {
     if (!satisfied()) sleep_on(signal_, 0, until);
@@ -140,12 +150,15 @@ class thread_wait {
 
  private:
   struct node : waiter {
-    node(thread_wait& w, const wait_point& point) noexcept : of(&w), list(point.list) {
+    node(thread_wait& w, const wait_point& point) noexcept
+        : of(&w), list(point.list), from(point.owner), what(point.what()) {
       index = point.index;
       settle = [](waiter& self, bool fired) noexcept { static_cast<node&>(self).of->settle(fired); };
     }
     thread_wait* of;
     waiter_list* list;
+    producer* from;
+    std::int64_t what;
   };
 
   thread_wait(std::size_t count, std::int64_t needed, producer* task) noexcept
