@@ -6,16 +6,8 @@ Compiles the C++ that a page shows, with warnings as errors:
 
   - a ```cpp block that contains `int main` is a program: it is compiled and run, and must exit with 0. If the next
     thing after it is a line that ends in `prints:` and a ```text block, its standard output must be that text.
-  - a ```cpp block right after a line `<!-- compiles in: NAME -->` is compiled in the surroundings of that name, which
-    the page keeps in a comment that its readers do not see; the block stands where the line `...` is:
-
-        <!-- surroundings: prelude
-        #include <dyngen/dyngen.hpp>
-        dyngen::generator<int> count(int);
-        void shown(dyngen::thread_pool& pool) {
-        ...
-        }
-        -->
+  - a ```cpp block right after a line `<!-- compiles in: NAME -->` is compiled in the surroundings of that name,
+    readme/NAME.txt beside this file; the block stands where the line `...` is there.
 
   - any other ```cpp block is named in the output as not checked.
 
@@ -33,6 +25,7 @@ import tempfile
 
 FLAGS = ['-std=c++20', '-O1', '-pthread', '-Wall', '-Wextra', '-Wpedantic', '-Wshadow', '-Wconversion', '-Werror']
 SECONDS = 60
+SURROUNDINGS = pathlib.Path(__file__).with_name('readme')
 
 
 class block:
@@ -83,10 +76,12 @@ def program(compiler, shown, prints):
     return True, 'prints what is shown' if prints is not None else 'runs'
 
 
-def part(compiler, shown, name, surroundings):
-    if name not in surroundings:
-        return False, f'the page has no `<!-- surroundings: {name}`'
-    text, count = re.subn(r'^[ \t]*\.\.\.[ \t]*$', lambda _: f'#line {shown.line + 1}\n{shown.text}', surroundings[name],
+def part(compiler, shown, name):
+    around = SURROUNDINGS / (name + '.txt')
+    if not around.is_file():
+        return False, f'there are no surroundings {around}'
+    text, count = re.subn(r'^[ \t]*\.\.\.[ \t]*$', lambda _: f'#line {shown.line + 1}\n{shown.text}',
+                          around.read_text(encoding='utf-8'),
                           flags=re.MULTILINE)
     if count != 1:
         return False, f'the surroundings "{name}" need exactly one line `...`'
@@ -97,9 +92,7 @@ def part(compiler, shown, name, surroundings):
 def main():
     compiler = [*shlex.split(sys.argv[1]), '-I' + sys.argv[2]]
     page = pathlib.Path(sys.argv[3]).read_text(encoding='utf-8')
-    surroundings = dict(re.findall(r'^<!-- surroundings: (\S+)\n(.*?)^-->', page, re.MULTILINE | re.DOTALL))
-    blocks = blocks_of(re.sub(r'^<!-- surroundings: .*?^-->', lambda comment: '\n' * comment.group().count('\n'), page,
-                              flags=re.MULTILINE | re.DOTALL))
+    blocks = blocks_of(page)
     passed = failed = 0
     for index, shown in enumerate(blocks):
         if shown.language != 'cpp':
@@ -110,7 +103,7 @@ def main():
             told = after and after.language == 'text' and len(after.before) == 1 and after.before[0].endswith('prints:')
             good, said = program(compiler, shown, after.text if told else None)
         elif mark:
-            good, said = part(compiler, shown, mark.group(1), surroundings)
+            good, said = part(compiler, shown, mark.group(1))
         else:
             print(f'       line {shown.line}: not checked')
             continue
