@@ -210,7 +210,7 @@ class inline_target final : public target {
   inline_target() : target(host::inline_executor, dg::on(executor_)) {}
 
  private:
-  dg::inline_executor executor_;
+  static inline dg::inline_executor executor_;
 };
 
 class manual_target final : public target {

@@ -149,7 +149,7 @@ constexpr std::uint32_t uses_of_a_pool = 20'000;
 
 }  // namespace
 
-interpreter::interpreter(unsigned threads) : threads_(threads), run_(program()), shared_pools_(2 * threads) {
+interpreter::interpreter(unsigned threads) : run_(program()), shared_pools_(2 * threads) {
   run_.in_line = &in_line_;
   run_.lone = &lone_;
   for (unsigned i = 0; i < threads; ++i) run_.agents.push_back(std::make_unique<agent_run>());

@@ -49,7 +49,6 @@ class interpreter {
   void tear_down(const program& p);
   std::string left_over();
 
-  const unsigned threads_;
   totals totals_;
   running run_;
   std::vector<bool> left_out_;

@@ -86,7 +86,7 @@ class unique {
 
  private:
   living it_;
-  std::array<std::byte, 272> ballast_{};
+  [[maybe_unused]] std::array<std::byte, 272> ballast_{};
 };
 
 using plain = std::uint64_t;

@@ -182,7 +182,7 @@ TEST_CASE("every kind of task knows itself, from any function it calls", "[this_
 
 TEST_CASE("constructors, destructors, predicates and hooks that a task calls know it too", "[this_task]") {
   support::watchdog dog("this_task in corners");
-  std::atomic<std::uint64_t> callable{0}, value{0}, predicate{0}, hook{0}, cost{0};
+  std::atomic<std::uint64_t> callable{0}, predicate{0}, hook{0}, cost{0};
   struct notes_end {
     std::atomic<std::uint64_t>* id;
     explicit notes_end(std::atomic<std::uint64_t>* i) : id(i) {}
