@@ -428,6 +428,18 @@ TEST_CASE("a frame of a method is destroyed in the actor's turn only", "[actor][
   CHECK_FALSE(recorder::overlapped);
 }
 
+TEST_CASE("a call whose turn comes while its actor is being killed is cancelled like the others", "[actor][S-DETAIL-7]") {
+  dg::inline_executor at_once;
+  auto a = dg::on(at_once).make_actor<recorder>();
+  later never;
+  auto unready = a.submit(&recorder::add, never.ref);
+  auto held_up = a.options(dg::num_returns<2>{}).submit(&recorder::count, 2);
+  a.kill();  // it cancels the first one, whose end gives the turn to the second one before that is cancelled
+  CHECK(support::holds<dg::cancelled_error>(unready));
+  CHECK(support::holds<dg::cancelled_error>(held_up[0]));
+  CHECK(actor_is_dead(a.submit(&recorder::text).error()));
+}
+
 TEST_CASE("kill ends what is queued, waits or is suspended, at any limit", "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill at every stage");
   for (int limit : {1, 2, 8}) {

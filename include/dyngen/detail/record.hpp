@@ -399,7 +399,7 @@ class record final : public Base {
   std::exception_ptr failed_dependency() noexcept override {
     std::exception_ptr failure;
     if constexpr (Bound::is_call) {
-      if (ticket_.is == call_ticket::kind::method) failure = static_cast<actor_host&>(this->host()).death(ticket_.refused);
+      if (ticket_.is == call_ticket::kind::method) failure = why_not();
       if (failure) return failure;
     }
     if constexpr (Bound::dependencies != 0) {
@@ -408,6 +408,16 @@ class record final : public Base {
       });
     }
     return failure;
+  }
+
+  /// Of a method, at its turn: why it does not run. One that was submitted before its actor was killed is cancelled, even
+  /// if its turn comes before the killer has come to it.
+  std::exception_ptr why_not() noexcept {
+    auto& actor = static_cast<actor_host&>(this->host());
+    std::exception_ptr why = actor.death(ticket_.refused);
+    if (!why || ticket_.refused || actor.allows_retries()) return why;
+    this->state().set(state_word::cancelled);
+    return this->make_cancelled_error();
   }
 
   std::exception_ptr refusal() noexcept override {

@@ -436,7 +436,7 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
     if (!begun_) {
       begun_ = true;
       failure_ = failed_dependency();
-      if (failure_) return finish(step::ended);
+      if (failure_) return finish((state_.load() & state_word::cancelled) != 0 ? step::cancelled : step::ended);
     }
     if (awaits()) {
       if (park_awaiting()) return leave_parked(trace_kind::awaits);
