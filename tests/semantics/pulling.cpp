@@ -337,10 +337,12 @@ TEST_CASE("a pulled task that waits holds no thread, and is pulled again", "[pul
   const pulling_as mode(pulling::whenever_possible);
   busy_pool pool;
   std::vector<dg::promise<int>> promises(3);
+  std::vector<dg::ref<int>> refs;
+  for (dg::promise<int>& each : promises) refs.push_back(each.get_ref());
   auto awaits = [&]() -> dg::generator<int> {
-    for (dg::promise<int>& each : promises) {
+    for (dg::ref<int>& each : refs) {
       for (int i = 0; i < 10; ++i) co_yield i;
-      const int got = co_await each.get_ref();
+      const int got = co_await std::move(each);
       co_yield got;
     }
   };

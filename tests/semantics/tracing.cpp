@@ -487,10 +487,10 @@ TEST_CASE("a stream of cheap values is read in full, and in order, from a pool t
   std::uint64_t stretches = 0;
   for (const event& e : seen.slices_of(id)) stretches += e.stretches;
   CHECK(stretches == values + 1);
-  // The worker runs it until its room is full, or half of it is free again; and it is never held.
+  // It runs until its room is full, or on, if its reader keeps up on another thread; and it is never held.
   stretches = 0;
   for (const event& e : seen.slices_of(read_by_task)) stretches += e.stretches;
-  CHECK(stretches >= 2);
+  CHECK(stretches >= 1);
   CHECK(stretches <= values / 32 + 1);
 }
 
