@@ -17,9 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+from cases import TIMEOUT, Cases, Failure, expect_equal
 from peak import peak_of
 
-TIMEOUT = 300  # seconds, for one run of the program
 BLOCK = 65536
 OPEN_FILES = 64  # the program may have so many, the walk here too
 
@@ -51,17 +51,6 @@ extern "C" int ferror(FILE* file) noexcept {
   return 1;
 }
 '''
-
-
-class Failure(Exception):
-    pass
-
-
-def expect_equal(actual, expected, what):
-    if actual != expected:
-        at = len(os.path.commonprefix([str(actual), str(expected)]))
-        shown = [str(text)[max(0, at - 200):at + 200] for text in (actual, expected)]
-        raise Failure(f'{what}: ...{shown[0]!r}... in place of ...{shown[1]!r}...')
 
 
 def printable(path):
@@ -133,19 +122,11 @@ def expected(root):
     return 1 if errors else 0, b''.join(lines), complaints
 
 
-class Tests:
+class Tests(Cases):
     def __init__(self, program, directory):
+        super().__init__()
         self.program = program
         self.directory = pathlib.Path(directory)
-        self.passed = self.failed = 0
-
-    def case(self, name, test, *arguments):
-        try:
-            test(*arguments)
-            self.passed += 1
-        except (Failure, subprocess.SubprocessError, OSError) as error:
-            self.failed += 1
-            print(f'FAILED {name}: {error}', flush=True)
 
     def run(self, *arguments, **more):
         done = subprocess.run([self.program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -317,8 +298,7 @@ def main():
                           ['--threads', '4097', '.'], ['--threads', '9' * 30, '.'], ['--what', '.'], ['.', '.']):
             tests.case(f'wrong usage {arguments}', tests.usage, arguments)
         tests.case('nowhere to write', tests.full)
-    print(f'cases: {tests.passed} passed, {tests.failed} failed')
-    return 1 if tests.failed else 0
+    return tests.finish()
 
 
 if __name__ == '__main__':

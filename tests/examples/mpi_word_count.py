@@ -13,41 +13,20 @@ import subprocess
 import sys
 import tempfile
 
+from cases import Cases, expect_equal, words_by_wc
+
 MIB = 1 << 20
 TIMEOUT = 120  # seconds, for one run of the program
 PREFIX = 'mpi_word_count: '
 
 
-class Failure(Exception):
-    pass
-
-
-def expect_equal(actual, expected, what):
-    if actual != expected:
-        raise Failure(f'{what}: {actual!r} in place of {expected!r}')
-
-
-def words_by_wc(path):
-    environment = dict(os.environ, LC_ALL='C')
-    done = subprocess.run(['wc', '-w', path], stdout=subprocess.PIPE, check=True, env=environment, timeout=TIMEOUT)
-    return int(done.stdout.split()[0])
-
-
-class Tests:
+class Tests(Cases):
     def __init__(self, mpirun, program, root, directory):
+        super().__init__()
         self.command = [mpirun, '--oversubscribe', '--allow-run-as-root', '-n']
         self.program = program
         self.root = root
         self.directory = pathlib.Path(directory)
-        self.passed = self.failed = 0
-
-    def case(self, name, test, *arguments):
-        try:
-            test(*arguments)
-            self.passed += 1
-        except (Failure, subprocess.SubprocessError, OSError) as error:
-            self.failed += 1
-            print(f'FAILED {name}: {error}', flush=True)
 
     def run(self, ranks, files):
         """Returns status, lines of standard output, those of standard error by the program itself, and all of that."""
@@ -114,8 +93,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         tests = Tests(mpirun, os.path.abspath(program), pathlib.Path(root).resolve(), directory)
         tests.all()
-    print(f'cases: {tests.passed} passed, {tests.failed} failed')
-    return 1 if tests.failed else 0
+    return tests.finish()
 
 
 if __name__ == '__main__':

@@ -19,9 +19,9 @@ import sys
 import tempfile
 import threading
 
+from cases import TIMEOUT, Cases, Failure, expect_equal
 from peak import peak_of
 
-TIMEOUT = 300  # seconds, for one run of the program
 
 # The third read of the file fails.
 FAILING_READ = r'''
@@ -59,15 +59,6 @@ BAD_LINES = [
 ]
 GOOD_LINES = ['a,1', 'a,-1', 'a b,0', 'é,5', "'q',7", 'b,1000000', 'b,-1000000', 'k' * 64 + ',1', 'a,0001', 'a,-0', 'c,9\r',
               'a,' + '0' * 1021 + '1', 'a,' + '0' * 1021 + '1\r']
-
-
-class Failure(Exception):
-    pass
-
-
-def expect_equal(actual, expected, what):
-    if actual != expected:
-        raise Failure(f'{what}: {str(actual)[:600]!r} in place of {str(expected)[:600]!r}')
 
 
 def table(lines):
@@ -126,19 +117,11 @@ class Running:
         return self.process.returncode, output, re.sub(r'.* so far\n', '', errors)
 
 
-class Tests:
+class Tests(Cases):
     def __init__(self, program, directory):
+        super().__init__()
         self.program = program
         self.directory = pathlib.Path(directory).resolve()
-        self.passed = self.failed = 0
-
-    def case(self, name, test, *arguments):
-        try:
-            test(*arguments)
-            self.passed += 1
-        except (Failure, subprocess.SubprocessError, OSError) as error:
-            self.failed += 1
-            print(f'FAILED {name}: {error}', flush=True)
 
     def run(self, *arguments, **more):
         done = subprocess.run([self.program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -394,8 +377,7 @@ def main():
         tests.errors()
         tests.pipes()
         tests.memory()
-    print(f'cases: {tests.passed} passed, {tests.failed} failed')
-    return 1 if tests.failed else 0
+    return tests.finish()
 
 
 if __name__ == '__main__':

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 
+from cases import TIMEOUT, Cases, expect, words_by_wc
+
 MIB = 1 << 20
 SPACES = b' \t\n\v\f\r'
-TIMEOUT = 300  # seconds, for one run of the program
 
 # Lets the first read of a file through and makes all later ones fail.
 FAILING_FREAD = r'''
@@ -53,15 +54,6 @@ print(peak(sys.argv[1:]), floor, file=sys.stderr)
 '''
 
 Output = collections.namedtuple('Output', 'status files total top stderr')
-
-
-class Failure(Exception):
-    pass
-
-
-def expect(condition, message):
-    if not condition:
-        raise Failure(message)
 
 
 def expect_equal(actual, expected, what):
@@ -106,19 +98,13 @@ def words_by_tr_and_grep(path):
     return int(done.stdout)
 
 
-def words_by_wc(path):
-    environment = dict(os.environ, LC_ALL='C')
-    done = subprocess.run(['wc', '-w', path], stdout=subprocess.PIPE, check=True, env=environment, timeout=TIMEOUT)
-    return int(done.stdout.split()[0])
-
-
-class Tests:
+class Tests(Cases):
     def __init__(self, program, root, directory):
+        super().__init__()
         self.program = program
         self.root = root
         self.directory = directory
         self.random = random.Random(20)
-        self.passed = self.failed = 0
 
     # -- tools
 
@@ -155,14 +141,6 @@ class Tests:
         if words is not None:
             expect_equal(number, len(words), 'number of words')
             expect_equal(output.top, top_ten(words), 'most frequent words')
-
-    def case(self, name, test, *arguments):
-        try:
-            test(*arguments)
-            self.passed += 1
-        except (Failure, subprocess.SubprocessError, OSError) as error:
-            self.failed += 1
-            print(f'FAILED {name}: {error}', flush=True)
 
     # -- files that are there
 
@@ -378,8 +356,7 @@ def main():
         tests.errors()
         if arguments.slow:
             tests.slow()
-    print(f'cases: {tests.passed} passed, {tests.failed} failed')
-    return 1 if tests.failed else 0
+    return tests.finish()
 
 
 if __name__ == '__main__':
