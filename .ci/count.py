@@ -5,6 +5,9 @@
 Adds up the `cases: N passed, N failed` lines of the stages and ends with `N passed, N failed`.
 
 Of a stage that ran `meson test`, the lines are those in meson's own logs, test by test; of another, those in its output.
+Before that, what failed tests printed is printed once more, cut in its middle where it is long: whoever sees only the
+end of the output sees the reasons.
+
 No failure may be lost on the way, so these count as one failed case each:
 
   - a test whose result is not OK but none of whose cases failed (a crash, a timeout, a sanitizer's report, a skip);
@@ -16,6 +19,8 @@ import json
 import pathlib
 import re
 import sys
+
+SHOWN = 60  # lines of what a failed test printed, from each end
 
 CASES = re.compile(r'^cases: (\d+) passed, (\d+) failed\s*$', re.MULTILINE)
 
@@ -34,6 +39,21 @@ def count_test(result):
     return passed, failed, None
 
 
+def shorten(text):
+    lines = text.splitlines()
+    left_out = len(lines) - 2 * SHOWN
+    if left_out <= 0:
+        return lines
+    return lines[:SHOWN] + [f'... {left_out} lines ...'] + lines[-SHOWN:]
+
+
+def show(stage, result):
+    print(f'\n======== {stage}: {result["name"]}: {result["result"]}')
+    for stream in 'stdout', 'stderr':
+        for line in shorten(result.get(stream) or ''):
+            print(line)
+
+
 def count_stage(work, stage):
     notes = []
     status_file = work / 'results' / f'{stage}.status'
@@ -48,7 +68,10 @@ def count_stage(work, stage):
     passed = failed = 0
     if logs:
         for line in (line for log in logs for line in log.read_text(encoding='utf-8', errors='replace').splitlines()):
-            more_passed, more_failed, note = count_test(json.loads(line))
+            result = json.loads(line)
+            more_passed, more_failed, note = count_test(result)
+            if more_failed:
+                show(stage, result)
             passed, failed = passed + more_passed, failed + more_failed
             notes += [note] if note else []
     else:
@@ -65,9 +88,9 @@ def count_stage(work, stage):
 def main():
     work = pathlib.Path(sys.argv[1])
     passed = failed = 0
+    counted = [(stage, *count_stage(work, stage)) for stage in sys.argv[2:]]
     print('\n======== summary')
-    for stage in sys.argv[2:]:
-        stage_passed, stage_failed, notes = count_stage(work, stage)
+    for stage, stage_passed, stage_failed, notes in counted:
         passed, failed = passed + stage_passed, failed + stage_failed
         print(f'{stage:12} {stage_passed:6} passed {stage_failed:6} failed')
         for note in notes:
