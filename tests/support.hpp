@@ -113,6 +113,15 @@ bool eventually(Condition condition, std::chrono::milliseconds limit = std::chro
   return true;
 }
 
+/// How many pieces of the library's memory live: records, frames, blocks and waiters.
+inline long pieces_alive() noexcept {
+  using dg::detail::memory_kind;
+  long sum = 0;
+  for (const memory_kind kind : {memory_kind::record, memory_kind::frame, memory_kind::block, memory_kind::waiter})
+    sum += dg::detail::memory_counter::live(kind);
+  return sum;
+}
+
 /// The text of an exception that `action` throws, or "" if it throws none.
 template <class Action>
 std::string message_of(Action action) {

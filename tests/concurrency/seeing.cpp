@@ -123,14 +123,7 @@ TEST_CASE("tasks are described and dumped all the time while they run", "[stress
   support::watchdog dog("stress: seeing", 300);
   const std::uint32_t seed = std::random_device{}();
   INFO("seed " << seed);
-  using dg::detail::memory_kind;
-  const auto live = [] {
-    long sum = 0;
-    for (const memory_kind kind : {memory_kind::record, memory_kind::frame, memory_kind::block, memory_kind::waiter})
-      sum += dg::detail::memory_counter::live(kind);
-    return sum;
-  };
-  const long before = live();
+  const long before = support::pieces_alive();
   std::atomic<int> wrong{0}, bad_lines{0};
   std::atomic<long> lines{0}, written{0};
   struct setting {
@@ -187,5 +180,5 @@ TEST_CASE("tasks are described and dumped all the time while they run", "[stress
   CHECK(bad_lines == 0);
   CHECK(lines > 0);
   CHECK(written > 0);
-  CHECK(live() == before);
+  CHECK(support::pieces_alive() == before);
 }

@@ -515,22 +515,23 @@ TEST_CASE("a reader that is cancelled while its producer stores goes, and the st
   support::tracked::reset();
   {
     dg::thread_pool pool(2);
+    std::atomic<int> seen{0};  // by the reader of this round
     for (int round = 0; round < 1000; ++round) {
       auto produced = pool.options(dg::backpressure{1}).submit([]() -> dg::generator<support::tracked> {
         for (int i = 0;; ++i) co_yield i;
       });
       auto producer = produced.completion();
       auto reader = pool.submit(
-          [](dg::ref_stream<support::tracked> in) -> dg::task<int> {
-            int last = 0;
-            while (auto v = co_await in.async_value()) last = v->value;
-            co_return last;
+          [&seen](dg::ref_stream<support::tracked> in) -> dg::task<int> {
+            while (auto v = co_await in.async_value()) seen = v->value;
+            co_return seen;
           },
           std::move(produced));
-      for (int i = 0; i < round % 50; ++i) std::this_thread::yield();
+      while (seen < round % 50) std::this_thread::yield();
       REQUIRE(reader.cancel());
       REQUIRE(support::holds<dg::cancelled_error>(reader));
       REQUIRE(support::holds<dg::cancelled_error>(producer));
+      seen = 0;
     }
   }
   CHECK(support::tracked::live == 0);

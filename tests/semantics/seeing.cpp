@@ -583,14 +583,7 @@ TEST_CASE("a pool that waits for its end says so in its dump", "[dump][S-STOP-2]
 
 TEST_CASE("nothing is kept alive by having been looked at", "[describe][dump][S-MEM-4]") {
   support::watchdog dog("describe: memory");
-  using dg::detail::memory_kind;
-  const auto live = [] {
-    long sum = 0;
-    for (const memory_kind kind : {memory_kind::record, memory_kind::frame, memory_kind::block, memory_kind::waiter})
-      sum += dg::detail::memory_counter::live(kind);
-    return sum;
-  };
-  const long before = live();
+  const long before = support::pieces_alive();
   {
     dg::thread_pool pool(1);
     later x;
@@ -607,7 +600,7 @@ TEST_CASE("nothing is kept alive by having been looked at", "[describe][dump][S-
     x.promise.set_value(1);
     dg::get(waiting, awaiting, blocked);
   }
-  CHECK(live() == before);
+  CHECK(support::pieces_alive() == before);
 }
 
 TEST_CASE("statistics are printed in one line, whose form is fixed", "[stats]") {

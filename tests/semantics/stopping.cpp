@@ -30,6 +30,15 @@ dg::generator<int> count_to(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
 }
 
+bool is_stopped(dg::thread_pool& pool) {
+  try {
+    pool.submit([] {});
+    return false;
+  } catch (const dg::pool_stopped&) {
+    return true;
+  }
+}
+
 void submit_tree(dg::thread_pool* pool, std::atomic<int>* ran, int depth) {
   ++*ran;
   if (depth == 0) return;
@@ -253,15 +262,7 @@ TEST_CASE("a drain waits also for what only the outside can bring", "[stop][shut
     was_ready = dependent.ready();
     closed = true;
   });
-  REQUIRE(support::eventually([&] {
-    if (!closing) return false;
-    try {
-      pool.submit([] {});
-    } catch (const dg::pool_stopped&) {
-      return true;
-    }
-    return false;
-  }));
+  REQUIRE(support::eventually([&] { return closing && is_stopped(pool); }));
   CHECK_FALSE(closed);
   manual.run_all();
   closer.join();
@@ -304,14 +305,7 @@ TEST_CASE("shutdown(cancel) cancels what waits or is suspended, and waits for wh
     pool.shutdown(dg::shutdown_mode::cancel);
     seen_ended = run_ended.load();
   });
-  REQUIRE(support::eventually([&] {
-    try {
-      pool.submit([] {});
-    } catch (const dg::pool_stopped&) {
-      return true;
-    }
-    return false;
-  }));
+  REQUIRE(support::eventually([&] { return is_stopped(pool); }));
   CHECK_FALSE(run_ended);
   let_go.open();
   closer.join();
@@ -377,14 +371,7 @@ TEST_CASE("a task that submits while its pool is cancelled gets refs that hold c
   });
   running.pass();
   std::thread closer([&] { pool.shutdown(dg::shutdown_mode::cancel); });
-  REQUIRE(support::eventually([&] {
-    try {
-      pool.submit([] {});
-    } catch (const dg::pool_stopped&) {
-      return true;
-    }
-    return false;
-  }));
+  REQUIRE(support::eventually([&] { return is_stopped(pool); }));
   closing = true;
   closer.join();
   runs.get();
@@ -780,19 +767,21 @@ TEST_CASE("a pool may be destroyed while a worker is blocked in another executor
   dg::manual_executor manual;
   dg::ref<int> value = dg::on(manual).submit([] { return 1; });
   dg::ref<int> r;
-  support::gate started;
+  support::gate started, goes;
   std::thread later;
   {
     dg::thread_pool pool(1);
     forwards e{pool};
     r = dg::on(e).submit([&, value] {
       started.open();
-      std::this_thread::sleep_for(50ms);  // until the pool has joined the threads it had
+      while (!is_stopped(pool)) std::this_thread::yield();
+      goes.open();
       return value.get();
     });
     started.pass();
     later = std::thread([&] {
-      std::this_thread::sleep_for(150ms);
+      goes.pass();
+      std::this_thread::sleep_for(50ms);  // so that it is blocked, as a rule; the result is the same if it is not
       manual.run_all();
     });
   }
