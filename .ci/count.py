@@ -5,14 +5,14 @@
 Adds up the `cases: N passed, N failed` lines of the stages and ends with `N passed, N failed`.
 
 Of a stage that ran `meson test`, the lines are those in meson's own logs, test by test; of another, those in its output.
-Before that, what failed tests printed is printed once more, cut in its middle where it is long: whoever sees only the
-end of the output sees the reasons.
-
 No failure may be lost on the way, so these count as one failed case each:
 
   - a test whose result is not OK but none of whose cases failed (a crash, a timeout, a sanitizer's report, a skip);
   - a test that is OK but ran no case;
   - a stage that failed without a failed case, or succeeded without any case, or never ran.
+
+Before the sums, what failed tests of meson's printed is printed once more, cut in its middle where it is long: whoever
+sees only the end of the output sees the reasons.
 """
 
 import json

@@ -22,7 +22,6 @@ import threading
 from cases import TIMEOUT, Cases, Failure, expect_equal
 from peak import peak_of
 
-
 # The third read of the file fails.
 FAILING_READ = r'''
 #ifndef _GNU_SOURCE
