@@ -92,6 +92,7 @@ TEST_CASE("a co_await in a generator that is iterated in place blocks the iterat
     }
   };
   dg::promise<int> later;
+  const dg::ref<int> stored_later = later.get_ref();
   dg::manual_executor manual;
   std::atomic<bool> over{false};
   std::thread elsewhere([&] {
@@ -103,7 +104,7 @@ TEST_CASE("a co_await in a generator that is iterated in place blocks the iterat
   });
   std::thread::id resumed_on;
   std::vector<int> values;
-  for (int v : body::run(later.get_ref(), dg::on(manual).submit(body::three), &resumed_on)) values.push_back(v);
+  for (int v : body::run(stored_later, dg::on(manual).submit(body::three), &resumed_on)) values.push_back(v);
   over = true;
   elsewhere.join();
   CHECK(values == std::vector<int>{5, 10, 0, 1, 2, 15, 0});
