@@ -20,7 +20,7 @@ namespace detail {
 
 /// What stands behind a promise: a producer of one value, or of none, without a task. One reference is the promise's.
 template <class T>
-class promised final : public producer {
+class promised final : public single_buffer<producer> {
  public:
   static promised* make() {
     void* memory = allocate(memory_kind::record, bytes(), alignment);
@@ -28,22 +28,22 @@ class promised final : public producer {
   }
 
   /// The hold that the value was born with.
-  ref<T> adopt_ref() noexcept { return access::adopt<T>(buffer_.value()); }
+  ref<T> adopt_ref() noexcept { return access::adopt<T>(value()); }
   /// Another one; before it is fulfilled, or by who holds it.
   ref<T> another_ref() noexcept {
-    buffer_.value().hold();
+    value().hold();
     return adopt_ref();
   }
 
   template <class... Args>
   void construct(Args&&... args) {
-    ::new (buffer_.place()) T(std::forward<Args>(args)...);
-    buffer_.template commit<T>();
+    ::new (place()) T(std::forward<Args>(args)...);
+    commit<T>();
   }
   /// Its value was constructed, or it fails with `e`: ready from now on.
   void settle(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
-    buffer_.template publish_end<T>();
+    publish_single<T>();
   }
 
   const char* noun() const noexcept override { return "promise"; }
@@ -52,20 +52,15 @@ class promised final : public producer {
   }
 
  private:
-  explicit promised(void* memory) noexcept : producer(2), buffer_(*this, memory, sizeof(T), alignof(T)) {
-    results_ = &buffer_.results();
-    end_index_ = single_buffer::end_index;
-  }
+  explicit promised(void* memory) noexcept : single_buffer(memory, sizeof(T), alignof(T), std::uint32_t{2}) {}
 
   static constexpr std::size_t alignment = std::max(alignof(producer), group::alignment_for(alignof(T)));
   static const std::size_t offset;
-  static std::size_t bytes() noexcept { return offset + single_buffer::bytes(sizeof(T), alignof(T)); }
+  static std::size_t bytes() noexcept { return offset + single_shape::bytes(sizeof(T), alignof(T)); }
   void free_memory() noexcept override {
     this->~promised();
     deallocate(memory_kind::record, this, bytes(), alignment);
   }
-
-  single_buffer buffer_;
 };
 template <class T>
 inline constexpr std::size_t promised<T>::offset =

@@ -5,7 +5,6 @@
 // and as part of the same task.
 
 #include <dyngen/detail/awaiting.hpp>
-#include <dyngen/detail/single_buffer.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -42,8 +41,9 @@ class task_result : public coroutine_promise {
   }
 
   void place_result(void* place) noexcept { place_ = place; }
-  void commit_result(single_buffer& buffer) noexcept {
-    if (std::exchange(full_, false)) buffer.template commit<R>();
+  template <class Task>
+  void commit_result(Task& task) noexcept {
+    if (std::exchange(full_, false)) task.template commit<R>();
   }
   R take_result() {
     return std::move(*std::launder(static_cast<R*>(place_)));

@@ -13,7 +13,7 @@
 #include <stdexcept>
 
 using dg::detail::group;
-using dg::detail::single_buffer;
+using dg::detail::single_shape;
 using dg::detail::slot;
 using dg::detail::slot_failed;
 using dg::detail::slot_ready;
@@ -28,19 +28,19 @@ struct alignas(Alignment) aligned : support::tracked {
 /// A buffer with its memory and its producer, whose references are: the run's, the value's, those of the completion.
 template <class T>
 struct single_of {
-  single_of() { owner.set_results(buffer.results(), single_buffer::end_index); }
-
-  slot& value() { return buffer.value(); }
+  slot& value() { return owner.value(); }
   slot& completion() { return owner.completion(); }
   void make(int number) {
-    ::new (buffer.place()) T(number);
-    buffer.template commit<T>();
+    ::new (owner.place()) T(number);
+    owner.template commit<T>();
   }
   T& made() { return *static_cast<T*>(group::of(value()).value_at(1)); }
 
-  unit::guarded_memory memory{single_buffer::bytes(sizeof(T), alignof(T)), group::alignment_for(alignof(T))};
-  unit::counting_producer<T> owner{2};
-  single_buffer buffer{owner, memory.begin(), sizeof(T), alignof(T)};
+  unit::guarded_memory memory{single_shape::bytes(sizeof(T), alignof(T)), group::alignment_for(alignof(T))};
+  struct counted : dg::detail::single_buffer<unit::counting_producer<T>> {
+    explicit counted(void* place)
+        : dg::detail::single_buffer<unit::counting_producer<T>>(place, sizeof(T), alignof(T), std::uint32_t{2}) {}
+  } owner{memory.begin()};
 };
 
 template <class T>
@@ -49,10 +49,10 @@ void store_and_drop() {
   support::tracked::reset();
   {
     single_of<T> b;
-    CHECK(b.memory.holds(b.buffer.place(), sizeof(T)));
-    CHECK(reinterpret_cast<std::uintptr_t>(b.buffer.place()) % alignof(T) == 0);
+    CHECK(b.memory.holds(b.owner.place(), sizeof(T)));
+    CHECK(reinterpret_cast<std::uintptr_t>(b.owner.place()) % alignof(T) == 0);
     b.make(7);
-    b.buffer.template publish_end<T>();
+    b.owner.template publish_single<T>();
     CHECK(b.made().value == 7);
     dg::detail::drop<T>(b.value());
     CHECK(support::tracked::live == 0);
@@ -74,11 +74,11 @@ TEST_CASE("a single value is stored in its place, whatever its size and alignmen
 TEST_CASE("a single value and the completion are ready together, and not before", "[single_buffer][S-WAIT-7]") {
   single_of<support::tracked> b;
   b.make(7);
-  CHECK(b.buffer.made() == 1);
+  CHECK(b.owner.is_stored());
   CHECK_FALSE(slot_ready(b.value()));
   CHECK_FALSE(slot_ready(b.completion()));
   CHECK_FALSE(b.owner.completed());
-  b.buffer.publish_end<support::tracked>();
+  b.owner.template publish_single<support::tracked>();
   CHECK(slot_ready(b.value()));
   CHECK(slot_ready(b.completion()));
   CHECK(b.owner.completed());
@@ -91,7 +91,7 @@ TEST_CASE("a single value and the completion are ready together, and not before"
 TEST_CASE("without a value both fail", "[single_buffer]") {
   single_of<support::tracked> b;
   b.owner.fail(std::make_exception_ptr(std::runtime_error("no value")));
-  b.buffer.publish_end<support::tracked>();
+  b.owner.template publish_single<support::tracked>();
   CHECK(slot_failed(b.value()));
   CHECK(slot_failed(b.completion()));
 }
@@ -100,7 +100,7 @@ TEST_CASE("a failure after the value is the completion's alone", "[single_buffer
   single_of<support::tracked> b;
   b.make(7);
   b.owner.fail(std::make_exception_ptr(std::runtime_error("too late")));
-  b.buffer.publish_end<support::tracked>();
+  b.owner.template publish_single<support::tracked>();
   CHECK_FALSE(slot_failed(b.value()));
   CHECK(slot_failed(b.completion()));
   dg::detail::drop<support::tracked>(b.value());
@@ -109,12 +109,12 @@ TEST_CASE("a failure after the value is the completion's alone", "[single_buffer
 TEST_CASE("a single value that nobody holds is destroyed as it is published", "[single_buffer]") {
   support::tracked::reset();
   single_of<support::tracked> b;
-  CHECK(b.buffer.is_held());
+  CHECK(b.owner.is_held());
   dg::detail::drop<support::tracked>(b.value());
-  CHECK_FALSE(b.buffer.is_held());
+  CHECK_FALSE(b.owner.is_held());
   b.make(7);
   CHECK(support::tracked::live == 1);
-  b.buffer.publish_end<support::tracked>();
+  b.owner.template publish_single<support::tracked>();
   CHECK(support::tracked::live == 0);
   b.owner.drop_references(1);
   CHECK(b.owner.freed == 1);

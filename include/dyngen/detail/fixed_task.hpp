@@ -90,15 +90,14 @@ class void_task : public task_record {
 
 /// One value, ready when the task has ended.
 template <class T>
-class single_task : public task_record {
+class single_task : public single_buffer<task_record> {
  public:
   static constexpr std::size_t buffer_alignment = group::alignment_for(alignof(T));
-  static constexpr std::size_t buffer_bytes() noexcept { return single_buffer::bytes(sizeof(T), alignof(T)); }
+  static constexpr std::size_t buffer_bytes() noexcept { return single_shape::bytes(sizeof(T), alignof(T)); }
   /// Run, queue and value.
   static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 3; }
 
-  single_buffer& buffer() noexcept { return buffer_; }
-  std::uint64_t values_in_record() const noexcept { return buffer_.made(); }
+  std::uint64_t values_in_record() const noexcept { return made(); }
 
   void destroy_value(slot& s) noexcept final {
     destroy_reporting(*static_cast<T*>(group::of(s).value_at(s.index())), *this);
@@ -106,21 +105,15 @@ class single_task : public task_record {
 
  protected:
   single_task(void* memory, task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
-      : task_record(host, references, std::move(extras)), buffer_(*this, memory, sizeof(T), alignof(T)) {
-    results_ = &buffer_.results();
-    end_index_ = single_buffer::end_index;
-  }
+      : single_buffer(memory, sizeof(T), alignof(T), host, references, std::move(extras)) {}
   ~single_task() = default;
 
-  std::uint64_t made() const noexcept final { return buffer_.made(); }
-  bool seal(std::uint32_t) noexcept final { return buffer_.is_held(); }
+  std::uint64_t made() const noexcept final { return is_stored() ? 1 : 0; }
+  bool seal(std::uint32_t) noexcept final { return is_held(); }
   std::uint32_t publish_end() noexcept final {
-    buffer_.publish_end<T>();
+    publish_single<T>();
     return 1;
   }
-
- private:
-  single_buffer buffer_;
 };
 
 /// Values of one type.

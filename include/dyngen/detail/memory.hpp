@@ -43,14 +43,15 @@ struct free_piece {
   free_piece* next_batch;
 };
 
-/// The sizes that are kept, in steps of 32 bytes.
+/// The sizes that are kept, in steps of 32 bytes, less the word that the usual allocators keep beside each piece.
 struct size_class {
   static constexpr std::size_t step = 32;
+  static constexpr std::size_t beside = sizeof(std::size_t);
   static constexpr std::size_t count = 96;
-  static constexpr std::size_t largest = step * count;
+  static constexpr std::size_t largest = step * count - beside;
 
-  static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + step - 1) / step - 1; }
-  static constexpr std::size_t bytes(std::size_t index) noexcept { return (index + 1) * step; }
+  static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + beside + step - 1) / step - 1; }
+  static constexpr std::size_t bytes(std::size_t index) noexcept { return (index + 1) * step - beside; }
   /// How many pieces a batch has: about 8 KiB of them.
   static constexpr std::uint32_t batch(std::size_t index) noexcept {
     return static_cast<std::uint32_t>(std::clamp<std::size_t>(8192 / bytes(index), 4, 64));

@@ -98,7 +98,7 @@ class coroutine_body {
       if (p.thrown)
         task.note_thrown(p.thrown);
       else if constexpr (has_result)
-        p.commit_result(task.buffer());
+        p.commit_result(task);
       if (!p.thrown && sink_->replay != 0) return step::too_few;
     }
     return last;

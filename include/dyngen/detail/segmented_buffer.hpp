@@ -68,12 +68,13 @@ struct value_window {
 template <class T>
 class segmented_buffer {
  public:
-  /// Slots in a block once a sequence is long; small for large values.
+  /// Slots in a block once a sequence is long; small for large values, and where only a few wait at a time.
   static constexpr std::uint32_t full_block = sizeof(T) <= 256 ? 64 : sizeof(T) <= 2048 ? 8 : 1;
   static constexpr std::uint32_t first_block = full_block < 8 ? full_block : 8;
 
-  explicit segmented_buffer(producer& owner, bool random_access) noexcept
-      : owner_(owner), random_access_(random_access) {
+  /// `room`: so many values wait at most; of no account with random access.
+  explicit segmented_buffer(producer& owner, bool random_access, std::uint64_t room = full_block) noexcept
+      : random_access_(random_access), largest_(random_access ? full_block : largest_for(room)), owner_(owner) {
     window_.waiters = &waiters;
   }
   segmented_buffer(const segmented_buffer&) = delete;
@@ -193,12 +194,10 @@ class segmented_buffer {
     owner_.segment_is_free(stored < s.capacity ? static_cast<std::uint32_t>(stored) : s.capacity);
     segment* old = &s;
     // [B3] acq_rel: hands the emptied block to the producer, or gets back one it did not fetch.
-    if (s.capacity == full_block && !random_access_) old = spare_.exchange(&s, acq_rel);
+    if (s.capacity == largest_ && !random_access_) old = spare_.exchange(&s, acq_rel);
     if (old != nullptr) free_segment(old);
     owner_.drop_references(1);
   }
-
-  waiter_list waiters;  ///< of the consumer: for the next value or the end
 
  private:
   static constexpr std::size_t alignment = group::alignment_for(alignof(T));
@@ -242,9 +241,13 @@ class segmented_buffer {
   }
 
   std::uint32_t next_capacity() const noexcept {
-    if (tail_ == nullptr) return first_block;
-    if (made() == first_block) return first_block;
-    return capacity_ < full_block ? capacity_ * 2 : full_block;
+    if (tail_ == nullptr || made() == first_block) return first_block < largest_ ? first_block : largest_;
+    return capacity_ < largest_ ? capacity_ * 2 : largest_;
+  }
+  static constexpr std::uint8_t largest_for(std::uint64_t room) noexcept {
+    std::uint32_t slots = full_block < 4 ? full_block : 4;
+    while (slots < full_block && slots / 2 < room) slots *= 2;
+    return static_cast<std::uint8_t>(slots);
   }
 
   /// So that `head`, and with it the values, stand on the alignment that group expects.
@@ -262,17 +265,25 @@ class segmented_buffer {
 
   static_assert(atomic<segment*>::is_always_lock_free);
 
-  producer& owner_;
-  // the producer's
+  // The producer's.
   segment* tail_ = nullptr;
   std::uint32_t capacity_ = 0;  ///< of the tail
-  bool random_access_;
-  std::vector<segment*> directory_;
-  segment* first_ = nullptr;  ///< written by the producer once, before [B1]; then the consumer's
+  const bool random_access_;
+  const std::uint8_t largest_;  ///< slots in a block
   value_window<T> window_;
+
+  // Rarely written, both sides': they keep apart what each of them writes with each value, a cache line at least, at no
+  // alignment of the whole.
+  producer& owner_;
+  segment* first_ = nullptr;  ///< written by the producer once, before [B1]; then the consumer's
+  std::vector<segment*> directory_;
   atomic<segment*> spare_{nullptr};
-  std::byte apart_[cache_line];  ///< so that the two sides write different cache lines, at no alignment of the whole
-  // the consumer's
+
+ public:
+  waiter_list waiters;  ///< of the consumer: for the next value or the end
+
+ private:
+  // The consumer's.
   segment* cursor_ = nullptr;
   T* cursor_values_ = nullptr;
   std::uint32_t position_ = 0;

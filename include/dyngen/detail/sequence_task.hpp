@@ -213,10 +213,10 @@ class sequence_task : public task_record, public room_giver {
                 bool all_or_nothing, std::unique_ptr<stream_budget<T>> budget) noexcept
       // Run, queue, the stream or list, the final slot; the outer slot of a list.
       : task_record(host, backpressure != 0 ? 4 : 5, std::move(extras)),
-        buffer_(*this, backpressure == 0),
+        buffer_(*this, backpressure == 0, backpressure),
         backpressure_(backpressure),
-        all_or_nothing_(all_or_nothing),
-        budget_(std::move(budget)) {
+        budget_(std::move(budget)),
+        all_or_nothing_(all_or_nothing) {
     if (budget_) {
       budget_->belongs_to(*this);
       state().set(state_word::charging);
@@ -303,8 +303,6 @@ class sequence_task : public task_record, public room_giver {
     if (!ended && fresh != 0) host().count_values(fresh, 0);
     return fresh;
   }
-
-  bool started_ = false;  ///< the callable has been called
 
  private:
   /// Gives room back for what was taken; a producer that waits for it goes on. Returns its phase. Whoever adds room looks
@@ -449,22 +447,27 @@ class sequence_task : public task_record, public room_giver {
 
   segmented_buffer<T> buffer_;
   const std::uint64_t backpressure_;
-  const bool all_or_nothing_;
   const std::unique_ptr<stream_budget<T>> budget_;
   sink<T>* sink_ = nullptr;                  ///< while there is a coroutine
   value_cost cost_;
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
   running_task entry_{this, nullptr};        ///< while its consumer runs it
-  bool pulls_ = false;                       ///< the consumer's: he holds the task
-  std::uint32_t pulled_ = 0;                 ///< the consumer's: so many times since then
   std::uint64_t holds_from_ = 0;             ///< the consumer's: he does not hold it before he has taken so many
-  atomic<std::uint32_t> in_use_{0};          ///< he runs its code
   atomic<std::uint64_t> look_at_{0};         ///< the consumer's: with so many values taken he looks whether to give room back
-  bool final_taken_ = false;                 ///< the consumer's
-  bool left_ = false;                        ///< the consumer's: it has abandoned the stream
   std::uint64_t seen_ = 0;                   ///< the consumer's: values known to be published
   atomic<std::uint64_t> taken_{0};
   atomic<std::uint64_t> given_back_{0};
+  atomic<std::uint32_t> in_use_{0};          ///< the consumer runs its code
+  std::uint32_t pulled_ = 0;                 ///< the consumer's: so many times since he holds the task
+  bool pulls_ = false;                       ///< the consumer's: he holds the task
+  bool final_taken_ = false;                 ///< the consumer's
+  bool left_ = false;                        ///< the consumer's: it has abandoned the stream
+  const bool all_or_nothing_;
+
+ protected:
+  bool started_ = false;  ///< the callable has been called
+
+ private:
   atomic<std::uint32_t> lists_{0};
   alignas(group) std::byte own_slots_[fixed_shape{sizeof(void*), alignof(void*), 2}.bytes()];
 };

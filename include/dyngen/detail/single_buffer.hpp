@@ -12,33 +12,31 @@
 
 namespace dyngen::detail {
 
-class single_buffer {
- public:
+/// Where it is, whatever the producer.
+struct single_shape {
   static constexpr std::uint8_t end_index = 1;
   static constexpr std::size_t bytes(std::size_t size, std::size_t alignment) noexcept {
     return group::values_offset(2, alignment) + size;
   }
+};
 
-  /// Builds the group in `memory`. The value has one holder beside its producer; the completion has none.
-  single_buffer(producer& owner, void* memory, std::size_t size, std::size_t alignment) noexcept
-      : results_(::new (memory) group(&owner, 2, size, alignment, -1, false, 1)) {
-    ::new (results_->slots()) slot{slot::make(stage::empty, 0, 0, slot::at_end)};
-    ::new (results_->slots() + 1) slot{slot::make(stage::empty, 1, 2)};
-  }
+/// A producer that has one, in memory of its own.
+template <class Producer>
+class single_buffer : public Producer {
+ public:
   single_buffer(const single_buffer&) = delete;
   single_buffer& operator=(const single_buffer&) = delete;
-  ~single_buffer() { results_->~group(); }
 
-  group& results() noexcept { return *results_; }
-  slot& value() noexcept { return results_->slots()[1]; }
-  std::uint64_t made() const noexcept { return made_ ? 1 : 0; }
+  single_buffer& buffer() noexcept { return *this; }
+  slot& value() noexcept { return this->results_->slots()[single_shape::end_index]; }
+  bool is_stored() const noexcept { return stored_; }
 
   /// Where the value is to be constructed, once.
-  void* place() noexcept { return results_->value_at(1); }
-  /// It is; nobody sees it before publish_end().
+  void* place() noexcept { return this->results_->value_at(single_shape::end_index); }
+  /// It is; nobody sees it before publish_single().
   template <class T>
   void commit() noexcept {
-    made_ = true;
+    stored_ = true;
   }
 
   /// Will a handle carry what is published? A guess, unless the answer is no.
@@ -47,18 +45,31 @@ class single_buffer {
     return slot::holders_of(value().word.load(relaxed)) > 1;
   }
 
-  /// The task has ended: value, of type T, and completion become ready. The caller keeps a reference on the owner.
+  /// It has ended: value, of type T, and completion become ready. The caller keeps a reference on the producer.
   template <class T>
-  void publish_end() noexcept {
-    const stage as = made_ ? stage::value : stage::failed;
+  void publish_single() noexcept {
+    group& results = *this->results_;
+    const stage as = stored_ ? stage::value : stage::failed;
     const std::uint64_t before = publish(value(), as);
-    results_->waiters.notify(results_->ready());
+    results.waiters.notify(results.ready());
     if (slot::holders_of(before) == 1) discard<T>(value(), before + static_cast<std::uint64_t>(as));  // nobody wants it
   }
 
+ protected:
+  /// Builds the group in `memory`. The value has one holder beside its producer; the completion has none.
+  template <class... Args>
+  single_buffer(void* memory, std::size_t size, std::size_t alignment, Args&&... args) noexcept
+      : Producer(std::forward<Args>(args)...) {
+    auto* const results = ::new (memory) group(this, 2, size, alignment, -1, false, 1);
+    ::new (results->slots()) slot{slot::make(stage::empty, 0, 0, slot::at_end)};
+    ::new (results->slots() + single_shape::end_index) slot{slot::make(stage::empty, single_shape::end_index, 2)};
+    this->results_ = results;
+    this->end_index_ = single_shape::end_index;
+  }
+  ~single_buffer() { this->results_->~group(); }
+
  private:
-  group* results_;
-  bool made_ = false;
+  bool stored_ = false;
 };
 
 }  // namespace dyngen::detail

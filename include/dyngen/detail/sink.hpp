@@ -172,13 +172,11 @@ enum class permission { construct, charge, replay, skip, suspend };
 template <class T>
 class sink : public sink_base {
  public:
-  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), window_(&own_), flags_(&t.state().flags()), fixed_(&b) {
-    own_.waiters = &nobody_;
-  }
+  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), flags_(&t.state().flags()), fixed_(&b) {}
   sink(segmented_buffer<T>& b, task_record& t, stream_budget<T>* budget) noexcept
       : sink_base(&t), window_(&b.window()), flags_(&t.state().flags()), segmented_(&b), budget_(budget) {}
   /// For iteration in place, by drive_in_place().
-  sink() noexcept : window_(&own_), flags_(&no_flags_) { own_.waiters = &nobody_; }
+  sink() noexcept : flags_(&no_flags_) {}
   sink(const sink&) = delete;
   sink& operator=(const sink&) = delete;
 
@@ -186,6 +184,7 @@ class sink : public sink_base {
 
   /// Opens the window, up to `stop_at` values in all.
   void open() noexcept {
+    if (fixed_ != nullptr) return;
     single_place = nullptr;
     window_->suspends = false;
     window_->open(stop_at - window_->made());
@@ -315,15 +314,14 @@ class sink : public sink_base {
   }
 
   static inline constinit atomic<std::uint32_t> no_flags_{0};
-  static inline waiter_list nobody_;
+  static inline constinit value_window<T> never_open_;  ///< and never written
 
-  value_window<T>* window_;
+  value_window<T>* window_ = &never_open_;  ///< of a segmented buffer
   const atomic<std::uint32_t>* flags_;
   segmented_buffer<T>* segmented_ = nullptr;
   fixed_buffer* fixed_ = nullptr;
   stream_budget<T>* budget_ = nullptr;
   bool pending_ = false;  ///< the value at place() waits for its budget
-  value_window<T> own_;   ///< never open: for a fixed buffer, and in place
 };
 
 }  // namespace dyngen::detail

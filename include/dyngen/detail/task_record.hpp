@@ -158,7 +158,6 @@ class task_record : public producer, public work_item {
 
   /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
   virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
-  bool listed = false;
 
  protected:
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
@@ -300,6 +299,9 @@ class task_record : public producer, public work_item {
   atomic<task_extras*> extras_;
   bool begun_ = false;
   atomic<bool> awaits_own_host_{false};
+
+ public:
+  bool listed = false;  ///< see dormant(). Here, as the flags of what derives from it follow in the same word
 };
 
 /// Marks the task as one whose code is on this thread's stack, for as long as it lives.
