@@ -74,6 +74,7 @@ class stream_awaiter {
     if (t.completed()) return true;
     refuse_self_wait(t, suspension_.task());
     t.give_back();
+    if ((suspension_.task() == nullptr || !suspension_.task()->host().pressed()) && t.item_comes_soon()) return true;
     const wait_point point = t.next_item();
     return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.home() == suspension_.task()->home());
   }

@@ -202,6 +202,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
       } else {
         t.watch();
       }
+      if (t.item_comes_soon()) continue;
       const detail::wait_point point = t.next_item();
       if (!detail::block(&point, 1, 1, until)) detail::throw_timeout(t);
     }

@@ -92,6 +92,25 @@ inline void heavy_fence() noexcept {}
 
 #endif
 
+/// Looks whether `ready`, less and less often, for about as long as it takes to fall asleep and to be woken (10 us or so).
+/// For who waits for what another thread is at work on. The pauses between the looks let it get some way ahead: each look
+/// takes the cache line away from it.
+template <class Ready>
+bool spin_until(Ready ready) noexcept {
+  static const int longest = std::thread::hardware_concurrency() > 1 ? 512 : 0;
+  for (int pauses = 64; pauses <= longest; pauses *= 2) {
+    for (int i = 0; i < pauses; ++i) {
+#if defined(__x86_64__) || defined(__i386__)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      __asm__ volatile("yield");
+#endif
+    }
+    if (ready()) return true;
+  }
+  return false;
+}
+
 using deadline = std::chrono::steady_clock::time_point;
 
 /// The deadline of a wait that has none.

@@ -8,7 +8,8 @@
 // How far a producer runs ahead: a worker runs it until its room is full, and again as soon as half of that is free. Once
 // it has shown that its values cost less than handing them between cores does, its consumer, when he runs dry, keeps it
 // to himself: he resumes it for one value after the other, on his own thread, until anybody else wants it to run
-// (state_word.hpp), until he waits for anything else, or until values are dear again.
+// (state_word.hpp), until he waits for anything else, or until values are dear again. Where two threads share a stream of
+// cheap values all the same, each of them spins for some microseconds before it goes to sleep for the other.
 //
 // Who ends a stream: its consumer sets `abandoned`. If the task had ended, the consumer sweeps what was not taken and
 // leaves the buffer; otherwise whoever ends the task does, when it sees the flag. One fetch_or against one exchange of
@@ -157,6 +158,13 @@ class sequence_task : public task_record, public room_giver {
     drop_references(1);
   }
 
+  /// While the producer makes cheap values on another thread, the next one is there sooner than the consumer could fall
+  /// asleep: is it, or the end?
+  bool item_comes_soon() noexcept {
+    return cost_.is_cheap() && state_word::phase_of(state().load()) == phase::running &&
+           spin_until([this]() noexcept { return has_value() || completed(); });
+  }
+
   wait_point next_item() noexcept {
     return {&buffer_.waiters, [](const void* self, std::uint32_t) noexcept {
               return static_cast<sequence_task*>(const_cast<void*>(self))->item_there();
@@ -264,6 +272,10 @@ class sequence_task : public task_record, public room_giver {
     if (backpressure_ == 0 || backpressure_ == no_limit) return no_limit;
     if ((state().load() & state_word::detached) != 0) return no_limit;
     return given_back_.load(seq_cst) + backpressure_;  // [T2]
+  }
+
+  bool room_comes_soon(std::uint64_t made) noexcept final {
+    return cost_.is_cheap() && !host().pressed() && spin_until([this, made]() noexcept { return room_end() > made; });
   }
 
   bool seal(std::uint32_t flags) noexcept final {

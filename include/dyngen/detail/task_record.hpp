@@ -177,6 +177,8 @@ class task_record : public producer, public work_item {
   virtual std::uint64_t made() const noexcept { return 0; }
   /// How many may be stored by now, at most. Any thread.
   virtual std::uint64_t room_end() const noexcept { return no_limit; }
+  /// Is it worth waiting for room with nothing else done, and was there some in time?
+  virtual bool room_comes_soon(std::uint64_t /*made*/) noexcept { return false; }
   /// Destroys frame, callable, arguments and the refs they hold. Returns an exception that one of them threw.
   virtual std::exception_ptr close_body() noexcept = 0;
   /// The error of a task whose code ran to its end, if it made too few values.
@@ -452,6 +454,7 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
     }
     if (now >= end) {
       (void)uncounted(false);
+      if (room_comes_soon(now)) continue;
       if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; }))
         return leave_parked(trace_kind::backpressure);
       continue;

@@ -348,6 +348,12 @@ inline deadline clock;
 
 inline deadline time_now() { return model::clock; }
 
+/// Who spins in vain does what it would have done at once: that is what is checked.
+template <class Ready>
+bool spin_until(Ready) noexcept {
+  return false;
+}
+
 inline void sleep_on(atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = never,
                      model::where line = model::where::current()) {
   if (word.sleep_while(expected, until != never, line) && model::clock < until) model::clock = until;
