@@ -53,6 +53,24 @@ TEST_CASE("memory stands on the alignment that was asked for", "[memory]") {
   CHECK(memory_counter::live(memory_kind::block) == before);
 }
 
+TEST_CASE("all of a piece may be written, whatever its size", "[memory]") {
+  const long before = memory_counter::live(memory_kind::frame);
+  std::vector<unsigned char*> pieces;
+  constexpr std::size_t most = 3200;  // beyond the largest that is kept
+  for (std::size_t bytes = 1; bytes <= most; ++bytes) {
+    pieces.push_back(static_cast<unsigned char*>(allocate(memory_kind::frame, bytes)));
+    std::memset(pieces.back(), static_cast<int>(bytes % 251), bytes);
+  }
+  bool intact = true;
+  for (std::size_t bytes = 1; bytes <= most; ++bytes) {
+    unsigned char* const piece = pieces[bytes - 1];
+    for (std::size_t i = 0; i < bytes; ++i) intact = intact && piece[i] == bytes % 251;
+    deallocate(memory_kind::frame, piece, bytes);
+  }
+  CHECK(intact);
+  CHECK(memory_counter::live(memory_kind::frame) == before);
+}
+
 TEST_CASE("memory may be freed by another thread than it was made by", "[memory]") {
   const long before = memory_counter::live(memory_kind::record);
   std::vector<void*> pieces(100);

@@ -44,7 +44,8 @@ void make(segmented_buffer<T>& b, int value) {
 template <class T>
 class buffer_owner : public unit::counting_producer<T> {
  public:
-  explicit buffer_owner(bool random_access) : unit::counting_producer<T>(1), buffer(*this, random_access) {}
+  explicit buffer_owner(bool random_access, std::uint64_t room = 64)
+      : unit::counting_producer<T>(1), buffer(*this, random_access, room) {}
   void release_segment_slots(group& g, std::uint32_t n) noexcept override { buffer.release_slots(segment::of(g), n); }
   segmented_buffer<T> buffer;
 };
@@ -149,6 +150,37 @@ TEST_CASE("a stream keeps few blocks, however long it is", "[segmented_buffer]")
     }
     stream<medium>(by_value, 20);
     stream<large>(by_value, 3);
+  }
+}
+
+TEST_CASE("a stream of few values at a time has small blocks, which are used again", "[segmented_buffer]") {
+  struct expected {
+    std::uint64_t room;
+    std::vector<std::uint32_t> capacities;
+  };
+  for (const auto& [room, capacities] : {expected{1, {4, 4, 4}}, expected{2, {4, 4, 4}}, expected{3, {8, 8, 8}},
+                                         expected{16, {8, 8, 16, 32, 32}}, expected{33, {8, 8, 16, 32, 64, 64}},
+                                         expected{~std::uint64_t{0}, {8, 8, 16, 32, 64, 64}}}) {
+    INFO("room for " << room);
+    const long before = blocks();
+    buffer_owner<small> owner(false, room);
+    std::vector<std::uint32_t> found;
+    std::vector<const void*> places;
+    for (int i = 0; found.size() <= capacities.size() + 3; ++i) {
+      make(owner.buffer, i);
+      slot& s = owner.buffer.front();
+      segment& block = segment::of(group::of(s));
+      if (s.index() == 0) found.push_back(block.capacity);
+      if (s.index() == 0 && found.size() > capacities.size()) places.push_back(&block);
+      owner.buffer.pop_handed_over();
+      dg::detail::drop<small>(s);
+      REQUIRE(blocks() - before <= 3);  // one that is read, one that is written, one that waits
+    }
+    for (std::size_t k = 0; k < found.size(); ++k) CHECK(found[k] == (k < capacities.size() ? capacities[k] : capacities.back()));
+    std::sort(places.begin(), places.end());
+    CHECK(std::unique(places.begin(), places.end()) - places.begin() <= 2);
+    owner.buffer.close();
+    owner.buffer.leave();
   }
 }
 
