@@ -8,7 +8,10 @@
 #include <dyngen/detail/context.hpp>
 
 #define constinit  // Relacy's mutex has no constant initialization; nobody here calls everybody()
-#include "../../include/dyngen/detail/observer.hpp"
+#if !defined(OBSERVER_UNDER_TEST)  // mutants.py has another one
+#  define OBSERVER_UNDER_TEST "../../include/dyngen/detail/observer.hpp"
+#endif
+#include OBSERVER_UNDER_TEST
 #undef constinit
 
 #include <dyngen/detail/state_word.hpp>

@@ -133,7 +133,8 @@ class Model:
         stamp = pathlib.Path(f'{self.program}.stamp')
         if not (stamp.exists() and stamp.read_text() == self.digest(depends)):
             command = ['g++', *FLAGS, f'-I{HERE}', f'-I{HERE / "shadow"}', f'-I{include}', '-include',
-                       str(include / 'mutant.hpp'), str(self.source), '-MMD', '-MF', str(depends), '-o', str(self.program)]
+                       str(include / 'mutant.hpp'), f'-DOBSERVER_UNDER_TEST="{include}/dyngen/detail/observer.hpp"',
+                       str(self.source), '-MMD', '-MF', str(depends), '-o', str(self.program)]
             subprocess.run(command, check=True)
             stamp.write_text(self.digest(depends))
         self.headers = {word.split(f'{include}/')[1] for word in depends.read_text().split() if f'{include}/' in word}
@@ -207,11 +208,11 @@ class Hunt:
                     return model.name
         return None
 
-    def note(self, what, killer):
+    def note(self, what, killer, looked_at=True):
         (self.survivors if killer is None else self.killed).append(what)
         self.done += 1
         print(f'{self.done:4} {"SURVIVES" if killer is None else "killed  "} {what[0]}: {what[1]}' +
-              (f'  [{killer}]' if killer else ''), flush=True)
+              (f'  [{killer}]' if killer else '' if looked_at else '  [no model comes by]'), flush=True)
 
     def weaken(self, site):
         models = [(model, model.cases_at[site.place]) for model in self.models if model.cases_at.get(site.place)]
@@ -221,7 +222,7 @@ class Hunt:
             what = (f'{site.file}:{site.line}', f'{site.text}  {"on failure " if site.failure else ""}{site.order} -> {order}',
                     site, order)
             killer = self.survives_all(models, site.arguments(order), {}) if models else None
-            self.note(what, killer)
+            self.note(what, killer, bool(models))
             if killer is None:
                 tries += [each for each in WEAKER[site.operation].get(order, []) if each not in tries]
 
@@ -242,16 +243,17 @@ class Hunt:
 
 
 def explanations():
-    """survivors.txt: `FILE: text of the line -> ORDER`, or `FILE: name of the removal`; indented lines say why."""
-    found = []
-    for entry in re.split(r'\n(?=\S)', (HERE / 'survivors.txt').read_text()):
-        if not entry.strip() or entry.startswith('#'):
-            continue
-        head, *why = entry.strip().splitlines()
-        if not why:
-            sys.exit(f'survivors.txt: no reason is given for: {head}')
-        file, text = head.split(': ', 1)
-        found.append((file, text, head))
+    """survivors.txt: `FILE: text of the line -> ORDER`, `-> weaker` for any order, or `FILE: name of the removal`; the
+    indented lines below one or several of them say why."""
+    found, heads = [], []  # of those without a reason so far
+    for line in (HERE / 'survivors.txt').read_text().splitlines():
+        if not line.startswith((' ', '#')) and line:
+            heads.append(line)
+        elif line.strip() and heads:
+            found += [(*head.split(': ', 1), head) for head in heads]
+            heads = []
+    if heads:
+        sys.exit(f'survivors.txt: no reason is given for: {heads[-1]}')
     return found
 
 
@@ -262,7 +264,7 @@ def explains(explanation, what):
     if what[3] is None:
         return text == what[1]
     pattern, _, order = text.rpartition(' -> ')
-    return order == what[3] and pattern in what[1]
+    return order in (what[3], 'weaker') and pattern in what[1]
 
 
 def main():

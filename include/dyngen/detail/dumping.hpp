@@ -40,8 +40,9 @@ class pool_dump {
   std::string head(std::uint64_t alive) const {
     const pool_settings& s = pool_.settings_;
     const char* const state[] = {"", ", draining", ", cancelling"};
+    // relaxed: what was true a moment ago.
     return "pool" + (s.name.empty() ? std::string() : " " + in_quotes(s.name)) + ", " +
-           counted(s.width, "thread", "threads") + state[static_cast<unsigned>(pool_.closing_.load(seq_cst))] + ": " +
+           counted(s.width, "thread", "threads") + state[static_cast<unsigned>(pool_.closing_.load(relaxed))] + ": " +
            counted(alive, "task that has", "tasks that have") + " not ended\n";
   }
 

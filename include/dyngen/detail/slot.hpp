@@ -96,7 +96,7 @@ struct group {
 
   slot* slots() noexcept { return reinterpret_cast<slot*>(this + 1); }
   void* value_at(std::uint32_t index) noexcept {
-    return reinterpret_cast<std::byte*>(this) + values + std::ptrdiff_t{index} * stride;
+    return reinterpret_cast<std::byte*>(this) + values + static_cast<std::ptrdiff_t>(index) * static_cast<std::ptrdiff_t>(stride);
   }
   bool is_segment() const noexcept { return (first & 1) != 0; }
   std::uint64_t number_of(std::uint32_t index) const noexcept { return static_cast<std::uint64_t>((first >> 1) + index); }
