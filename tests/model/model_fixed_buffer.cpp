@@ -172,6 +172,27 @@ struct any_of_two : buffer_model<any_of_two, 2, 1> {
   }
 };
 
+/// A wait for both of two: neither counts twice.
+struct both_of_two : buffer_model<both_of_two, 2, 2> {
+  void before() { producer = values::create(2, staging::none, 1); }
+  void thread(unsigned index) {
+    if (index == 0) {
+      store(0);
+      store(1);
+      producer->end(false);
+      return;
+    }
+    const ref<value> first = adopt(0);
+    const ref<value> second = adopt(1);
+    const detail::wait_point points[] = {detail::point_of(*detail::access::slot_of(first)),
+                                         detail::point_of(*detail::access::slot_of(second))};
+    MODEL_CHECK(detail::block(points, 2, 2, detail::never));
+    MODEL_CHECK(second.ready());
+    check_value(first, 0);
+    check_value(second, 1);
+  }
+};
+
 /// A wait that gives up at any moment.
 struct given_up : buffer_model<given_up, 3, 1> {
   void before() { producer = values::create(1, staging::none, 2); }
@@ -211,6 +232,7 @@ int main(int count, char** arguments) {
   run.exhaustive<completion_comes_back<true>>("a completion comes back after the end");
   run.random<completion_comes_back<false>>("a completion comes back");
   run.random<any_of_two>("any of two");
+  run.random<both_of_two>("both of two");
   run.exhaustive<given_up>("given up", 1);
   run.random<given_up>("given up");
   return run.finish();

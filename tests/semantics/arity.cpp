@@ -854,3 +854,26 @@ TEST_CASE("an arity that only run time can know is checked at run time", "[arity
     }
   }
 }
+
+TEST_CASE("who waits for a value that never comes is woken by the end of its task, whatever its number", "[arity][S-ERR-7]") {
+  struct body {
+    static dg::generator<int> one() { co_yield 1; }
+    static dg::task<bool> fails(dg::ref<int> r) {
+      co_await dg::when_any(r);
+      co_return r.failed();
+    }
+  };
+  dg::manual_executor producer, consumer;
+  auto refs = dg::on(producer).options(dg::num_returns{200}).submit(body::one);
+  std::vector<dg::ref<bool>> waits;
+  for (std::size_t i = 1; i < refs.size(); i += 30)  // in each of the buffer's groups of 64
+    waits.push_back(dg::on(consumer).submit(body::fails, dg::unresolved(refs[i])));
+  consumer.run_all();
+  for (auto& w : waits) CHECK_FALSE(w.ready());
+  producer.run_all();
+  consumer.run_all();
+  for (auto& w : waits) {
+    REQUIRE(w.ready());
+    CHECK(w.get());
+  }
+}

@@ -225,6 +225,37 @@ TEST_CASE("a block lives as long as a value of it is held", "[segmented_buffer]"
   CHECK(owner.values_freed == 1000);
 }
 
+TEST_CASE("a value that is read where it is keeps its block when the consumer has gone on", "[segmented_buffer]") {
+  support::tracked::reset();
+  const long before = blocks();
+  buffer_owner<small> owner(false);
+  for (int i = 0; i < 9; ++i) make(owner.buffer, i);
+  segment* block = nullptr;
+  segment* next_block = nullptr;
+  const auto destroy = [&owner](small& value, segment& of) {
+    value.~small();
+    owner.buffer.destroyed_in_place(of);
+  };
+  for (int i = 0; i < 7; ++i) {
+    small& value = owner.buffer.take_in_place(block);
+    destroy(value, *block);
+  }
+  small& eighth = owner.buffer.take_in_place(block);
+  small& ninth = owner.buffer.take_in_place(next_block);
+  CHECK(block != next_block);
+  CHECK(blocks() - before == 2);
+  CHECK(eighth.value == 7);
+  destroy(eighth, *block);
+  CHECK(blocks() - before == 1);
+  CHECK(ninth.value == 8);
+  destroy(ninth, *next_block);
+  owner.buffer.close();
+  owner.buffer.leave();
+  CHECK(blocks() == before);
+  CHECK(owner.values_freed == 9);
+  CHECK(support::tracked::live == 0);
+}
+
 TEST_CASE("values that nobody takes are dropped with the buffer's consumer", "[segmented_buffer]") {
   for (const int taken : {0, 1, 8, 9, 64, 100}) {
     support::tracked::reset();
