@@ -78,6 +78,21 @@ number take_ref(number n) {
   return sum;
 }
 
+// One value of a cheap stream with room for 64, made and taken, as a ref, by one thread that runs the producer in between.
+number take_in_turn(number n) {
+  dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
+  dg::manual_executor here;
+  dg::ref_stream<number> stream = dg::on(here).options(dg::backpressure{64}).submit(produce, n);
+  number sum = 0;
+  count([&] {
+    while (!stream.finished()) {
+      here.run_all();
+      while (const std::optional<dg::ref<number>> value = stream.try_next()) sum += value->get();
+    }
+  });
+  return sum;
+}
+
 // A pool whose only worker is held up: what is submitted to it is run by the thread that waits for it.
 class held_up_pool {
  public:
@@ -200,6 +215,7 @@ int main(int argc, char** argv) {
       {"yield", yield},
       {"take", take},
       {"take_ref", take_ref},
+      {"take_in_turn", take_in_turn},
       {"pull", pull},
       {"await_value", await_value},
       {"submit_get", submit_get},

@@ -15,6 +15,7 @@ declare -A recorded=(
   [yield]=69.9            # co_yield of an integer, room being there
   [take]=39.3             # one value taken by values()
   [take_ref]=100.3        # one ref taken from a stream, read and dropped
+  [take_in_turn]=166.7   # the same under backpressure{64}, the producer run by the same thread in between
   [pull]=190.6            # a value of a cheap stream made and taken by values(), outside thread
   [await_value]=300.6     # a value of a cheap stream made and taken by co_await async_value()
   [submit_get]=1026.2     # submit and get on a pool, run by the thread that waits
@@ -50,7 +51,7 @@ if [[ $($compiler -dumpversion) == 12* ]] && ! $compiler -dM -E -x c++ /dev/null
 times=20000
 status=0
 printf '%-20s %10s %10s\n' 'instructions per' now recorded
-for step in yield take take_ref pull await_value submit_get submit_get_inline await_child await_ready promise; do
+for step in yield take take_ref take_in_turn pull await_value submit_get submit_get_inline await_child await_ready promise; do
   once=$(instructions "$step" "$times")
   twice=$(instructions "$step" $((2 * times)))
   now=$(awk -v a="$once" -v b="$twice" -v n="$times" 'BEGIN { printf "%.1f", (b - a) / n }')

@@ -274,8 +274,10 @@ class sequence_task : public task_record, public room_giver {
     return given_back_.load(seq_cst) + backpressure_;  // [T2]
   }
 
+  /// Only on a worker of a pool: elsewhere it may be this very thread that takes the values.
   bool room_comes_soon(std::uint64_t made) noexcept final {
-    return cost_.is_cheap() && !host().pressed() && spin_until([this, made]() noexcept { return room_end() > made; });
+    return context().role != nullptr && cost_.is_cheap() && !host().pressed() &&
+           spin_until([this, made]() noexcept { return room_end() > made; });
   }
 
   bool seal(std::uint32_t flags) noexcept final {
