@@ -7,10 +7,11 @@
 Two kinds of mutants. Weakened: every memory order in the headers that is stronger than relaxed is made weaker, one at a
 time; nothing is built for that, the models' atomics do it while they run. Removed: each entry of mutations.txt (a
 wake-up, a claim, a look that is made once more), by a switch compiled into a copy of the headers. A mutant is killed when
-a model that comes by its place fails, crashes or does not end. Those that survive are listed, and must be explained in
-survivors.txt; the exit status is 1 if one is not, or if an explanation there fits nothing any more.
+a model that comes by its place fails, crashes or does not end; a removal also, when one of the ordinary test programs
+does, which see what comes late where a model sees only what is lost. Those that survive are listed, and must be explained
+in survivors.txt; the exit status is 1 if one is not, or if an explanation there fits nothing any more.
 
-Takes about half an hour on two cores. Needs g++ and Relacy, as the models do.
+Takes about an hour on two cores. Needs g++, meson, Catch2 and Relacy.
 """
 
 import argparse
@@ -27,9 +28,11 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-INCLUDE = HERE.parent.parent / 'include'
+ROOT = HERE.parent.parent
+INCLUDE = ROOT / 'include'
 FLAGS = ['-std=c++20', '-O2', '-w', '-fno-sized-deallocation', '-fno-lifetime-dse']
 QUICK = 3000  # schedules in the first look at a mutant, which kills most of them
+TESTS = ('unit', 'semantics', 'faults', 'concurrency')  # programs, the quick ones first
 
 ORDERS = ('relaxed', 'acquire', 'release', 'acq_rel', 'seq_cst')
 # What to try for an operation, and what then, if that survives. If it is killed, so is whatever is weaker still.
@@ -169,6 +172,50 @@ class Model:
         return result.returncode == 0
 
 
+class Tests:
+    """The ordinary test programs, built with the copy of the headers."""
+
+    def __init__(self, build, include):
+        self.build, self.include, self.source = build / 'tests', include, build / 'project'
+        self.seconds = {}
+
+    def compile(self):
+        shutil.rmtree(self.source, ignore_errors=True)
+        self.source.mkdir()
+        for name in ('meson.build', 'meson_options.txt', 'README.md', 'tests', 'benchmarks'):
+            (self.source / name).symlink_to(ROOT / name)
+        (self.source / 'include').symlink_to(self.include)
+        again = ['--reconfigure'] if self.build.exists() else []
+        commands = [['meson', 'setup', self.build, self.source, *again, '-Dtests=enabled', '-Dthorough=enabled', '-Dbenchmarks=disabled',
+                     '-Dwerror=false', '-Ddebug=false', '-Doptimization=0', f'-Dcpp_args=-w -include {self.include}/mutant.hpp'],
+                    ['meson', 'compile', '-C', self.build, *(f'test_{name}' for name in TESTS)]]
+        for command in commands:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def run(self, name, environment, limit):
+        began = time.monotonic()
+        try:
+            result = subprocess.run([self.build / 'tests' / f'test_{name}', '--abort'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                    env={**os.environ, **environment}, timeout=limit)
+        except subprocess.TimeoutExpired:
+            return 'no end', ''
+        self.seconds.setdefault(name, time.monotonic() - began)
+        return result.returncode, result.stdout.decode(errors='replace')
+
+    def survey(self):
+        for name in TESTS:
+            status, output = self.run(name, {}, 1000)
+            if status != 0:
+                sys.exit(f'test_{name} fails without any mutation ({status}):\n{output[-3000:]}')
+
+    def killer(self, environment):
+        for name in TESTS:
+            status, _ = self.run(name, environment, 60 + 10 * self.seconds[name])
+            if status != 0:
+                return f'test_{name}'
+        return None
+
+
 class Hunt:
     def __init__(self, options, build):
         self.options = options
@@ -191,6 +238,11 @@ class Hunt:
             list(pool.map(lambda model: model.compile(self.include), self.models))
             print('running them as they are', flush=True)
             list(pool.map(lambda model: model.survey(self.include, self.options.iterations), self.models))
+        self.tests = Tests(self.build, self.include)
+        print('building the tests', flush=True)
+        self.tests.compile()
+        print('running them as they are', flush=True)
+        self.tests.survey()
 
     def wanted(self, file, line):
         if self.options.only is None:
@@ -229,11 +281,12 @@ class Hunt:
     def remove(self, entry):
         models = [(model, None) for model in self.models if entry.file in model.headers]
         models.sort(key=lambda each: -sum(place.startswith(entry.file + ':') for place in each[0].cases_at) / len(each[0].cases_at))
-        self.note((f'{entry.file}:{entry.line}', entry.name, entry, None),
-                  self.survives_all(models, [], {'DYNGEN_MUTANT': str(entry.number)}))
+        environment = {'DYNGEN_MUTANT': str(entry.number)}
+        killer = self.survives_all(models, [], environment) or self.tests.killer(environment)
+        self.note((f'{entry.file}:{entry.line}', entry.name, entry, None), killer)
 
     def run(self):
-        sites = [site for site in self.sites if self.wanted(site.file, site.line)]
+        sites = [site for site in self.sites if self.wanted(site.file, site.line) and not self.options.removals]
         entries = [entry for entry in self.entries if self.wanted(entry.file, None)]
         print(f'{len(sites)} orders, {len(entries)} removals', flush=True)
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
@@ -273,6 +326,7 @@ def main():
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
     parser.add_argument('--build', type=pathlib.Path, help='where to build; kept, and used again the next time')
     parser.add_argument('--iterations', type=int, default=100000, help='random schedules for each case of a model')
+    parser.add_argument('--removals', action='store_true', help='no memory orders')
     options = parser.parse_args()
 
     began = time.monotonic()
@@ -289,7 +343,7 @@ def main():
     known = explanations()
     unknown = [what for what in hunt.survivors if not any(explains(each, what) for each in known)]
     everything = hunt.killed + hunt.survivors
-    stale = [] if options.only else [each[2] for each in known if not any(explains(each, what) for what in hunt.survivors)]
+    stale = [] if options.only or options.removals else [each[2] for each in known if not any(explains(each, what) for what in hunt.survivors)]
     print(f'\n{len(everything)} mutants in {time.monotonic() - began:.0f} s: {len(hunt.killed)} killed, {len(hunt.survivors)} '
           f'survived, {len(hunt.survivors) - len(unknown)} of them explained in survivors.txt\n')
     table = collections.defaultdict(lambda: [0, 0])
