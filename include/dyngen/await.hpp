@@ -67,16 +67,7 @@ class stream_awaiter {
   bool await_ready() {
     if (suspension_.must_stop()) return false;
     sequence_task<T>& t = stream_access::task_of(stream_);
-    for (;;) {
-      if (t.has_value()) return true;
-      if (suspension_.task() == nullptr || t.home() != suspension_.task()->home() || !t.pull_at_home()) break;
-    }
-    if (t.completed()) return true;
-    refuse_self_wait(t, suspension_.task());
-    t.give_back();
-    if ((suspension_.task() == nullptr || !suspension_.task()->host().pressed()) && t.item_comes_soon()) return true;
-    const wait_point point = t.next_item();
-    return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.home() == suspension_.task()->home());
+    return t.has_value() || (t.pull() && t.has_value()) || look_further(t);
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   auto await_resume() {
@@ -88,6 +79,18 @@ class stream_awaiter {
   }
 
  private:
+  [[gnu::noinline]] bool look_further(sequence_task<T>& t) {
+    const bool at_home = suspension_.task() != nullptr && t.home() == suspension_.task()->home();
+    while (at_home && t.pull_at_home())
+      if (t.has_value()) return true;
+    if (t.completed()) return true;
+    refuse_self_wait(t, suspension_.task());
+    t.give_back();
+    if ((suspension_.task() == nullptr || !suspension_.task()->host().pressed()) && t.item_comes_soon()) return true;
+    const wait_point point = t.next_item();
+    return !suspension_.begin(&point, 1, 1, at_home);
+  }
+
   suspension suspension_;
   ref_stream<T>& stream_;
 };

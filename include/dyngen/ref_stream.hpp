@@ -67,11 +67,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// Blocks; the next value, moved out, or nothing at the end. Throws the task's exception where it stands.
   std::optional<T> next_value() {
     task& t = checked();
-    if (t.has_value()) return moved_out(t);
-    const keep guard(t);
-    if (await_item(t, detail::never)) return moved_out(t);
-    if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();  // throws
-    return std::nullopt;
+    return t.has_value() ? moved_out(t) : awaited_value(t);
   }
 
   /// Never blocks: the next item if it is there now. Nothing also at the end: finished() tells them apart.
@@ -186,6 +182,13 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   }
   static std::optional<ref<T>> final_item(task& t) {
     if (detail::slot* s = t.take_final()) return detail::access::adopt<T>(*s);
+    return std::nullopt;
+  }
+
+  [[gnu::noinline]] static std::optional<T> awaited_value(task& t) {
+    const keep guard(t);
+    if (await_item(t, detail::never)) return moved_out(t);
+    if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();  // throws
     return std::nullopt;
   }
 

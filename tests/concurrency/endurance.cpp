@@ -26,11 +26,8 @@ using dg::detail::memory_counter;
 using dg::detail::memory_kind;
 using support::tracked;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool keeps_freed_memory = true;  // a sanitizer does: the size of the process means nothing
-#else
-constexpr bool keeps_freed_memory = false;
-#endif
+// A sanitizer keeps freed memory: the size of the process means nothing.
+constexpr bool keeps_freed_memory = !dg::detail::keeps_memory_by_default;
 
 // --- the load ---
 

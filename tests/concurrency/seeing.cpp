@@ -133,9 +133,9 @@ TEST_CASE("tasks are described and dumped all the time while they run", "[stress
     const pulling_mode_kept kept;
     if (pulled) dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
     dg::trace trace(50'000);
-    dg::thread_pool pool({.threads = 3, .trace = traced ? &trace : nullptr});
-    board seen;
     std::atomic<bool> over{false};
+    board seen;
+    dg::thread_pool pool({.threads = 3, .trace = traced ? &trace : nullptr});
     std::vector<std::thread> threads;
     // Observers.
     threads.emplace_back([&] {

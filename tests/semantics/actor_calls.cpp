@@ -529,10 +529,12 @@ TEST_CASE("an attempt that fails after its actor was killed is the last one", "[
 
 TEST_CASE("calls take every option of submit", "[actor][S-ACTOR]") {
   support::watchdog dog("options of calls");
+  std::atomic<int> steps{0};
+  std::atomic<int> asked{0};
+  std::vector<int> seen;
   dg::thread_pool pool(2);
   auto a = pool.make_actor<recorder>();
   // Retries: static, dynamic, streaming; a function, a task, a generator, with exact steps.
-  std::atomic<int> steps{0};
   struct bodies {
     static dg::generator<int> values(recorder& self, std::atomic<int>* steps) {
       for (int i = 0; i < 5; ++i) {
@@ -562,7 +564,6 @@ TEST_CASE("calls take every option of submit", "[actor][S-ACTOR]") {
   CHECK(thrice.submit(&bodies::task, &steps).get() == 8);
   CHECK(steps == 8);
   steps = 0;
-  std::vector<int> seen;
   for (int v : a.options(dg::max_retries{3}, dg::backpressure{1}).submit(&bodies::values, &steps).values())
     seen.push_back(v);
   CHECK(seen == std::vector<int>{0, 1, 2, 3, 4});
@@ -574,7 +575,6 @@ TEST_CASE("calls take every option of submit", "[actor][S-ACTOR]") {
   a.submit(&recorder::text).get();
   CHECK(steps == 3 * 14 + 3 * 3);
   CHECK(a.submit([](recorder& self) { return self.sum; }).get() == 8 + 3 * 14 + 3 * 3);
-  std::atomic<int> asked{0};
   auto refused = a.options(dg::max_retries{3}, dg::retry_if([&asked](std::exception_ptr) { return ++asked < 2; }))
                      .submit(&bodies::function, &steps);
   CHECK(support::holds<boom>(refused));
@@ -620,7 +620,7 @@ TEST_CASE("calls are cancelled at every stage", "[actor][S-CANCEL-1][S-CANCEL-2]
     auto full = a.options(dg::backpressure{1}).submit(&recorder::count, 100);
     auto queued = a.submit(&recorder::note, "queued");
     auto unready = a.submit(&recorder::add, never.ref);
-    CHECK(dg::cancel(queued) == (limit == 1 || !queued.ready()));
+    CHECK((dg::cancel(queued) || (limit != 1 && queued.ready())));
     CHECK(dg::cancel(unready));
     CHECK(full.cancel());
     CHECK(support::holds<dg::cancelled_error>(unready));

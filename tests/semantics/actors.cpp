@@ -104,6 +104,7 @@ struct later {
 TEST_CASE("methods of all kinds are submitted as other tasks are", "[actor][S-ACTOR]") {
   support::watchdog dog("kinds of methods");
   for (int threads : {1, 2}) {
+    std::vector<int> seen;
     dg::thread_pool pool(threads);
     dg::actor<account> a = pool.make_actor<account>("log", dg::put(5));
     CHECK(a.valid());
@@ -120,7 +121,6 @@ TEST_CASE("methods of all kinds are submitted as other tasks are", "[actor][S-AC
     CHECK(a.submit(&account::some, 4).get().size() == 4);
     auto fixed = a.options(dg::num_returns<3>{}, dg::name{"three"}).submit(&account::count, 3);
     CHECK(dg::get(fixed) == std::vector<int>{8, 9, 10});
-    std::vector<int> seen;
     for (int v : a.submit(&account::count, 2).values()) seen.push_back(v);
     CHECK(seen == std::vector<int>{11, 12});
     auto [n, text] = a.submit(&account::two);
@@ -355,9 +355,9 @@ TEST_CASE("a constructor that throws fails every call", "[actor][S-ACTOR]") {
 
 TEST_CASE("kill cancels what waits, lets the running method end, and refuses what comes", "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill");
+  support::gate inside, go;
   dg::thread_pool pool(2);
   auto a = pool.make_actor<account>();
-  support::gate inside, go;
   auto running = a.submit([&](account& self) {
     inside.open();
     go.pass();
@@ -581,6 +581,7 @@ TEST_CASE("cancelling calls races with their turns", "[actor][S-CANCEL-4]") {
 
 TEST_CASE("methods are retried, in their turn", "[actor][S-RETRY-1]") {
   support::watchdog dog("retried methods");
+  std::vector<int> seen;
   dg::thread_pool pool(2);
   auto a = pool.make_actor<account>();
   auto flaky = [](account& self, int n) -> dg::generator<int> {
@@ -593,7 +594,6 @@ TEST_CASE("methods are retried, in their turn", "[actor][S-RETRY-1]") {
   auto stream = a.options(dg::max_retries{2}).submit(flaky, 4);
   auto text = a.submit(&account::text);
   CHECK(text.get() == "123");
-  std::vector<int> seen;
   for (int v : stream.values()) seen.push_back(v);
   CHECK(seen == std::vector<int>{0, 1, 2, 3});
 }

@@ -100,8 +100,8 @@ TEST_CASE("the refs' values and the outcome of the task are in order when exactl
           "[arity][S-ARITY-1]") {
   support::watchdog dog("arity: exactly N");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   progress p;
+  dg::thread_pool pool(reporting_to(log));
   auto refs = pool.options(dg::num_returns<4>{}).submit(observed, &p, 4);
   refs[0].completion().get();
   CHECK(p.ended.load());
@@ -161,9 +161,9 @@ TEST_CASE("a tuple generator fills one ref of each type", "[arity][S-ARITY-1]") 
 
 TEST_CASE("a ref is ready as soon as its value is yielded", "[arity][S-ARITY-2]") {
   support::watchdog dog("arity: ready as soon as yielded");
-  dg::thread_pool pool(2);
   gate between;
   std::atomic<bool> first_stored{false};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     co_yield 10;
     first_stored = true;
@@ -182,8 +182,8 @@ TEST_CASE("a ref is ready as soon as its value is yielded", "[arity][S-ARITY-2]"
 
 TEST_CASE("a task that depends on ref i runs while its producer still runs", "[arity][S-ARITY-2]") {
   support::watchdog dog("arity: dependent beside its producer");
-  dg::thread_pool pool(2);
   gate dependent_ran;
+  dg::thread_pool pool(2);
   // The producer does not go on before the dependent of its first value has run.
   auto f = [&]() -> dg::generator<int> {
     co_yield 1;
@@ -314,8 +314,8 @@ TEST_CASE("a surplus yield never returns: the frame is destroyed, the refs keep 
   for (int n : {1, 2, 3, 64, 65}) {
     for (int more : {1, 2, 100}) {
       error_log log;
-      dg::thread_pool pool(reporting_to(log));
       progress p;
+      dg::thread_pool pool(reporting_to(log));
       auto refs = pool.options(dg::num_returns{n}, dg::name{"generous"}).submit(observed, &p, n + more);
       auto end = refs[0].completion();
       end.wait();
@@ -334,8 +334,8 @@ TEST_CASE("a surplus yield never returns: the frame is destroyed, the refs keep 
 TEST_CASE("a surplus yield under an arity in the type", "[arity][S-ARITY-4]") {
   support::watchdog dog("arity: surplus, static");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   progress p;
+  dg::thread_pool pool(reporting_to(log));
   auto refs = pool.options(dg::num_returns<2>{}).submit(observed, &p, 3);
   CHECK(arity_of(refs[1].completion()) == arity{2, 3});
   CHECK(values_of(refs) == first(2));
@@ -347,8 +347,8 @@ TEST_CASE("a surplus yield under an arity in the type", "[arity][S-ARITY-4]") {
 TEST_CASE("no handler and no code behind a surplus yield runs, destructors do", "[arity][S-ARITY-4]") {
   support::watchdog dog("arity: surplus in a try block");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<int> outer{0}, inner{0}, handled{0}, behind{0};
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::generator<int> {
     const witness a(outer);
     try {
@@ -375,10 +375,10 @@ TEST_CASE("no handler and no code behind a surplus yield runs, destructors do", 
 TEST_CASE("a surplus yield inside a nested generator destroys every frame", "[arity][S-ARITY-4]") {
   support::watchdog dog("arity: surplus, nested");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
-  progress p;
   std::atomic<int> outer{0};
   std::atomic<bool> behind{false};
+  progress p;
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::generator<int> {
     const witness frame(outer);
     co_yield dg::elements_of(observed(&p, 5));
@@ -433,8 +433,8 @@ TEST_CASE("a surplus yield is reported with every ref dropped, before or after t
     progress p;
     tracked::reset();
     {
-      dg::thread_pool pool(reporting_to(log, 1));
       gate start;
+      dg::thread_pool pool(reporting_to(log, 1));
       auto blocker = pool.submit([&] { start.pass(); });
       auto refs = pool.options(dg::num_returns<2>{}).submit(observed, &p, 3);
       auto end = refs[0].completion();
@@ -468,8 +468,8 @@ TEST_CASE("without a hook, a surplus yield writes exactly one line that names th
 TEST_CASE("a tuple generator's surplus yield is a surplus yield", "[arity][S-ARITY-4]") {
   support::watchdog dog("arity: surplus in a tuple generator");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<bool> behind{false};
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::tuple_generator<int, std::string> {
     co_yield 1;
     co_yield "one";
@@ -488,9 +488,9 @@ TEST_CASE("a tuple generator's surplus yield is a surplus yield", "[arity][S-ARI
 
 TEST_CASE("all_or_nothing: no ref is ready before the task has ended", "[arity][S-ARITY-5]") {
   support::watchdog dog("arity: all or nothing, waiting");
-  dg::thread_pool pool(2);
   gate last;
   std::atomic<int> yielded{0};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     co_yield 0;
     ++yielded;
@@ -532,9 +532,9 @@ TEST_CASE("all_or_nothing: too few, too many or a throw fails every ref", "[arit
 
 TEST_CASE("all_or_nothing: cancellation fails every ref", "[arity][S-ARITY-5]") {
   support::watchdog dog("arity: all or nothing, cancelled");
-  dg::thread_pool pool(2);
   gate go_on;
   std::atomic<bool> one{false}, behind{false};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     co_yield 0;
     one = true;
@@ -747,9 +747,9 @@ TEST_CASE("dynamic: the task sets the number, 0 included", "[arity][S-ARITY-8]")
 
 TEST_CASE("dynamic: the list is ready when the task has ended, not before", "[arity][S-ARITY-8]") {
   support::watchdog dog("arity: dynamic, not before the end");
-  dg::thread_pool pool(2);
   gate last;
   std::atomic<bool> yielded{false};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     co_yield 1;
     yielded = true;

@@ -414,6 +414,7 @@ TEST_CASE("generators may await between their values", "[await][S-STREAM]") {
   std::vector<int> expected(50);
   std::iota(expected.begin(), expected.end(), 100);
   for (int threads : {1, 2}) {
+    std::vector<int> iterated;
     dg::thread_pool pool(threads);
     auto inputs = [&] {
       std::vector<dg::ref<int>> in;
@@ -429,7 +430,6 @@ TEST_CASE("generators may await between their values", "[await][S-STREAM]") {
     auto fixed = pool.options(dg::num_returns{50}).submit(body::run, inputs());
     CHECK(dg::get(fixed) == expected);
     // Iterated in place it blocks the thread that iterates.
-    std::vector<int> iterated;
     for (int v : body::run(inputs())) iterated.push_back(v);
     CHECK(iterated == expected);
   }
@@ -487,11 +487,11 @@ TEST_CASE("streams are awaited value by value", "[await][S-STREAM]") {
 TEST_CASE("a producer may drop the very stream whose reader runs it", "[await][L-7]") {
   support::watchdog dog("the stream goes under its reader");
   for (int round = 0; round < 50; ++round) {
-    dg::thread_pool pool(1);
     support::gate busy;
+    std::atomic<bool> assigned{false};
+    dg::thread_pool pool(1);
     auto blocker = pool.submit([&] { busy.pass(); });  // the reader has to run the producer itself, or wait for it
     std::optional<dg::ref_stream<int>> stream;
-    std::atomic<bool> assigned{false};
     stream = pool.submit([&]() -> dg::generator<int> {
       while (!assigned) std::this_thread::yield();
       stream.reset();
@@ -514,8 +514,8 @@ TEST_CASE("a reader that is cancelled while its producer stores goes, and the st
   support::watchdog dog("cancelled readers");
   support::tracked::reset();
   {
-    dg::thread_pool pool(2);
     std::atomic<int> seen{0};  // by the reader of this round
+    dg::thread_pool pool(2);
     for (int round = 0; round < 1000; ++round) {
       auto produced = pool.options(dg::backpressure{1}).submit([]() -> dg::generator<support::tracked> {
         for (int i = 0;; ++i) co_yield i;
@@ -539,6 +539,7 @@ TEST_CASE("a reader that is cancelled while its producer stores goes, and the st
 
 TEST_CASE("when_all waits for all, then rethrows the first failure in argument order", "[await][S-AWAIT-1]") {
   support::watchdog dog("when_all");
+  std::atomic<int> ended{0};
   dg::thread_pool pool(2);
   auto mixed = [](dg::ref<int> r) -> dg::task<int> {
     auto [a, b, c, d] = co_await dg::when_all(r, gives(20), nothing(), dg::put(300));
@@ -547,7 +548,6 @@ TEST_CASE("when_all waits for all, then rethrows the first failure in argument o
   };
   CHECK(pool.submit(mixed, dg::unresolved(dg::put(1))).get() == 321);
 
-  std::atomic<int> ended{0};
   auto slow = [](std::atomic<int>* n) -> dg::task<int> {
     for (int i = 0; i < 100; ++i) co_await dg::this_task::yield();
     ++*n;

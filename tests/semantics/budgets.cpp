@@ -96,9 +96,9 @@ TEST_CASE("streams of one budget are drained in any order", "[budget][L-9]") {
   support::watchdog dog("any order of draining");
   for (int threads : {1, 2}) {
     for (int order = 0; order < 3; ++order) {
+      progress seen;
       dg::thread_pool pool(threads);
       dg::budget bytes(64);
-      progress seen;
       std::vector<dg::ref_stream<support::tracked>> streams;
       for (int s = 0; s < 6; ++s)
         streams.push_back(pool.options(dg::backpressure_by(bytes, each(s * 10 + 1))).submit(numbers, &seen, 200));
@@ -125,9 +125,9 @@ TEST_CASE("stages of one chain may share a budget", "[budget][L-9]") {
     }
   };
   for (int threads : {1, 2}) {
+    progress seen;
     dg::thread_pool pool(threads);
     dg::budget bytes(3);
-    progress seen;
     auto stream = pool.options(dg::backpressure_by(bytes, each(2))).submit(numbers, &seen, 300);
     for (int s = 0; s < 10; ++s)
       stream = pool.options(dg::backpressure_by(bytes, each(2))).submit(stage::run, std::move(stream));
@@ -141,10 +141,10 @@ TEST_CASE("stages of one chain may share a budget", "[budget][L-9]") {
 TEST_CASE("no more is in flight than the limit and one value for each stream", "[budget][L-9][S-MEM-3]") {
   support::watchdog dog("the bound of a budget");
   support::tracked::reset();
+  progress seen;
   dg::thread_pool pool(2);
   constexpr int streams = 8, limit = 20;
   dg::budget slots(limit);
-  progress seen;
   std::vector<dg::ref_stream<support::tracked>> all;
   for (int s = 0; s < streams; ++s) all.push_back(pool.options(dg::backpressure_by(slots, each(1))).submit(numbers, &seen, 500));
   long peak = 0;
@@ -311,10 +311,10 @@ TEST_CASE("streams of one budget are read, dropped and cancelled by several thre
   support::tracked::reset();
   dg::budget slots(10);
   {
-    dg::thread_pool pool(3);
-    progress seen;
-    std::vector<std::thread> readers;
     std::atomic<long> sum{0};
+    progress seen;
+    dg::thread_pool pool(3);
+    std::vector<std::thread> readers;
     for (int t = 0; t < 3; ++t)
       readers.emplace_back([&, t] {
         for (int round = 0; round < 60; ++round) {

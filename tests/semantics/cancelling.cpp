@@ -91,10 +91,10 @@ TEST_CASE("a queued task that is cancelled never runs", "[cancel][S-CANCEL-1]") 
 
 TEST_CASE("on a pool a queued task that is cancelled never runs", "[cancel][S-CANCEL-1]") {
   support::watchdog dog("cancel in a pool's queue");
-  dg::thread_pool pool(1);
   support::gate busy;
-  dg::ref<void> keeps = pool.submit([&] { busy.pass(); });
   std::atomic<int> ran{0};
+  dg::thread_pool pool(1);
+  dg::ref<void> keeps = pool.submit([&] { busy.pass(); });
   std::vector<dg::ref<void>> refs;
   // An earlier one in the queue is still cancelled when the worker gets to it, with others around it untouched.
   for (int i = 0; i < 100; ++i) refs.push_back(pool.submit([&] { ++ran; }));
@@ -145,9 +145,9 @@ TEST_CASE("on a pool a waiting task is cancelled without its arguments", "[cance
 
 TEST_CASE("a running generator is cancelled at its next yield", "[cancel][S-CANCEL-2]") {
   support::watchdog dog("cancel while running");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate running, cancelled;
   std::atomic<int> steps{0}, gone{0};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   auto refs = pool.options(dg::num_returns<3>{}).submit([&]() -> dg::generator<int> {
     witness local(&gone);
     co_yield 1;
@@ -279,8 +279,8 @@ TEST_CASE("a stream that is cancelled keeps what was stored, then holds cancelle
 
 TEST_CASE("all_or_nothing fails every ref of a cancelled task", "[cancel][S-CANCEL-2][S-ARITY-5]") {
   support::watchdog dog("cancel all_or_nothing");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate running, cancelled;
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   auto refs = pool.options(dg::num_returns<2>{}, dg::all_or_nothing).submit([&]() -> dg::generator<int> {
     co_yield 1;
     running.open();
@@ -297,9 +297,9 @@ TEST_CASE("all_or_nothing fails every ref of a cancelled task", "[cancel][S-CANC
 
 TEST_CASE("a plain function is not interrupted", "[cancel][S-CANCEL-3]") {
   support::watchdog dog("cancel a plain function");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate running, cancelled;
   std::atomic<bool> ended{false};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   dg::ref<int> value = pool.submit([&] {
     running.open();
     cancelled.pass();
@@ -316,9 +316,9 @@ TEST_CASE("a plain function is not interrupted", "[cancel][S-CANCEL-3]") {
 
 TEST_CASE("a plain function may ask whether it should stop", "[cancel][S-CANCEL-3]") {
   support::watchdog dog("polling the stop request");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate running;
   std::atomic<bool> asked_too_early{false};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   dg::ref<void> loops = pool.submit([&] {
     asked_too_early = dg::this_task::stop_requested();
     running.open();
@@ -416,8 +416,8 @@ TEST_CASE("several threads that cancel one task agree", "[cancel][S-CANCEL-4]") 
 TEST_CASE("cancelling what others depend on fails them", "[cancel][S-CANCEL-5]") {
   support::watchdog dog("cancel and dependents");
   dg::manual_executor manual;
-  dg::thread_pool pool(1);
   std::atomic<int> ran{0};
+  dg::thread_pool pool(1);
   dg::ref<int> source = dg::on(manual).submit([] { return 1; });
   std::vector<dg::ref<int>> chain{source};
   for (int i = 0; i < 20; ++i)

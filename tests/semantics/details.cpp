@@ -91,8 +91,8 @@ TEST_CASE("a dynamic task that started and failed has a list whose last ref hold
 TEST_CASE("a dynamic task cancelled after its start has a list whose last ref holds cancelled_error",
           "[dynamic][S-DETAIL-1][S-CANCEL-2]") {
   support::watchdog dog("dynamic, cancelled while it runs");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate running, cancelled;
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   auto outer = pool.options(dg::dynamic).submit([&]() -> dg::generator<int> {
     co_yield 1;
     running.open();
@@ -113,8 +113,8 @@ TEST_CASE("a dynamic task cancelled after its start has a list whose last ref ho
 TEST_CASE("the operand of a yield that sees a cancellation is dropped", "[cancel][S-DETAIL-2]") {
   support::watchdog dog("operand at a cancelled yield");
   support::tracked::reset();
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate running, cancelled;
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   {
     auto refs = pool.options(dg::num_returns<2>{}).submit([&]() -> dg::generator<support::tracked> {
       running.open();
@@ -341,10 +341,10 @@ TEST_CASE("thread_pool_options can be copied with their hook, and check the numb
       .threads = 2, .name = "twice", .on_unhandled_error = [&](std::exception_ptr, std::string_view) { ++reported; }};
   dg::thread_pool_options copy = options;
   {
+    support::gate dropped;
     dg::thread_pool first(options), second(copy);
     CHECK(first.threads() == 2);
     CHECK(second.threads() == 2);
-    support::gate dropped;
     const auto fail = [&] {
       dropped.pass();
       throw support::boom();

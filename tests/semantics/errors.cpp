@@ -132,8 +132,8 @@ TEST_CASE("get throws the very object that the task threw, every time", "[errors
 
 TEST_CASE("the stored exception_ptr is the one of the throw", "[errors][S-ERR-1]") {
   support::watchdog dog("errors: same pointer");
-  dg::thread_pool pool(2);
   std::exception_ptr seen;
+  dg::thread_pool pool(2);
   auto f = [&]() -> int {
     try {
       throw boom("seen");
@@ -365,8 +365,8 @@ TEST_CASE("an exception under num_returns<0> goes to the hook", "[errors][S-ERR-
 TEST_CASE("a local's destructor that throws at the end of a frame is the task's exception", "[errors][S-ERR-5]") {
   support::watchdog dog("errors: destructor at the end");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<int> alive{0};
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&](int n) -> dg::generator<int> {
     const bomb local(alive);
     for (int i = 0; i < n; ++i) co_yield i;
@@ -436,9 +436,9 @@ TEST_CASE("completion() holds the outcome of the whole task", "[errors][S-ERR-6]
 
 TEST_CASE("completion() is not ready while the task runs", "[errors][S-ERR-6]") {
   support::watchdog dog("errors: completion, not before the end");
-  dg::thread_pool pool(2);
   gate last;
   std::atomic<bool> yielded{false};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     co_yield 1;
     yielded = true;
@@ -637,8 +637,8 @@ TEST_CASE("whichever copy or move of a result throws, its ref holds it", "[error
 TEST_CASE("a failed dependency fails the whole chain with the same object, running nothing", "[errors][S-ERR-8]") {
   support::watchdog dog("errors: chain");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<int> ran{0};
+  dg::thread_pool pool(reporting_to(log));
   auto first = pool.submit(fail, "origin");
   auto step = [&](int v) {
     ++ran;
@@ -656,8 +656,8 @@ TEST_CASE("a failed dependency fails the whole chain with the same object, runni
 
 TEST_CASE("one failed dependency among good ones is enough", "[errors][S-ERR-8]") {
   support::watchdog dog("errors: one among several");
-  dg::thread_pool pool(2);
   std::atomic<int> ran{0};
+  dg::thread_pool pool(2);
   auto good = dg::put(1);
   auto bad = pool.submit(fail, "one of three");
   auto r = pool.submit([&](int, int, int) { ++ran; }, good, bad, good);
@@ -726,8 +726,8 @@ TEST_CASE("an exception that no handle is left for goes to the hook", "[errors][
   error_log log;
   std::atomic<int> ran{0};
   {
-    dg::thread_pool pool(reporting_to(log, 1));
     gate start;
+    dg::thread_pool pool(reporting_to(log, 1));
     auto blocker = pool.submit([&] { start.pass(); });
     auto work = [&]() -> int {
       ++ran;
@@ -764,9 +764,9 @@ TEST_CASE("cancellation of what nobody holds is not reported", "[errors][S-ERR-9
   support::watchdog dog("errors: cancelled and dropped");
   error_log log;
   {
-    dg::thread_pool pool(reporting_to(log, 1));
     gate start;
     std::atomic<int> ran{0};
+    dg::thread_pool pool(reporting_to(log, 1));
     auto blocker = pool.submit([&] { start.pass(); });
     {
       auto r = pool.submit([&] { ++ran; });
@@ -953,8 +953,8 @@ TEST_CASE("a value with a throwing destructor whose ref is gone when it is yield
   error_log log;
   std::atomic<bool> behind{false};
   {
-    dg::thread_pool pool(reporting_to(log, 1));
     gate start;
+    dg::thread_pool pool(reporting_to(log, 1));
     auto blocker = pool.submit([&] { start.pass(); });
     auto f = [&]() -> dg::generator<explosive> {
       explosive a;
@@ -971,8 +971,8 @@ TEST_CASE("a value with a throwing destructor whose ref is gone when it is yield
 TEST_CASE("a throwing destructor of a frame that a surplus yield destroys", "[errors][S-ERR-10][L-5]") {
   support::watchdog dog("errors: destructor in a surplus yield");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<int> alive{0}, outer{0};
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::generator<int> {
     const witness frame(outer);
     const bomb local(alive);
@@ -1018,8 +1018,8 @@ TEST_CASE("a throwing destructor of a frame that a dropped stream destroys", "[e
 TEST_CASE("several throwing destructors in one destroyed frame", "[errors][S-ERR-10][L-5]") {
   support::watchdog dog("errors: several destructors");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<int> alive{0}, outer{0};
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::generator<int> {
     const witness frame(outer);
     try {
@@ -1041,8 +1041,8 @@ TEST_CASE("a body that catches its own local's exception gets no further than it
           "[errors][S-ERR-10][S-ARITY-4][L-5]") {
   support::watchdog dog("errors: body that survives its destruction");
   error_log log;
-  dg::thread_pool pool(reporting_to(log));
   std::atomic<int> alive{0}, outer{0}, behind{0};
+  dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::generator<int> {
     const witness frame(outer);
     for (int i = 0; i < 100; ++i) {

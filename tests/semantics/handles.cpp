@@ -183,13 +183,13 @@ TEST_CASE("ready, failed and the waits of a ref", "[handles][ref]") {
 
 TEST_CASE("wait blocks until the value is there", "[handles][ref]") {
   support::watchdog dog("handles: wait");
-  dg::thread_pool pool(1);
   gate open;
+  std::atomic<int> seen{0};
+  dg::thread_pool pool(1);
   auto r = pool.submit([&] {
     open.pass();
     return 5;
   });
-  std::atomic<int> seen{0};
   std::thread reader([&] {
     r.wait();
     seen = r.get();
@@ -389,8 +389,8 @@ TEST_CASE("a ref prints its task and its place", "[handles][ref]") {
 
 TEST_CASE("completion() is the same task's whichever of its refs is asked", "[handles][ref]") {
   support::watchdog dog("handles: completion");
-  dg::thread_pool pool(2);
   gate last;
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     co_yield 1;
     co_yield 2;
@@ -445,9 +445,9 @@ TEST_CASE("cancel of an ended task has no effect and says so", "[handles][ref][S
 
 TEST_CASE("cancel of a running generator: stored values stay, later refs are cancelled", "[handles][ref][S-CANCEL-2]") {
   support::watchdog dog("handles: cancel a running generator");
-  dg::thread_pool pool(2);
   gate go_on;
   std::atomic<int> frames{0}, behind{0};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     const witness frame(frames);
     co_yield 1;
@@ -839,9 +839,9 @@ TEST_CASE("get of a range of refs is a vector; lvalues are copied, rvalues moved
 
 TEST_CASE("get waits for all, then throws the first failure in argument order", "[handles][get][S-WAIT-8]") {
   support::watchdog dog("handles: get with failures");
-  dg::thread_pool pool(2);
   gate slow;
   std::atomic<bool> ended{false};
+  dg::thread_pool pool(2);
   auto second = pool.submit([]() -> int { throw boom("second"); });
   second.wait();
   auto first = pool.submit([&]() -> int {
@@ -917,8 +917,8 @@ TEST_CASE("each occurrence of a duplicate counts in wait", "[handles][wait][S-DE
 
 TEST_CASE("wait blocks until as many as asked are ready", "[handles][wait][S-WAIT-3]") {
   support::watchdog dog("handles: wait for k");
-  dg::thread_pool pool(2);
   gate last;
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<int> {
     for (int i = 0; i < 3; ++i) co_yield i;
     last.pass();

@@ -77,17 +77,7 @@ long peak_resident_kib() {
   return usage.ru_maxrss;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#  else
-constexpr bool sanitized = false;
-#  endif
-#else
-constexpr bool sanitized = false;
-#endif
+constexpr bool sanitized = !dg::detail::keeps_memory_by_default;
 
 }  // namespace
 
@@ -115,8 +105,8 @@ TEST_CASE("a dropped ref frees its value while the task lives on", "[memory][S-M
   support::watchdog dog("memory: dropped while the task runs");
   tracked::reset();
   gate last;
-  dg::thread_pool pool(2);
   std::atomic<bool> stored{false};
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::generator<tracked> {
     co_yield 1;
     co_yield 2;
@@ -476,8 +466,8 @@ TEST_CASE("callable and arguments are gone when the task has ended, however long
           "[memory][S-MEM-7]") {
   support::watchdog dog("memory: callable and arguments");
   tracked::reset();
-  dg::thread_pool pool(2);
   std::atomic<int> captures{0};
+  dg::thread_pool pool(2);
   {
     auto f = [w = witness(captures)](const tracked& t) { return t.value; };
     auto plain = pool.submit(std::move(f), tracked(5));
@@ -593,6 +583,7 @@ TEST_CASE("the last ref may be dropped inside a task, also its own", "[memory][S
   support::watchdog dog("memory: dropped inside a task");
   tracked::reset();
   {
+    gate handed;
     dg::thread_pool pool(2);
     auto other = pool.submit([] { return tracked(1); });
     other.wait();
@@ -600,7 +591,6 @@ TEST_CASE("the last ref may be dropped inside a task, also its own", "[memory][S
     other = {};
     CHECK(tracked::live.load() == 0);
 
-    gate handed;
     std::vector<dg::ref<tracked>> own;
     auto f = [&]() -> dg::generator<tracked> {
       handed.pass();

@@ -90,8 +90,8 @@ constexpr int ahead(int taken) { return taken + 64; }
 TEST_CASE("a consumer that pulls makes each value himself when he wants it, and no other", "[pulling][S-STREAM-4]") {
   support::watchdog dog("pulled one by one");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress p;
+  busy_pool pool;
   SECTION("by values") {
     int i = 0;
     for (const int value : pool->submit(count, std::ref(p), 1000).values()) {
@@ -131,8 +131,8 @@ TEST_CASE("a consumer that pulls makes each value himself when he wants it, and 
 TEST_CASE("whatever else a consumer wants of a stream, it runs ahead again", "[pulling][L-1]") {
   support::watchdog dog("other interest");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress p;
+  busy_pool pool;
   dg::ref_stream<int> s = held(pool, p, 10);
   pool.let_work();
   SECTION("a look") { CHECK_FALSE(s.try_next()); }
@@ -201,8 +201,8 @@ TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[
 TEST_CASE("a stream that its consumer holds is cancelled from elsewhere", "[pulling][S-CANCEL-2][L-13]") {
   support::watchdog dog("cancelled from elsewhere");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress p;
+  busy_pool pool;
   dg::ref_stream<int> s = held(pool, p, 10);
   std::optional<dg::ref<int>> value = s.next();
   pool.let_work();
@@ -217,8 +217,8 @@ TEST_CASE("a stream that its consumer holds is cancelled from elsewhere", "[pull
 TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][L-13]") {
   support::watchdog dog("dropped");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress p;
+  busy_pool pool;
   {
     dg::ref_stream<int> s = held(pool, p, 10);
     s = {};
@@ -233,8 +233,8 @@ TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][
 TEST_CASE("a stream that its consumer holds is detached, and runs to its end", "[pulling][S-STREAM-6]") {
   support::watchdog dog("detached while held");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress p;
+  busy_pool pool;
   dg::ref_stream<int> s = held(pool, p, 3);
   s.detach();
   pool.let_work();
@@ -245,8 +245,8 @@ TEST_CASE("a stream that its consumer holds is detached, and runs to its end", "
 TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
   support::watchdog dog("closed while held");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress p;
+  busy_pool pool;
   SECTION("what fits the room is made") {
     dg::ref_stream<int> s = held(pool, p, 10, 20);
     pool.close();
@@ -287,11 +287,11 @@ TEST_CASE("what a pulled task throws comes where it stands, and then the end", "
 TEST_CASE("a pulled task that wants its own next value, drops its stream, or cancels it", "[pulling][L-7]") {
   support::watchdog dog("its own stream");
   const pulling_as mode(pulling::whenever_possible);
+  std::atomic<int> alive{0};
   busy_pool pool;
   dg::ref_stream<int> s;
   std::string told;
   int from = 0;
-  std::atomic<int> alive{0};
   auto own = [&](int what) -> dg::generator<int> {
     const support::witness frame(alive);
     for (int i = 0;; ++i) {
@@ -360,8 +360,8 @@ TEST_CASE("a pulled task that waits holds no thread, and is pulled again", "[pul
 TEST_CASE("two streams are drained in turns by one thread, and by threads that take turns", "[pulling][S-STREAM-5][S-STREAM-8]") {
   support::watchdog dog("in turns");
   const pulling_as mode(pulling::whenever_possible);
-  busy_pool pool;
   progress left, right;
+  busy_pool pool;
   dg::ref_stream<int> a = held(pool, left, 5), b = held(pool, right, 5);
   pool.let_work();
   for (int i = 5; i < 500; ++i) {

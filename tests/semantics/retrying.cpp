@@ -44,8 +44,8 @@ const std::vector<int> five{0, 1, 2, 3, 4};
 
 TEST_CASE("a task is not run again unless it is said so", "[retry][S-RETRY-1]") {
   support::watchdog dog("no retries");
-  dg::thread_pool pool(1);
   std::atomic<int> calls{0};
+  dg::thread_pool pool(1);
   auto failing = [&]() -> int {
     ++calls;
     throw boom();
@@ -143,15 +143,15 @@ TEST_CASE("a value may be taken, and dropped, between two attempts", "[retry][S-
 
 TEST_CASE("retries that are used up leave the values so far, then the last exception", "[retry][S-RETRY-3]") {
   support::watchdog dog("used up");
-  dg::thread_pool pool(1);
   std::atomic<int> calls{0};
+  std::vector<int> seen;
+  dg::thread_pool pool(1);
   auto body = [&calls]() -> dg::generator<int> {
     const int call = ++calls;
     for (int i = 0; i < call; ++i) co_yield i;
     throw boom("call " + std::to_string(call));
   };
   auto stream = pool.options(dg::max_retries{2}).submit(body);
-  std::vector<int> seen;
   CHECK(support::message_of([&] {
           while (auto v = stream.next_value()) seen.push_back(*v);
         }) == "call 3");
@@ -169,8 +169,8 @@ TEST_CASE("retries that are used up leave the values so far, then the last excep
 
 TEST_CASE("an attempt with fewer values than are stored ends in nondeterministic_error", "[retry][S-RETRY-4]") {
   support::watchdog dog("nondeterministic");
-  dg::thread_pool pool(2);
   std::atomic<int> calls{0};
+  dg::thread_pool pool(2);
   auto body = [&calls]() -> dg::generator<int> {
     const bool first = ++calls == 1;
     co_yield 1;
@@ -206,8 +206,8 @@ TEST_CASE("an attempt with fewer values than are stored ends in nondeterministic
 
 TEST_CASE("a tuple is replayed position by position", "[retry][S-RETRY-5]") {
   support::watchdog dog("tuples");
-  dg::thread_pool pool(1);
   std::atomic<int> calls{0};
+  dg::thread_pool pool(1);
   auto coroutine = [&calls]() -> dg::tuple_generator<int, std::string, support::tracked> {
     const int call = ++calls;
     co_yield call;
@@ -232,8 +232,8 @@ TEST_CASE("a tuple is replayed position by position", "[retry][S-RETRY-5]") {
 
 TEST_CASE("each attempt has its own copy of the callable, and the same arguments as const lvalues", "[retry][S-RETRY-6]") {
   support::watchdog dog("copies of the callable");
-  dg::thread_pool pool(1);
   std::atomic<int> alive{0};
+  dg::thread_pool pool(1);
   {
     std::atomic<int> most{0};
     dg::manual_executor later;  // not before the callable given here is gone
@@ -263,13 +263,13 @@ TEST_CASE("each attempt has its own copy of the callable, and the same arguments
 
 TEST_CASE("an attempt may yield more than an earlier one", "[retry][S-RETRY-7]") {
   support::watchdog dog("more values");
+  std::vector<int> seen;
   dg::thread_pool pool(1);
   auto body = []() -> dg::generator<int> {
     const int n = static_cast<int>(dg::this_task::attempt()) * 2;
     for (int i = 0; i < n; ++i) co_yield i * 10 + n;
     if (n < 6) throw boom();
   };
-  std::vector<int> seen;
   for (int v : pool.options(dg::max_retries{2}).submit(body).values()) seen.push_back(v);
   CHECK(seen == std::vector<int>{2, 12, 24, 34, 46, 56});  // those of the attempt that stored them
   support::error_log log;
@@ -282,8 +282,8 @@ TEST_CASE("an attempt may yield more than an earlier one", "[retry][S-RETRY-7]")
 TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY-7]") {
   support::watchdog dog("not retried");
   support::error_log log;
-  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
   std::atomic<int> calls{0};
+  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
   auto three = [&calls]() -> dg::generator<int> {
     ++calls;
     for (int i = 0; i < 3; ++i) co_yield i;
@@ -324,9 +324,9 @@ TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY
 TEST_CASE("retry_if decides, when nothing is left of the failed attempt", "[retry][S-RETRY-1][L-19]") {
   support::watchdog dog("retry_if");
   support::error_log log;
-  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
   std::atomic<int> alive{0}, asked{0}, calls{0};
   std::atomic<bool> clean{true};
+  dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
   auto body = [&]() -> dg::generator<int> {
     support::witness here(alive);
     const int call = ++calls;
@@ -550,6 +550,7 @@ TEST_CASE("values that a new attempt skips are made and dropped, and use no room
 
 TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-RETRY-1][S-ERR-7]") {
   support::watchdog dog("kinds of failures");
+  std::vector<int> seen;
   dg::thread_pool pool(1);
   const auto with = pool.options(dg::max_retries{3});
   // A stored value that cannot be made.
@@ -562,7 +563,6 @@ TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-
   auto values = with.submit([]() -> dg::generator<fussy> {
     for (int i = 0; i < 4; ++i) co_yield i;
   });
-  std::vector<int> seen;
   while (auto v = values.next_value()) seen.push_back(v->value);
   CHECK(seen == std::vector<int>{0, 1, 2, 3});
   // A callable that cannot be copied for an attempt.
@@ -637,8 +637,8 @@ TEST_CASE("arguments and dependencies live until the last attempt has ended", "[
 
 TEST_CASE("retry_if is copied into each task, and keeps its own state there", "[retry][S-RETRY-1]") {
   support::watchdog dog("stateful predicates");
-  dg::thread_pool pool(1);
   std::atomic<int> calls{0};
+  dg::thread_pool pool(1);
   const auto options = pool.options(dg::max_retries{10}, dg::retry_if([left = 2](std::exception_ptr) mutable { return left-- > 0; }));
   auto failing = [&calls] {
     ++calls;

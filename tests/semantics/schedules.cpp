@@ -239,9 +239,9 @@ TEST_CASE("tasks run by their waiters leave nothing behind in the queue", "[pool
   support::watchdog dog("claimed entries");
   std::atomic<int> ran{0};
   {
-    dg::thread_pool pool(1);
     support::gate busy;
     std::atomic<bool> inside{false};
+    dg::thread_pool pool(1);
     dg::ref<void> keeps = pool.submit([&] {
       inside = true;
       busy.pass();
@@ -296,6 +296,8 @@ TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
   support::watchdog dog("waiters that leave");
   dg::manual_executor manual;
   dg::ref<int> never = dg::on(manual).submit([] { return 6; });
+  std::atomic<bool> over{false};
+  std::atomic<int> saw{0};
   dg::thread_pool pool(1);
   for (int i = 0; i < 3000; ++i) {
     (void)never.wait_for(1us);
@@ -307,8 +309,6 @@ TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
     }
   }
   std::vector<std::thread> leaving;
-  std::atomic<bool> over{false};
-  std::atomic<int> saw{0};
   for (int t = 0; t < 4; ++t)
     leaving.emplace_back([&, copy = never] {
       while (!over)
@@ -365,9 +365,9 @@ TEST_CASE("a hundred thousand refs of one task may have a dependent each", "[wai
 TEST_CASE("one ref may have a hundred thousand dependents", "[wait][L-4]") {
   support::watchdog dog("many dependents of one ref");
   dg::manual_executor manual;
+  std::atomic<int> sum{0};
   dg::thread_pool pool(2);
   dg::ref<int> source = dg::on(manual).submit([] { return 1; });
-  std::atomic<int> sum{0};
   std::vector<dg::ref<void>> dependents;
   for (int i = 0; i < 100000; ++i) dependents.push_back(pool.submit([&](int value) { sum += value; }, source));
   manual.run_all();
@@ -380,9 +380,9 @@ TEST_CASE("a local whose destructor throws does not keep a dropped frame alive",
   std::atomic<int> gone{0}, reported{0};
   support::tracked::reset();
   {
+    std::atomic<bool> full{false};
     dg::thread_pool pool(
         {.threads = 1, .on_unhandled_error = [&](std::exception_ptr, std::string_view) { ++reported; }});
-    std::atomic<bool> full{false};
     dg::ref<void> completion;
     {
       auto stream = pool.options(dg::backpressure{1}).submit([&, kept = support::tracked(1)]() -> dg::generator<int> {
@@ -424,8 +424,8 @@ TEST_CASE("a local whose destructor throws at a surplus yield does not harm what
 TEST_CASE("a body that catches its local's exception during its end stops at its next suspension", "[stream][L-5]") {
   support::watchdog dog("caught while destroyed");
   std::atomic<int> gone{0}, caught{0}, beyond{0};
-  dg::thread_pool pool({.threads = 1, .on_unhandled_error = [](std::exception_ptr, std::string_view) {}});
   std::atomic<bool> full{false};
+  dg::thread_pool pool({.threads = 1, .on_unhandled_error = [](std::exception_ptr, std::string_view) {}});
   dg::ref<void> completion;
   {
     auto stream = pool.options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
@@ -453,9 +453,10 @@ TEST_CASE("a body that catches its local's exception during its end stops at its
 TEST_CASE("a generator left by its helper goes on for who waits for a later value", "[wait][L-6]") {
   support::watchdog dog("helper leaves, other waits");
   for (int round = 0; round < 50; ++round) {
-    dg::thread_pool pool(1);
     support::gate busy, go;
     std::atomic<bool> blocked{false}, started{false}, waiting{false};
+    std::atomic<int> first{0}, second{0};
+    dg::thread_pool pool(1);
     dg::ref<void> keeps = pool.submit([&] {
       blocked = true;
       busy.pass();
@@ -467,7 +468,6 @@ TEST_CASE("a generator left by its helper goes on for who waits for a later valu
       co_yield 1;
       co_yield 2;
     });
-    std::atomic<int> first{0}, second{0};
     std::thread helper([&] { first = refs[0].get(); });
     while (!started) std::this_thread::yield();
     std::thread other([&, later = refs[1]] {
@@ -539,10 +539,10 @@ TEST_CASE("a consumer that waits for code behind the filling yield gives back it
 
 TEST_CASE("a task gives back the room of every stream it read before it waits", "[stream][L-8]") {
   support::watchdog dog("room given back by a task");
+  std::atomic<int> through{0};
   dg::thread_pool pool(1);
   dg::manual_executor manual;
   dg::ref<int> behind = dg::on(manual).submit([] { return 3; });
-  std::atomic<int> through{0};
   auto make = [&]() -> dg::generator<int> {
     for (int i = 0; i < 64; ++i) co_yield i;
     if (++through == 2) manual.run_all();
@@ -564,9 +564,10 @@ TEST_CASE("a task gives back the room of every stream it read before it waits", 
 
 TEST_CASE("a dropped stream destroys its frame away from the caller's locks", "[stream][L-13]") {
   support::watchdog dog("destructors that want a lock");
-  dg::thread_pool pool(2);
-  std::mutex mutex;
   std::atomic<int> gone{0};
+  std::atomic<int> started{0};
+  std::mutex mutex;
+  dg::thread_pool pool(2);
   struct wants_lock {
     std::mutex* mutex;
     std::atomic<int>* gone;
@@ -575,7 +576,6 @@ TEST_CASE("a dropped stream destroys its frame away from the caller's locks", "[
       ++*gone;
     }
   };
-  std::atomic<int> started{0};
   std::vector<dg::ref_stream<int>> streams;
   for (int i = 0; i < 50; ++i)
     streams.push_back(pool.options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
@@ -928,9 +928,9 @@ TEST_CASE("dependents released by one value run side by side", "[pool][L-17]") {
 
 TEST_CASE("tasks that submit their successor do not starve the rest", "[pool][L-18]") {
   support::watchdog dog("successors and the injection queue");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   std::atomic<bool> stop{false};
   std::atomic<int> hops{0};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   struct ping {
     dg::thread_pool* pool;
     std::atomic<bool>* stop;
@@ -950,9 +950,9 @@ TEST_CASE("tasks that submit their successor do not starve the rest", "[pool][L-
 
 TEST_CASE("a generator that never suspends lets queued work run", "[pool][L-18]") {
   support::watchdog dog("an endless generator");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   std::atomic<bool> stop{false};
   std::atomic<long> steps{0};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   auto stream = pool.submit([&]() -> dg::generator<int> {
     while (!stop) {
       ++steps;
@@ -971,9 +971,9 @@ TEST_CASE("a generator that never suspends lets queued work run", "[pool][L-18]"
 TEST_CASE("a task that reads an endless stream lets queued work run", "[pool][L-18]") {
   support::watchdog dog("an endless stream read by a task");
   for (bool helping : {true, false}) {
-    dg::thread_pool pool({.threads = 1, .waiters_help = helping});
     std::atomic<bool> stop{false};
     std::atomic<long> read{0};
+    dg::thread_pool pool({.threads = 1, .waiters_help = helping});
     auto endless = pool.submit([&]() -> dg::generator<int> {
       for (int i = 0;; i = (i + 1) % 1000) co_yield i;
     });

@@ -251,13 +251,13 @@ TEST_CASE("describe tells that a stream's reader runs it himself", "[describe][p
   support::watchdog dog("describe: pulled");
   const pulling_forced mode;
   support::gate started, over;
+  std::string inside;
   dg::thread_pool pool(1);
   auto busy = pool.submit([&] {
     started.open();
     over.pass();
   });
   started.pass();
-  std::string inside;
   std::atomic<dg::ref_stream<int>*> seen{nullptr};
   auto stream = pool.submit([&]() -> dg::generator<int> {
     for (int i = 0;; ++i) {
@@ -333,8 +333,8 @@ TEST_CASE("describe tells what a thread's code is blocked in", "[describe][S-WAI
 
 TEST_CASE("describe tells which task a thread runs while another one waits for it there", "[describe][S-WAIT-4]") {
   support::watchdog dog("describe: helping");
-  dg::thread_pool pool(1);
   support::gate started, go;
+  dg::thread_pool pool(1);
   auto outer = pool.submit([&] {
     auto inner = pool.options(dg::name{"inner"}).submit([&] {
       started.open();
@@ -483,10 +483,12 @@ TEST_CASE("a dump has a line for each task that has not ended, and counts those 
   later x, y;
   dg::ref<int> waits, blocked, one, awaiting;
   std::vector<dg::ref<int>> queued;
+  support::gate started, go;
+  support::gate inside_started, inside_go;
+  std::string from_inside;
   dg::thread_pool other(1);
   dg::thread_pool pool({.threads = 2, .name = "io"});
   CHECK(dumped(pool) == "pool 'io', 2 threads: 0 tasks that have not ended\n");
-  support::gate started, go;
   auto stream = pool.options(dg::backpressure{1}, dg::name{"stream"}).submit(count_to, 3);
   awaiting = pool.options(dg::name{"awaiting"}).submit(awaits, x.ref);
   waits = pool.options(dg::name{"waiting"}).submit([](int n) { return n; }, awaiting);
@@ -499,14 +501,12 @@ TEST_CASE("a dump has a line for each task that has not ended, and counts those 
   CHECK(awaited([&] { return in_any_order(dumped(pool)); }, in_any_order(at_rest)) == in_any_order(at_rest));
 
   // Two that keep both workers, of which one dumps its own pool, and others behind them.
-  std::string from_inside;
   blocked = pool.options(dg::name{"busy"}).submit([&] {
     started.open();
     go.pass();
     return 1;
   });
   started.pass();
-  support::gate inside_started, inside_go;
   one = pool.options(dg::name{"dumps"}).submit([&] {
     inside_started.open();
     inside_go.pass();

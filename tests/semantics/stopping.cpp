@@ -252,10 +252,10 @@ TEST_CASE("what a cancelled task frees still runs before the destructor returns"
 TEST_CASE("a drain waits also for what only the outside can bring", "[stop][shutdown]") {
   support::watchdog dog("shutdown(drain)");
   dg::manual_executor manual;
+  std::atomic<bool> closing{false}, closed{false}, was_ready{false};
   dg::thread_pool pool(1);
   dg::ref<int> outside = dg::on(manual).submit([] { return 20; });
   dg::ref<int> dependent = pool.submit([](int value) { return value + 1; }, outside);
-  std::atomic<bool> closing{false}, closed{false}, was_ready{false};
   std::thread closer([&] {
     closing = true;
     pool.shutdown(dg::shutdown_mode::drain);
@@ -274,10 +274,10 @@ TEST_CASE("shutdown(cancel) cancels what waits or is suspended, and waits for wh
   support::watchdog dog("shutdown(cancel)");
   dg::manual_executor manual;
   dg::ref<int> outside = dg::on(manual).submit([] { return 1; });
-  dg::thread_pool pool(1);
   support::gate running, let_go;
   std::atomic<bool> run_ended{false}, seen_ended{false};
   std::atomic<int> produced{0}, queued_ran{0};
+  dg::thread_pool pool(1);
 
   auto stream = pool.options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
     for (;;) {
@@ -356,9 +356,9 @@ TEST_CASE("shutdown(cancel) ends tasks that would go on for ever by themselves",
 TEST_CASE("a task that submits while its pool is cancelled gets refs that hold cancelled_error",
           "[stop][S-STOP-2][L-11]") {
   support::watchdog dog("submit under shutdown(cancel)");
-  dg::thread_pool pool(1);
   support::gate running;
   std::atomic<bool> closing{false}, threw{false};
+  dg::thread_pool pool(1);
   dg::ref<int> child;
   dg::ref<void> runs = pool.submit([&] {
     running.open();
@@ -403,11 +403,11 @@ TEST_CASE("of submits that race with a shutdown each throws or its ref becomes r
   support::watchdog dog("submit against shutdown");
   for (int round = 0; round < 60; ++round) {
     const auto mode = round % 2 == 0 ? dg::shutdown_mode::drain : dg::shutdown_mode::cancel;
+    std::atomic<int> ran{0}, submitted{0};
+    std::atomic<std::size_t> stopped{0};
     dg::thread_pool pool(2);
     constexpr std::size_t submitters = 3;
     std::vector<std::vector<dg::ref<int>>> refs(submitters);
-    std::atomic<int> ran{0}, submitted{0};
-    std::atomic<std::size_t> stopped{0};
     std::vector<std::thread> threads;
     for (std::size_t t = 0; t < submitters; ++t)
       threads.emplace_back([&, t] {
@@ -618,8 +618,8 @@ TEST_CASE("the last owner of a pool may be a task that a waiting thread runs", "
 TEST_CASE("a pool may be shut down by one of its own tasks", "[stop][L-11]") {
   support::watchdog dog("shutdown from inside");
   for (auto mode : {dg::shutdown_mode::drain, dg::shutdown_mode::cancel}) {
-    dg::thread_pool pool(1);
     std::atomic<bool> returned{false};
+    dg::thread_pool pool(1);
     dg::ref<void> closes = pool.submit([&] {
       pool.shutdown(mode);
       returned = true;

@@ -280,8 +280,8 @@ TEST_CASE("next_for gives up after its time, also while only the end is missing"
 
 TEST_CASE("a next_for that timed out loses no value", "[stream][S-STREAM-3]") {
   support::watchdog dog("next_for loses nothing");
-  dg::thread_pool pool(1);
   support::gate first, second;
+  dg::thread_pool pool(1);
   auto stream = pool.submit([&]() -> dg::generator<int> {
     first.pass();
     co_yield 1;
@@ -551,9 +551,9 @@ TEST_CASE("dropping a stream before its task has started keeps it from starting"
 
 TEST_CASE("a running task whose stream is dropped ends at its next yield", "[stream][S-STREAM-6]") {
   support::watchdog dog("dropping a running stream");
-  dg::thread_pool pool(1);
   support::gate running, dropped;
   std::atomic<bool> step_after_drop{false}, passed_yield{false}, local_gone{false};
+  dg::thread_pool pool(1);
   struct on_exit {
     std::atomic<bool>* flag;
     ~on_exit() { *flag = true; }
@@ -827,10 +827,10 @@ TEST_CASE("a stream that fits its room completes unread", "[stream][S-STREAM-9]"
 
 TEST_CASE("waiting for the completion of a stream does not take its values", "[stream][S-STREAM-9]") {
   support::watchdog dog("completion while another thread reads");
+  std::atomic<bool> saw_end{false};
   dg::thread_pool pool(1);
   auto stream = pool.options(dg::backpressure{1}).submit(count_to, 200);
   dg::ref<void> completion = stream.completion();
-  std::atomic<bool> saw_end{false};
   std::thread waiter([&, completion] {
     completion.wait();
     saw_end = true;
@@ -889,9 +889,9 @@ TEST_CASE("leaving owning values early cancels the task", "[stream][values][S-ST
 
 TEST_CASE("values throws the stored exception where it stands, then is at its end", "[stream][values][S-ERR-4]") {
   support::watchdog dog("values and errors");
+  std::vector<int> seen;
   dg::thread_pool pool(1);
   auto stream = pool.submit(fails_after, 3);
-  std::vector<int> seen;
   std::string message = support::message_of([&] {
     for (int value : stream.values()) seen.push_back(value);
   });
@@ -907,9 +907,9 @@ TEST_CASE("values throws the stored exception where it stands, then is at its en
 TEST_CASE("polling with try_next until finished sees every value", "[stream][S-STREAM-2][L-1]") {
   support::watchdog dog("polling");
   for (int room : {1, 17, 64}) {
+    std::vector<int> all;
     dg::thread_pool pool({.threads = 1, .waiters_help = room != 17});
     auto stream = pool.options(dg::backpressure{room}).submit(count_to, 3000);
-    std::vector<int> all;
     while (!stream.finished()) {
       if (auto item = stream.try_next())
         all.push_back(item->get());
@@ -972,10 +972,10 @@ TEST_CASE("the value under a values() iterator is taken: next() gives the one af
   support::watchdog dog("next within values()");
   support::tracked::reset();
   {
+    std::vector<int> seen;
     dg::thread_pool pool(1);
     // Enough for blocks of every size, and for the iterator's value to be the last of its block at times.
     auto stream = pool.options(dg::unbounded).submit(tracked_values, 1000);
-    std::vector<int> seen;
     for (support::tracked&& value : stream.values()) {
       for (int i = 0; i < static_cast<int>(seen.size()) % 7; ++i)
         if (auto next = stream.next_value()) seen.push_back(next->value);

@@ -601,9 +601,10 @@ TEST_CASE("a chain of 100 000 dependent tasks runs at constant stack", "[submit]
 
 TEST_CASE("a view's elements are made on the worker as the view gives them", "[submit][results]") {
   support::watchdog dog("submit: views");
+  std::atomic<int> on_caller{0};
+  std::vector<int> seen;
   dg::thread_pool pool(2);
   auto caller = std::this_thread::get_id();
-  std::atomic<int> on_caller{0};
   // waiting for the end without helping: nothing runs on this thread
   auto squares = [&](int n) {
     return std::views::iota(0, n) | std::views::transform([&](int i) {
@@ -617,7 +618,6 @@ TEST_CASE("a view's elements are made on the worker as the view gives them", "[s
   CHECK(values_of(list.get()) == std::vector<int>{0, 1, 4, 9, 16});
   CHECK(values_of(pool.options(dg::num_returns<3>{}).submit(squares, 3)) == std::vector<int>{0, 1, 4});
   auto stream = pool.options(dg::streaming, dg::backpressure{1}).submit(squares, 4);
-  std::vector<int> seen;
   while (auto v = stream.next_value()) seen.push_back(*v);
   CHECK(seen == std::vector<int>{0, 1, 4, 9});
 }
@@ -699,8 +699,8 @@ TEST_CASE("a plain function's tuple and pair under num_returns", "[submit][resul
 
 TEST_CASE("a tuple generator's values are ready one by one", "[submit][results][S-ARITY-2]") {
   support::watchdog dog("submit: tuple generator");
-  dg::thread_pool pool(2);
   gate between;
+  dg::thread_pool pool(2);
   auto f = [&]() -> dg::tuple_generator<int, std::string> {
     co_yield 1;
     between.pass();
@@ -747,9 +747,9 @@ TEST_CASE("elements_of converts elements, and takes views", "[submit][results][e
 
 TEST_CASE("elements_of another generator, recursively", "[submit][results][elements_of]") {
   support::watchdog dog("submit: recursive generators");
+  std::vector<int> seen;
   dg::thread_pool pool(2);
   CHECK(values_of(pool.options(dg::dynamic).submit(leaves, 0, 1000).get()) == first(1000));
-  std::vector<int> seen;
   for (int&& v : pool.submit(leaves, 0, 1000).values()) seen.push_back(v);
   CHECK(seen == first(1000));
   seen.clear();

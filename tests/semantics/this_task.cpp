@@ -221,11 +221,11 @@ TEST_CASE("constructors, destructors, predicates and hooks that a task calls kno
     CHECK(cost == s.id());
   }
   {
+    std::atomic<std::uint64_t> id{0};
+    support::gate dropped;
     dg::thread_pool pool({.threads = 1, .on_unhandled_error = [&](std::exception_ptr, std::string_view) {
                             hook = dg::this_task::id();
                           }});
-    std::atomic<std::uint64_t> id{0};
-    support::gate dropped;
     pool.submit([&] {
       id = dg::this_task::id();
       dropped.pass();  // no handle may be left

@@ -81,6 +81,7 @@ TEST_CASE("a task's own token says when it is to stop", "[cancel][this_task][S-C
   support::watchdog dog("get_stop_token");
   CHECK_THROWS_AS(dg::this_task::get_stop_token(), dg::error);
   CHECK_THROWS_AS(dg::this_task::attempt(), dg::error);
+  std::vector<std::stop_token> tokens;
   dg::thread_pool pool(2);
   // It may be waited for: the canceller runs the callback.
   auto r = pool.submit([] {
@@ -95,7 +96,6 @@ TEST_CASE("a task's own token says when it is to stop", "[cancel][this_task][S-C
   CHECK(r.cancel());
   if (!r.error()) CHECK(r.get());  // cancelled before it began, or told while it ran
   // The same one for all attempts.
-  std::vector<std::stop_token> tokens;
   auto again = pool.options(dg::max_retries{2}).submit([&tokens] {
     tokens.push_back(dg::this_task::get_stop_token());
     if (dg::this_task::attempt() < 3) throw boom();
@@ -126,8 +126,8 @@ TEST_CASE("a token asked for while the task is being cancelled is never missed",
 
 TEST_CASE("shutting down by cancel reaches plain functions that look at their tokens", "[stop][S-STOP-2][S-CANCEL-3]") {
   support::watchdog dog("shutdown and tokens");
-  dg::thread_pool pool(2);
   std::atomic<int> inside{0};
+  dg::thread_pool pool(2);
   auto by_token = pool.submit([&] {
     const std::stop_token token = dg::this_task::get_stop_token();
     ++inside;

@@ -374,9 +374,9 @@ TEST_CASE("a trace is written while its pool runs, with what runs", "[trace]") {
   CHECK(nothing.slices.empty());
   CHECK(nothing.rows.empty());
   support::gate started, go;
+  std::string from_inside;
   dg::thread_pool pool({.threads = 1, .trace = &t});
   std::uint64_t inner = 0;
-  std::string from_inside;
   auto r = pool.options(dg::name{"long"}).submit([&] {
     auto done = pool.submit([] { return 1; });
     inner = done.id().task;

@@ -98,9 +98,9 @@ std::optional<std::size_t> index_within(Wait wait, std::size_t count) {
 TEST_CASE("a task whose arguments are refs holds no thread until they are ready", "[wait][S-WAIT-1]") {
   support::watchdog dog("dependencies hold no thread");
   dg::manual_executor manual;
+  std::atomic<int> ran{0};
   dg::thread_pool pool({.threads = 1, .waiters_help = false});
   dg::ref<int> source = dg::on(manual).submit([] { return 1; });
-  std::atomic<int> ran{0};
   std::vector<dg::ref<int>> dependents;
   for (int i = 0; i < 200; ++i)
     dependents.push_back(pool.submit(
@@ -281,9 +281,9 @@ TEST_CASE("wait blocks until as many as asked for are ready", "[wait][S-WAIT-3]"
 
 TEST_CASE("a blocked get runs the queued task on the waiting thread", "[wait][S-WAIT-4][L-6]") {
   support::watchdog dog("helping");
+  std::atomic<bool> other_ran{false};
   dg::thread_pool pool(1);
   blocker busy(pool);
-  std::atomic<bool> other_ran{false};
   dg::ref<void> other = pool.submit([&] { other_ran = true; });
   dg::ref<std::thread::id> where = pool.submit([] { return std::this_thread::get_id(); });
   CHECK(where.get() == std::this_thread::get_id());
@@ -297,8 +297,8 @@ TEST_CASE("a blocked get runs the queued task on the waiting thread", "[wait][S-
 
 TEST_CASE("a helper leaves a generator when the awaited value is stored", "[wait][S-WAIT-4][L-6]") {
   support::watchdog dog("helping up to a value");
-  dg::thread_pool pool(1);
   std::atomic<int> steps{0};
+  dg::thread_pool pool(1);
   dg::ref<int> first, second, third;
   {
     blocker busy(pool);
@@ -345,8 +345,8 @@ TEST_CASE("a stream is read by helping while every worker is busy", "[wait][S-WA
 
 TEST_CASE("timed waits never run the task on the waiting thread", "[wait][S-WAIT-4]") {
   support::watchdog dog("timed waits do not help");
-  dg::thread_pool pool(1);
   std::atomic<bool> ran{false};
+  dg::thread_pool pool(1);
   std::thread::id where;
   dg::ref<void> task;
   {
@@ -538,8 +538,8 @@ TEST_CASE("a plain function's ref is ready only when the task has ended", "[wait
 
 TEST_CASE("a yielded value is ready before its task has ended", "[wait][S-WAIT-7]") {
   support::watchdog dog("yielded values are ready early");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   support::gate go_on;
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   auto refs = pool.options(dg::num_returns<1>{}).submit([&]() -> dg::generator<int> {
     co_yield 1;
     go_on.pass();

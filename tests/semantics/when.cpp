@@ -143,9 +143,9 @@ TEST_CASE("when_all waits for all, whatever fails first in time, and throws what
           "[when_all][S-AWAIT-1]") {
   support::watchdog dog("failures of when_all");
   for (int threads : {1, 2}) {
+    std::atomic<int> alive{0};
     dg::thread_pool pool(threads);
     later slow, slower;
-    std::atomic<int> alive{0};
     auto waits = [&alive](dg::ref<int> r) -> dg::task<int> {
       const support::witness here(alive);
       co_return co_await r;
@@ -196,6 +196,7 @@ TEST_CASE("when_all waits for all, whatever fails first in time, and throws what
 
 TEST_CASE("the tasks of a when_all run side by side on the threads of their pool", "[when_all][S-AWAIT-1][L-17]") {
   support::watchdog dog("when_all on several threads");
+  std::latch two_here(2);
   dg::thread_pool pool({.threads = 3, .waiters_help = false});
   for (int round = 0; round < 50; ++round) {
     std::latch all_here(3);
@@ -210,7 +211,6 @@ TEST_CASE("the tasks of a when_all run side by side on the threads of their pool
     REQUIRE(tuple.get() == 6);
   }
   // A submitted generator spawns them as a task does.
-  std::latch two_here(2);
   const auto meets = [&two_here]() -> dg::task<int> {
     two_here.arrive_and_wait();
     co_return 1;
@@ -359,8 +359,8 @@ TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may
 
 TEST_CASE("a hundred thousand refs, and ten thousand tasks, are awaited together", "[when_all][L-4]") {
   support::watchdog dog("large when_all", 120);
-  dg::thread_pool pool(2);
   support::gate go;
+  dg::thread_pool pool(2);
   auto blocker = pool.submit([&go] { go.pass(); });
   auto refs = pool.options(dg::num_returns{100'000}, dg::after(blocker)).submit(count_to, 100'000);
   auto sum = pool.submit(
