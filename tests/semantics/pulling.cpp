@@ -151,6 +151,18 @@ TEST_CASE("whatever else a consumer wants of a stream, it runs ahead again", "[p
   CHECK(eventually([&] { return p.ended == 1; }));
 }
 
+TEST_CASE("a stream that was told to run ahead is not held afterwards", "[pulling][L-1]") {
+  support::watchdog dog("told before");
+  const pulling_as mode(pulling::whenever_possible);
+  progress p;
+  busy_pool pool;
+  dg::ref_stream<int> s = pool->submit(count, std::ref(p), 1000);
+  CHECK_FALSE(s.completion().ready());
+  for (int i = 0; i < 10; ++i) CHECK(s.next_value() == i);
+  pool.let_work();
+  CHECK(eventually([&] { return p.begun >= ahead(10); }));
+}
+
 TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[pulling][L-1][L-8]") {
   support::watchdog dog("other waits");
   const pulling_as mode(pulling::whenever_possible);
