@@ -425,3 +425,16 @@ TEST_CASE("in wait each occurrence of a duplicate counts", "[wait][S-DETAIL-9]")
   CHECK(all.ready == refs);
   CHECK(all.pending.empty());
 }
+
+TEST_CASE("a generator that was moved from has no values", "[generator]") {
+  auto three = []() -> dg::generator<int> {
+    for (int i = 0; i < 3; ++i) co_yield i;
+  };
+  dg::generator<int> from = three();
+  dg::generator<int> to = std::move(from);
+  int sum = 0;
+  for (int v : from) sum += 100 + v;  // NOLINT: that it may be looked at is what is tested
+  CHECK(sum == 0);
+  for (int v : to) sum += v;
+  CHECK(sum == 3);
+}

@@ -163,6 +163,26 @@ TEST_CASE("a stream that was told to run ahead is not held afterwards", "[pullin
   CHECK(eventually([&] { return p.begun >= ahead(10); }));
 }
 
+TEST_CASE("a consumer that is told to let go while it runs the stream does so before it returns", "[pulling][L-1][L-7]") {
+  support::watchdog dog("told meanwhile");
+  const pulling_as mode(pulling::whenever_possible);
+  progress p;
+  busy_pool pool;
+  dg::ref_stream<int> s;
+  auto wants_its_end = [&](int n) -> dg::generator<int> {
+    for (int i = 0; i < n; ++i) {
+      ++p.begun;
+      if (i == 10) CHECK_FALSE(s.completion().ready());
+      co_yield i;
+    }
+  };
+  s = pool->submit(wants_its_end, 1000);
+  for (int i = 0; i <= 10; ++i) CHECK(s.next_value() == i);
+  CHECK(p.begun == 11);
+  pool.let_work();
+  CHECK(eventually([&] { return p.begun >= ahead(11); }));
+}
+
 TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[pulling][L-1][L-8]") {
   support::watchdog dog("other waits");
   const pulling_as mode(pulling::whenever_possible);

@@ -321,6 +321,26 @@ TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY
   CHECK(calls == 2);
 }
 
+TEST_CASE("an attempt that yields out of type order what is stored already says where", "[retry][S-RETRY-2][S-ARITY-3]") {
+  dg::inline_executor here;
+  int attempts = 0;
+  auto f = [&attempts]() -> dg::tuple_generator<int, std::string, int> {
+    ++attempts;
+    co_yield 1;
+    if (attempts == 1) {
+      co_yield "two";
+      throw boom();
+    }
+    co_yield dg::emplace(2);
+  };
+  auto [a, b, c] = dg::on(here).options(dg::max_retries{3}).submit(f);
+  CHECK(attempts == 2);
+  CHECK(a.get() == 1);
+  CHECK(b.get() == "two");
+  CHECK(support::holds<dg::type_order_error>(c));
+  CHECK(support::message_of([&, &c_ = c] { c_.get(); }).find("its position 1 ") != std::string::npos);
+}
+
 TEST_CASE("retry_if decides, when nothing is left of the failed attempt", "[retry][S-RETRY-1][L-19]") {
   support::watchdog dog("retry_if");
   support::error_log log;

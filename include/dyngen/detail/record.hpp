@@ -105,6 +105,8 @@ class coroutine_body {
   }
 
   thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
+  /// How many values that earlier attempts have stored are still to come.
+  std::uint64_t replay() const noexcept { return sink_ ? sink_->replay : 0; }
   childrens_end end_children() noexcept { return sink_ ? sink_->end_children() : childrens_end(); }
 
   std::exception_ptr close() noexcept {
@@ -332,9 +334,11 @@ class record final : public Base {
   }
 
   std::exception_ptr order_error() {
+    std::uint64_t position = this->made();
+    if constexpr (requires { body_.replay(); }) position -= body_.replay();
     return std::make_exception_ptr(type_order_error(
         "dyngen: task " + this->label() + " yielded a value that does not convert to the type of its position " +
-        std::to_string(this->made()) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
+        std::to_string(position) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
   }
 
   std::exception_ptr replay_error() {

@@ -222,12 +222,9 @@ class segmented_buffer {
   void append() {
     const std::uint32_t capacity = next_capacity();
     if (random_access_ && directory_.size() == directory_.capacity()) directory_.reserve(directory_.size() * 2 + 4);
-    // [B3] acquire: what was done with the block's former values comes before the new ones.
-    segment* fresh = spare_.exchange(nullptr, acquire);
-    if (fresh != nullptr && fresh->capacity != capacity) {
-      free_segment(fresh);
-      fresh = nullptr;
-    }
+    // [B3] acquire: what was done with the block's former values comes before the new ones. A block that was emptied is
+    // one of the largest, and so are all that follow it.
+    segment* const fresh = spare_.exchange(nullptr, acquire);
     void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
     owner_.add_references(1);
     auto* s = ::new (static_cast<std::byte*>(memory) + lead) segment(&owner_, capacity, sizeof(T), alignof(T), made());
