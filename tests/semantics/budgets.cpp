@@ -282,6 +282,38 @@ TEST_CASE("a cost is asked for once for each value, and what it throws is the ta
   CHECK_THROWS_AS(dg::budget(std::uint64_t{1} << 60), std::invalid_argument);
 }
 
+TEST_CASE("who waits for a budget goes on when others' values go, in the order of their waiting", "[budget][L-9]") {
+  std::atomic<int> dear{0}, cheap{0};  // values begun
+  dg::manual_executor manual;
+  dg::budget units(10);
+  auto costs = [](int v) { return v; };
+  auto yields = [](int cost, std::atomic<int>* begun) -> dg::generator<int> {
+    for (;;) {
+      ++*begun;
+      co_yield cost;
+    }
+  };
+  auto first = dg::on(manual).options(dg::backpressure_by(units, costs)).submit(yields, 6, &dear);
+  manual.run_all();
+  CHECK(dear == 2);  // its second value waits
+  auto second = dg::on(manual).options(dg::backpressure_by(units, costs)).submit(yields, 1, &cheap);
+  manual.run_all();
+  CHECK(cheap == 2);  // its second value would fit, and waits behind that
+  CHECK(units.used() == 7);
+  SECTION("a value is taken") {
+    CHECK(first.try_next()->get() == 6);
+    manual.run_all();
+    CHECK(dear == 3);
+    CHECK(cheap >= 3);
+  }
+  SECTION("the one that waits is cancelled") {
+    first.cancel();
+    manual.run_all();
+    CHECK(cheap == 5);
+    CHECK(units.used() == 10);
+  }
+}
+
 TEST_CASE("values that a retry skips cost nothing", "[budget][L-9][S-RETRY-2]") {
   support::watchdog dog("retries and budgets");
   dg::manual_executor manual;
