@@ -79,7 +79,7 @@ class producer;
 struct observation;
 
 /// The head of up to 64 slots.
-struct group {
+struct alignas(slot) group {
   group(producer* o, std::uint32_t slots, std::size_t value_size, std::size_t value_alignment,
         std::int64_t first_number, bool segment, std::uint32_t slots_without_value = 0) noexcept
       : owner(o),
