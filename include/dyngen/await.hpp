@@ -67,7 +67,7 @@ class stream_awaiter {
   bool await_ready() {
     if (suspension_.must_stop()) return false;
     sequence_task<T>& t = stream_access::task_of(stream_);
-    return t.has_value() || (t.pull() && t.has_value()) || look_further(t);
+    return t.has_value() || (shares_host(t) && t.pull() && t.has_value()) || look_further(t);
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   auto await_resume() {
@@ -79,6 +79,11 @@ class stream_awaiter {
   }
 
  private:
+  /// Nearly always it does; an actor's calls, whose host stands before a pool, are left to look_further().
+  bool shares_host(sequence_task<T>& t) const noexcept {
+    return suspension_.task() != nullptr && &t.host() == &suspension_.task()->host();
+  }
+  /// A stream's task is run on this thread only where the coroutine is at home as well.
   [[gnu::noinline]] bool look_further(sequence_task<T>& t) {
     const bool at_home = suspension_.task() != nullptr && t.home() == suspension_.task()->home();
     while (at_home && t.pull_at_home())
