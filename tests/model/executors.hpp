@@ -53,9 +53,14 @@ class workers final : public detail::task_host {
   bool lets_hold() const noexcept override { return helps_; }
   void goes_dormant(detail::task_record&) noexcept override { settling_.fetch_add(1, detail::relaxed); }
   void dormancy_settled() noexcept override { MODEL_CHECK(settling_.fetch_sub(1, detail::relaxed) != 0); }
+  void task_blocks(detail::running_task& entry, const detail::thread_wait* wait) noexcept override {
+    if (wait != nullptr) ++blocked;
+    detail::task_host::task_blocks(entry, wait);
+  }
   void report(std::exception_ptr, std::string_view) noexcept override { ++reported; }
 
   unsigned reported = 0;  ///< exceptions that nobody got
+  unsigned blocked = 0;   ///< times that a task made its worker wait
 
  private:
   detail::task_record* pop() {

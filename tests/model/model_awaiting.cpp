@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Coroutines that wait without a thread, for promises fulfilled by others, for several of them, for a stream's next item;
-// the same promises waited for by threads, some of which give up. Whoever fulfils, cancels, parks or gives up first:
-// nobody sleeps for ever, who wakes a task runs none of it, and nothing is left.
+// the same promises waited for by threads, some of which give up, and by tasks that are submitted with them. Whoever
+// fulfils, cancels, parks or gives up first: nobody sleeps for ever, who wakes a task runs none of it, and nothing is left.
 
 #include "executors.hpp"
 
@@ -209,6 +209,31 @@ struct promised_nothing : rl::test_suite<promised_nothing, 3> {
   void after() { model::check_all_gone(); }
 };
 
+/// A task is submitted with two promises as its arguments, just when they are fulfilled: it starts when both are.
+struct depends : model::tasks_model<depends, 1, 3> {
+  std::optional<promise<movable>> given[2];
+  std::optional<ref<movable>> awaited[2];
+
+  void begin() {
+    for (int i = 0; i != 2; ++i) {
+      given[i].emplace();
+      awaited[i].emplace(given[i]->get_ref());
+    }
+  }
+  void other(unsigned number) {
+    if (number != 2) return given[number]->set_value(movable(10));
+    auto add = [](const movable& a, const movable& b) { return a.number() + b.number(); };
+    const ref<int> sum = on_workers().submit(add, std::move(*awaited[0]), std::move(*awaited[1]));
+    for (auto& each : awaited) each.reset();
+    sum.wait();
+    MODEL_CHECK(sum.get() == 20);
+  }
+  void end() {
+    MODEL_CHECK(executor->blocked == 0);
+    for (auto& each : given) each.reset();
+  }
+};
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -224,6 +249,8 @@ int main(int count, char** arguments) {
   run.random<reads_a_stream<false>>("reads a stream", 30);
   run.random<reads_a_stream<true>>("reads a stream, and is cancelled", 30);
   run.random<lets_others_run>("lets others run", 30);
+  run.exhaustive<depends>("is submitted with what is being promised", 0);
+  run.random<depends>("is submitted with what is being promised", 50);
   run.exhaustive<promised<fulfilment::value>>("promised", 0);
   run.random<promised<fulfilment::value>>("promised", 50);
   run.random<promised<fulfilment::exception>>("promised, and failed", 20);

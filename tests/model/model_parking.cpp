@@ -87,16 +87,21 @@ struct polled : stream_model<polled, 1, 2> {
   }
 };
 
-/// Nothing but polls.
-struct only_polled : stream_model<only_polled, 1, 2> {
-  void begin() { start(1); }
+/// Nothing but polls: each value, then the exception, then nothing.
+template <unsigned Backpressure, unsigned Values, bool Throws>
+struct only_polled : stream_model<only_polled<Backpressure, Values, Throws>, 1, Values> {
+  void begin() { this->start(Backpressure, Throws); }
   void other(unsigned) {
-    for (int taken = 0; !stream->finished();) {
-      if (const std::optional<ref<value>> next = stream->try_next())
-        MODEL_CHECK(next->get().number() == taken++);
-      else
+    unsigned taken = 0;
+    while (!this->stream->finished()) {
+      if (const std::optional<ref<value>> next = this->stream->try_next()) {
+        MODEL_CHECK(next->failed() ? Throws && taken == Values : next->get().number() == static_cast<int>(taken));
+        ++taken;
+      } else {
         model::yield();
+      }
     }
+    MODEL_CHECK(taken == Values + (Throws ? 1 : 0));
   }
 };
 
@@ -252,7 +257,9 @@ int main(int count, char** arguments) {
   run.random<waits_for_something_else<1>>("waits for something else", 30);
   run.random<waits_for_something_else<17>>("waits for something else, room given back by half", 5);
   run.random<polled>("polled", 30);
-  run.random<only_polled>("only polled", 30);
+  run.random<only_polled<1, 2, false>>("only polled", 30);
+  run.exhaustive<only_polled<2, 1, true>>("only polled, with an exception", 1);
+  run.random<only_polled<2, 1, true>>("only polled, with an exception", 30);
   run.random<changes_hands>("changes hands", 30);
   run.exhaustive<abandoned<how::detached, 1, 1, 0, false>>("detached before it ends", 1);
   run.exhaustive<abandoned<how::detached, 2, 1, 0, false>>("detached", 1);

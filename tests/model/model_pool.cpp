@@ -186,6 +186,85 @@ struct waits_for_outside : pool_model<waits_for_outside<How, Comes>, Comes ? 2 :
   void end() { outside.reset(), result.reset(); }
 };
 
+/// The pool is destroyed while one of its tasks fulfils what another one waits for: that one is not taken for lost.
+template <waits How>
+struct fulfilled_from_inside : pool_model<fulfilled_from_inside<How>, 1, How == waits::blocked ? 3 : 2> {
+  std::optional<promise<int>> given;
+  std::optional<ref<int>> result;
+
+  void begin() {
+    given.emplace();
+    this->make_pool(2, false);
+    if (How == waits::suspended)
+      result.emplace(this->pool->submit(await_it, given->get_ref()));
+    else
+      result.emplace(this->pool->submit([](ref<int> r) { return r.get(); }, unresolved(given->get_ref())));
+    (void)this->pool->submit([this] { given->set_value(7); });
+  }
+  void other(unsigned) {
+    this->pool.reset();
+    MODEL_CHECK(result->ready() && !result->failed() && result->get() == 7);
+  }
+  void end() { given.reset(), result.reset(); }
+};
+
+/// The same of a stream, which one of its tasks yields and another one reads.
+struct read_from_inside : pool_model<read_from_inside, 1, 2> {
+  std::optional<ref<int>> result;
+
+  void begin() {
+    make_pool(2, false);
+    auto count = []() -> generator<int> {
+      for (int i = 1; i != 3; ++i) co_yield i;
+    };
+    auto add_up = [](ref_stream<int> all) -> task<int> {
+      int sum = 0;
+      while (const std::optional<int> next = co_await all.async_value()) sum += *next;
+      co_return sum;
+    };
+    result.emplace(pool->submit(add_up, pool->options(backpressure{1}).submit(count)));
+  }
+  void other(unsigned) {
+    pool.reset();
+    MODEL_CHECK(result->ready() && !result->failed() && result->get() == 3);
+  }
+  void end() { result.reset(); }
+};
+
+/// As above, where the one that fulfils has just submitted the other, as the only task that was there.
+struct submits_what_waits_for_it : pool_model<submits_what_waits_for_it, 1, 1> {
+  std::optional<ref<int>> result;
+
+  void other(unsigned) {
+    (void)pool->submit([this] {
+      promise<int> given;
+      result.emplace(pool->submit([](int n) { return n; }, given.get_ref()));
+      given.set_value(7);
+    });
+    pool.reset();
+    MODEL_CHECK(result->ready() && !result->failed() && result->get() == 7);
+  }
+  void end() { result.reset(); }
+};
+
+/// One task tells the pool to cancel, and another one just comes to wait for what never comes.
+struct told_to_cancel_by_its_own_task : pool_model<told_to_cancel_by_its_own_task, 1, 2> {
+  std::optional<promise<int>> never;
+  std::optional<ref<int>> result;
+
+  void begin() {
+    never.emplace();
+    make_pool(2, false);
+    result.emplace(pool->submit(await_it, never->get_ref()));
+    (void)pool->submit([this] { pool->shutdown(shutdown_mode::cancel); });
+  }
+  void other(unsigned) {
+    result->wait();
+    MODEL_CHECK(model::was_cancelled(*result));
+  }
+  void end() { never.reset(), result.reset(); }
+};
+
 /// A stream is full, and its consumer takes while the pool is destroyed.
 struct destroyed_under_a_stream : pool_model<destroyed_under_a_stream, 2, 1> {
   std::optional<ref_stream<int>> stream;
@@ -281,14 +360,17 @@ struct one_of_two_blocks : pool_model<one_of_two_blocks, 1, 3> {
   void end() { given.reset(), result.reset(); }
 };
 
-/// Two tasks that wait for each other run at once on two workers, pushed by one thread [L-17].
-struct two_tasks_meet : pool_model<two_tasks_meet, 1, 2> {
+/// Two tasks that wait for each other run at once on two workers, pushed by one thread [L-17]; perhaps behind one that
+/// keeps a worker from searching.
+template <bool Behind>
+struct two_tasks_meet : pool_model<two_tasks_meet<Behind>, 1, 2> {
   model::event arrived[2];
 
-  void begin() { make_pool(2); }
+  void begin() { this->make_pool(2); }
   void other(unsigned) {
+    if (Behind) (void)this->pool->submit([] {});
     for (int i = 0; i != 2; ++i)
-      (void)pool->submit([this, i] {
+      (void)this->pool->submit([this, i] {
         arrived[i].set();
         arrived[1 - i].wait();
       });
@@ -347,11 +429,17 @@ int main(int count, char** arguments) {
   run.random<waits_for_outside<waits::suspended, true>>("what is awaited comes, or the end", 20);
   run.random<waits_for_outside<waits::suspended, false>>("what is awaited never comes", 10);
   run.random<waits_for_outside<waits::blocked, true>>("what a thread waits for comes, or the end", 20);
+  run.random<fulfilled_from_inside<waits::suspended>>("a task fulfils what is awaited, at the end", 20);
+  run.random<fulfilled_from_inside<waits::blocked>>("a task fulfils what a thread waits for, at the end", 20);
+  run.random<read_from_inside>("a task reads another's stream, at the end", 20);
+  run.random<submits_what_waits_for_it>("a task submits what waits for it, at the end", 20);
+  run.random<told_to_cancel_by_its_own_task>("told to cancel by its own task", 20);
   run.random<destroyed_under_a_stream>("destroyed under a stream", 20);
   run.random<the_only_worker_blocks<true>>("the only worker blocks", 20);
   run.random<the_only_worker_blocks<false>>("the only worker blocks, and there is no other", 20);
   run.random<one_of_two_blocks>("one of two workers blocks", 20);
-  run.random<two_tasks_meet>("two tasks meet", 20);
+  run.random<two_tasks_meet<false>>("two tasks meet", 20);
+  run.random<two_tasks_meet<true>>("two tasks meet, behind another", 20);
   run.random<polls_its_token>("polls its token", 20);
   run.random<destroyed_under_an_actor>("destroyed under an actor", 20);
   return run.finish();

@@ -323,9 +323,13 @@ TEST_CASE("an actor's constructor waits for its arguments, and its calls for it"
   later start;
   auto a = pool.make_actor<account>(start.ref);
   auto r = a.submit(&account::add, 1);
+  dg::ref<int> by_another;
+  std::jthread([&] { by_another = a.submit(&account::add, 1); }).join();
   CHECK_FALSE(r.wait_for(20ms));
+  CHECK_FALSE(by_another.ready());
   start.promise.set_value(41);
   CHECK(r.get() == 42);
+  CHECK(by_another.get() == 43);
 }
 
 TEST_CASE("a constructor that throws fails every call", "[actor][S-ACTOR]") {
@@ -406,6 +410,27 @@ TEST_CASE("an actor killed while a method runs cancels it when it suspends", "[a
     REQUIRE(e);
   }
   CHECK(support::eventually([] { return account::alive == 0; }));
+}
+
+TEST_CASE("an actor killed while a method runs lets it suspend, and cancels it then", "[actor][S-DETAIL-7]") {
+  support::watchdog dog("kill, then suspension");
+  struct waits_later {
+    dg::task<int> method(support::gate& begun, support::gate& goes_on, dg::ref<int> r) {
+      begun.open();
+      goes_on.pass();
+      co_return co_await r;
+    }
+  };
+  dg::thread_pool pool(1);
+  later never;
+  support::gate begun, goes_on;
+  auto a = pool.make_actor<waits_later>();
+  auto suspends = a.submit(&waits_later::method, std::ref(begun), std::ref(goes_on), dg::unresolved(never.ref));
+  begun.pass();
+  a.kill();
+  goes_on.open();
+  CHECK(suspends.wait_for(30s));
+  CHECK(support::holds<dg::cancelled_error>(suspends));
 }
 
 TEST_CASE("handles may outlive their pool", "[actor][S-DETAIL-7]") {

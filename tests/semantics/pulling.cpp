@@ -157,7 +157,8 @@ TEST_CASE("a stream that was told to run ahead is not held afterwards", "[pullin
   progress p;
   busy_pool pool;
   dg::ref_stream<int> s = pool->submit(count, std::ref(p), 1000);
-  CHECK_FALSE(s.completion().ready());
+  SECTION("by a look at its end") { CHECK_FALSE(s.completion().ready()); }
+  SECTION("by a wait with a time limit") { CHECK_THROWS_AS(s.next_for(1ms), dg::timeout_error); }
   for (int i = 0; i < 10; ++i) CHECK(s.next_value() == i);
   pool.let_work();
   CHECK(eventually([&] { return p.begun >= 20; }));
@@ -292,6 +293,12 @@ TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-ST
     for (int i = 10; i < ahead(10); ++i) CHECK(s.next_value() == i);
     CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
   }
+  SECTION("by another thread, and who holds it does not come back") {
+    dg::ref_stream<int> s = held(pool, p, 10, 20);
+    std::jthread([&] { pool.close(); }).join();
+    CHECK(p.ended == 1);
+    for (int i = 10; i < 20; ++i) CHECK(s.next_value() == i);
+  }
   SECTION("all is cancelled") {
     dg::ref_stream<int> s = held(pool, p, 10, 1000);
     pool.let_work();
@@ -299,6 +306,48 @@ TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-ST
     CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
   }
   CHECK(p.alive == 0);
+}
+
+TEST_CASE("a pulled task that ends its own pool has the other streams let go, whatever it goes on to do",
+          "[pulling][S-STOP-1][L-11]") {
+  support::watchdog dog("ends its pool while it is pulled");
+  const pulling_as mode(pulling::whenever_possible);
+  progress p;
+  dg::ref_stream<int> s, ends;
+  support::gate started, over, parked;
+  bool let_go = false;
+  std::jthread other;
+  {
+    auto pool = std::make_shared<dg::thread_pool>(1);
+    pool->submit([&] {
+      started.open();
+      over.pass();
+    });
+    started.pass();
+    s = pool->submit(count, std::ref(p), 20);
+    for (int i = 0; i < 10; ++i) CHECK(s.next_value() == i);
+    support::gate held;
+    ends = pool->submit([&, owner = pool]() mutable -> dg::generator<int> {
+      for (int i = 0; i < 10; ++i) co_yield i;
+      owner.reset();
+      let_go = eventually([&] { return p.ended == 1; }, 10s);
+    });
+    other = std::jthread([&] {
+      for (int i = 0; i < 10; ++i) (void)ends.next_value();
+      held.open();
+      parked.pass();
+      (void)ends.next_value();
+    });
+    held.pass();
+    const std::uint64_t parks = pool->stats().parks;
+    over.open();
+    CHECK(eventually([&] { return pool->stats().parks != parks; }));
+  }
+  CHECK(p.begun == 10);
+  parked.open();
+  other.join();
+  CHECK(let_go);
+  for (int i = 10; i < 20; ++i) CHECK(s.next_value() == i);
 }
 
 TEST_CASE("what a pulled task throws comes where it stands, and then the end", "[pulling][S-ERR-4]") {

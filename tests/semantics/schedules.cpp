@@ -203,6 +203,32 @@ TEST_CASE("a worker that blocks in get lets in the task that releases it", "[poo
   }
 }
 
+TEST_CASE("when a blocked task goes on, its pool soon runs no more tasks at once than before", "[pool][L-2]") {
+  support::watchdog dog("too many at once");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  dg::promise<int> given;
+  std::atomic<int> inside{0}, too_many{0};
+  std::atomic<bool> over{false};
+  dg::ref<void> blocks = pool.submit(
+      [&over](dg::ref<int> r) {
+        (void)r.get();
+        over = true;
+      },
+      dg::unresolved(given.get_ref()));
+  std::vector<dg::ref<void>> others;
+  for (int i = 0; i < 300; ++i)
+    others.push_back(pool.submit([&, i] {
+      const bool settled = over;  // whoever ends a task first makes way
+      if (++inside != 1 && settled) ++too_many;
+      if (i == 5) given.set_value(1);
+      std::this_thread::sleep_for(100us);
+      --inside;
+    }));
+  for (auto& each : others) each.get();
+  blocks.get();
+  CHECK(too_many == 0);
+}
+
 TEST_CASE("more tasks may block than there are spare threads", "[pool][L-2]") {
   support::watchdog dog("many blocked workers");
   for (int spares : {0, 1, 64}) {
@@ -248,12 +274,14 @@ TEST_CASE("tasks run by their waiters leave nothing behind in the queue", "[pool
     });
     while (!inside) std::this_thread::yield();
     bool right = true;
+    const long before = support::pieces_alive();
     for (int i = 0; i < 50000; ++i)
       right = right && pool.submit([&ran, i] {
                              ++ran;
                              return i;
                            }).get() == i;
     CHECK(right);
+    CHECK(support::pieces_alive() - before < 5000);
     busy.open();
     keeps.get();
     CHECK(pool.submit([] { return 8; }).get() == 8);
@@ -322,6 +350,20 @@ TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
   CHECK(support::eventually([&] { return saw == 4; }));
   over = true;
   for (auto& thread : leaving) thread.join();
+}
+
+TEST_CASE("dependents that were cancelled are not kept by what they waited for", "[wait][L-4][S-CANCEL-1]") {
+  support::watchdog dog("dependents that leave");
+  dg::thread_pool pool(1);
+  dg::promise<int> never;
+  const dg::ref<int> value = never.get_ref();
+  const long before = support::pieces_alive();
+  for (int i = 0; i < 20'000; ++i) {
+    const dg::ref<void> depends = pool.submit([](int) {}, value);
+    REQUIRE(depends.cancel());
+    depends.wait();
+  }
+  CHECK(support::eventually([&] { return support::pieces_alive() - before < 5000; }));
 }
 
 TEST_CASE("a publish that meets a leaving waiter is seen by the next wait", "[wait][L-4]") {

@@ -249,6 +249,84 @@ TEST_CASE("what a cancelled task frees still runs before the destructor returns"
   }
 }
 
+TEST_CASE("a pool that ends takes nothing for lost while any of its tasks goes on", "[stop][S-STOP-1][L-11]") {
+  support::watchdog dog("who is taken for lost");
+  struct ball {
+    dg::promise<int> promise;
+    dg::ref<int> ref = promise.get_ref();
+  };
+  constexpr int turns = 300;
+  constexpr std::size_t sleepers = 500;
+  for (int round = 0; round < 20; ++round) {
+    // Two tasks wake each other in turns; the many between them, of those that wait, make each look of the closer long.
+    std::vector<ball> there(turns), back(turns);
+    ball last;
+    std::vector<dg::ref<int>> others;
+    dg::ref<void> first, second, submits;
+    struct body {
+      static dg::task<void> plays(std::vector<ball>& hits, std::vector<ball>& awaits, bool begins, ball* end) {
+        for (std::size_t i = 0; i < awaits.size(); ++i) {
+          if (begins) hits[i].promise.set_value(0);
+          co_await awaits[i].ref;
+          if (!begins) hits[i].promise.set_value(0);
+        }
+        if (end != nullptr) end->promise.set_value(7);
+      }
+    };
+    {
+      dg::thread_pool pool(2);
+      second = pool.submit(body::plays, std::ref(back), std::ref(there), false, nullptr);
+      for (std::size_t i = 0; i < sleepers; ++i) others.push_back(pool.submit([](int n) { return n; }, last.ref));
+      first = pool.submit(body::plays, std::ref(there), std::ref(back), true, &last);
+    }
+    CHECK_FALSE(first.failed());
+    CHECK_FALSE(second.failed());
+    std::size_t right = 0;
+    for (auto& each : others) right += !each.failed() && each.get() == 7;
+    REQUIRE(right == sleepers);
+  }
+}
+
+TEST_CASE("a pool that ends takes no task for lost that was submitted, or whose wait ended, a moment ago",
+          "[stop][S-STOP-1][L-11]") {
+  support::watchdog dog("who is taken for lost");
+  SECTION("submitted by one that runs, and waiting for it") {
+    std::vector<dg::ref<int>> all;
+    {
+      dg::thread_pool pool(2);
+      pool.submit([&] {
+        for (int i = 0; i < 20'000; ++i) {
+          dg::promise<int> p;
+          all.push_back(pool.submit([](int n) { return n; }, p.get_ref()));
+          p.set_value(i);
+        }
+      });
+    }
+    REQUIRE(all.size() == 20'000);
+    for (int i = 0; i < 20'000; ++i) REQUIRE(all[static_cast<std::size_t>(i)].get() == i);
+  }
+  SECTION("blocked on a thread, and about to fulfil what another waits for") {
+    for (int round = 0; round < 1000; ++round) {
+      dg::promise<int> fulfilled;
+      dg::ref<int> waits;
+      support::gate closing;
+      {
+        dg::thread_pool pool(2);
+        waits = pool.submit([](int n) { return n; }, fulfilled.get_ref());
+        dg::ref<void> first = pool.submit([&closing] { closing.pass(); });
+        pool.submit(
+            [&fulfilled](dg::ref<void> r) {
+              r.get();
+              fulfilled.set_value(7);
+            },
+            dg::unresolved(first));
+        closing.open();
+      }
+      REQUIRE(!waits.failed());
+    }
+  }
+}
+
 TEST_CASE("a drain waits also for what only the outside can bring", "[stop][shutdown]") {
   support::watchdog dog("shutdown(drain)");
   dg::manual_executor manual;
@@ -378,6 +456,27 @@ TEST_CASE("a task that submits while its pool is cancelled gets refs that hold c
   CHECK_FALSE(threw);
   REQUIRE(child.valid());
   CHECK(is_cancelled(child.error()));
+}
+
+TEST_CASE("a task that comes to wait after its pool was told to cancel is cancelled, though nobody waits for the end",
+          "[stop][S-STOP-2][L-11]") {
+  support::watchdog dog("waits after the cancel");
+  dg::thread_pool pool(2);
+  support::gate begun, told;
+  dg::promise<int> never;
+  struct body {
+    static dg::task<int> waits_later(support::gate& begun, support::gate& told, dg::ref<int> r) {
+      begun.open();
+      told.pass();
+      co_return co_await r;
+    }
+  };
+  const dg::ref<int> waits = pool.submit(body::waits_later, std::ref(begun), std::ref(told), dg::unresolved(never.get_ref()));
+  begun.pass();
+  pool.submit([&] { pool.shutdown(dg::shutdown_mode::cancel); }).get();
+  told.open();
+  CHECK(waits.wait_for(30s));
+  CHECK(is_cancelled(waits.error()));
 }
 
 TEST_CASE("every form of submit after shutdown throws pool_stopped", "[stop][S-STOP-3]") {

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <latch>
 #include <list>
 #include <memory>
@@ -364,16 +365,16 @@ TEST_CASE("a hundred thousand refs, and ten thousand tasks, are awaited together
   auto blocker = pool.submit([&go] { go.pass(); });
   auto refs = pool.options(dg::num_returns{100'000}, dg::after(blocker)).submit(count_to, 100'000);
   auto sum = pool.submit(
-      [](std::vector<dg::ref<int>> all) -> dg::task<long> {
-        long total = 0;
+      [](std::vector<dg::ref<int>> all) -> dg::task<std::int64_t> {
+        std::int64_t total = 0;
         for (int v : co_await dg::when_all(all)) total += v;
         co_return total;
       },
       std::move(refs));
-  auto fan = pool.submit([]() -> dg::task<long> {
+  auto fan = pool.submit([]() -> dg::task<std::int64_t> {
     std::vector<dg::task<int>> tasks;
     for (int i = 0; i < 10'000; ++i) tasks.push_back(gives_slowly(i, i % 3));
-    long total = 0;
+    std::int64_t total = 0;
     for (int v : co_await dg::when_all(std::move(tasks))) total += v;
     co_return total;
   });

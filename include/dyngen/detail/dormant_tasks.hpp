@@ -34,8 +34,8 @@ class dormant_tasks {
     if (next != nullptr) next->dormant().previous = previous;
   }
 
-  /// The code of a task blocks its thread in `wait`, or goes on if that is null. Counts it in `wakes` if it waited before.
-  void note_blocked(running_task& entry, const thread_wait* wait, atomic<std::uint64_t>& wakes) noexcept {
+  /// The code of a task blocks its thread in `wait`, or goes on if that is null: not while somebody looks.
+  void note_blocked(running_task& entry, const thread_wait* wait) noexcept {
     std::lock_guard lock(mutex_);
     const bool listed = std::exchange(entry.wait, wait) != nullptr;
     if (wait != nullptr && !listed) {
@@ -43,13 +43,10 @@ class dormant_tasks {
       entry.next = blocked_;
       if (blocked_ != nullptr) blocked_->previous = &entry;
       blocked_ = &entry;
-      return;
-    }
-    if (wait == nullptr) {
+    } else if (wait == nullptr) {
       (entry.previous != nullptr ? entry.previous->next : blocked_) = entry.next;
       if (entry.next != nullptr) entry.next->previous = entry.previous;
     }
-    wakes.fetch_add(1, seq_cst);
   }
 
   /// Is the code of `task` blocked on a thread, without a time limit? Notes in what.

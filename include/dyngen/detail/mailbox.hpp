@@ -125,7 +125,6 @@ class actor_host : public task_host {
         base_.goes_dormant(task);
         held = true;
         let_go = (task.state().set(state_word::held) & state_word::cancelled) != 0 && take_out(t);  // [M1]
-        if (let_go && next == nullptr) next = take_turn();  // it may have held up others
       }
     }
     if (let_go) hand_on(task);
@@ -135,14 +134,11 @@ class actor_host : public task_host {
 
   void held_cancelled(task_record& task) noexcept override {
     const keeper alive(*this);
-    task_record* next = nullptr;
     {
       std::lock_guard lock(mutex_);
       if (!take_out(*task.ticket())) return;
-      next = take_turn();
     }
     hand_on(task);
-    if (next != nullptr) hand_on(*next);
   }
 
   void left() noexcept override {
@@ -336,7 +332,7 @@ class actor_host : public task_host {
     return nullptr;
   }
 
-  /// Takes a call that has not begun out of the order.
+  /// Takes a call that has not begun out of the order. It was ready, so it held up nobody: no turn is to be given.
   bool take_out(call_ticket& t) noexcept {
     if (t.begun || !t.ready || t.is != call_ticket::kind::method) return false;
     leave_line(t);

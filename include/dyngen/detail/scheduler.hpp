@@ -127,7 +127,7 @@ class pool_core final : public task_host {
     something_settled();
   }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override {
-    dormant_.note_blocked(entry, wait, wakes_);
+    dormant_.note_blocked(entry, wait);
     if (closing_.load(seq_cst) != closing::open) something_settled();
   }
   void wakes() noexcept override { wakes_.fetch_add(1, seq_cst); }
@@ -322,11 +322,11 @@ class pool_core final : public task_host {
   /// Takes some of what was pushed from outside; all but the first go to the worker's own deque.
   task_record* take_injected(worker& w) noexcept {
     constexpr std::size_t batch = 16;
+    static_assert(batch <= work_deque::capacity());
     work_item* items[batch];
     const std::size_t n = injected_.try_pop_batch(items, batch);
     if (n == 0) return nullptr;
-    for (std::size_t i = n; i-- > 1;)
-      if (!w.deque.push(items[i])) injected_.push(items[i]);
+    for (std::size_t i = n; i-- > 1;) w.deque.push(items[i]);  // they fit: it is empty
     if (n > 1) seats_.notify();  // a thread that parked while they were in no queue did not see them
     return static_cast<task_record*>(items[0]);
   }
@@ -448,7 +448,7 @@ class pool_core final : public task_host {
         if (!run_tasks(w, task, stopping)) seats_.resume_searching();
         continue;
       }
-      if (stopping && !work_may_be_left()) break;
+      if (stopping) break;  // who still makes work for this pool is one of its workers, and looks for it himself
       const std::uint32_t settled = settled_.load(seq_cst);
       if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
       const auto [shard, index, shared] = counters_.here();
