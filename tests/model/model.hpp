@@ -164,7 +164,7 @@ class places {
 };
 
 /// Runs the cases of a program. Its arguments:
-///   --iterations N       so many random schedules for each case, instead of 100000
+///   --iterations N       so many random schedules for each case, instead of 60000
 ///   --only TEXT          only the cases with TEXT in their name
 ///   --cases N,N,…        only these, counted from 0
 ///   --random-only        no exhaustive ones
@@ -255,7 +255,7 @@ class runner {
     return false;
   }
 
-  unsigned long iterations_ = 100000;
+  unsigned long iterations_ = 60000;
   const char* only_ = nullptr;
   std::string cases_;
   bool random_only_ = false;
