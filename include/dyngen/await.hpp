@@ -67,21 +67,33 @@ class stream_awaiter {
   bool await_ready() {
     if (suspension_.must_stop()) return false;
     sequence_task<T>& t = stream_access::task_of(stream_);
-    return t.has_value() || (shares_host(t) && t.pull() && t.has_value()) || look_further(t);
+    return t.has_value() || (shares_host(t) && pull(t)) || look_further(t);
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   auto await_resume() {
-    suspension_.end();
-    if constexpr (Value)
+    if constexpr (Value) {
+      if (value_ != nullptr) return stream_access::moved_out(*taken_from_, *value_, *block_);
+      suspension_.end();
       return stream_.next_value();
-    else
+    } else {
+      suspension_.end();
       return stream_.next();
+    }
   }
 
  private:
   /// Nearly always it does; an actor's calls, whose host stands before a pool, are left to look_further().
   bool shares_host(sequence_task<T>& t) const noexcept {
     return suspension_.task() != nullptr && &t.host() == &suspension_.task()->host();
+  }
+  /// Is the next item there, made on this thread?
+  bool pull(sequence_task<T>& t) noexcept {
+    if constexpr (Value) {
+      taken_from_ = &t;
+      return (value_ = t.pull_in_place(block_)) != nullptr || t.has_value();
+    } else {
+      return t.pull() && t.has_value();
+    }
   }
   /// A stream's task is run on this thread only where the coroutine is at home as well.
   [[gnu::noinline]] bool look_further(sequence_task<T>& t) {
@@ -98,6 +110,9 @@ class stream_awaiter {
 
   suspension suspension_;
   ref_stream<T>& stream_;
+  T* value_ = nullptr;                       ///< made here, and taken; it keeps the task, whatever becomes of the stream
+  segment* block_ = nullptr;                 ///< of value_
+  sequence_task<T>* taken_from_ = nullptr;
 };
 
 template <class T, bool Value>

@@ -163,22 +163,29 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     t.note_taken();
     return r;
   }
-  /// The value is moved out where it is. Until its slot goes back, that keeps the task, whatever T's code does to the stream.
   static std::optional<T> moved_out(task& t) {
+    detail::segment* block = nullptr;
+    T& value = t.take_in_place(block);
+    t.note_taken();
+    return moved_out(t, value, *block);
+  }
+  /// A value that was taken is moved out where it is. Until its slot goes back, that keeps the task, whatever T's code does
+  /// to the stream.
+  static std::optional<T> moved_out(task& t, T& value, detail::segment& block) {
     struct taken {
-      explicit taken(task& from) noexcept : t(from), value(from.take_in_place(block)) { t.note_taken(); }
+      taken(task& from, T& v, detail::segment& b) noexcept : t(from), value(v), block(b) {}
       taken(const taken&) = delete;
       taken& operator=(const taken&) = delete;
       ~taken() {
         detail::destroy_reporting(value, t);
-        t.destroyed_in_place(*block);
+        t.destroyed_in_place(block);
       }
       task& t;
-      detail::segment* block = nullptr;
       T& value;
+      detail::segment& block;
     };
-    const taken here(t);
-    return std::optional<T>(std::in_place, std::move(here.value));
+    const taken here(t, value, block);
+    return std::optional<T>(std::in_place, std::move(value));
   }
   static std::optional<ref<T>> final_item(task& t) {
     if (detail::slot* s = t.take_final()) return detail::access::adopt<T>(*s);
@@ -381,6 +388,10 @@ struct stream_access {
   template <class T>
   static sequence_task<T>& task_of(const ref_stream<T>& s) {
     return s.checked();
+  }
+  template <class T>
+  static std::optional<T> moved_out(sequence_task<T>& t, T& value, segment& block) {
+    return ref_stream<T>::moved_out(t, value, block);
   }
 };
 template <class S>
