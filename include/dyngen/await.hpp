@@ -11,11 +11,11 @@
 #include <dyngen/task.hpp>
 #include <dyngen/wait.hpp>
 
+#include <array>
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -185,15 +185,22 @@ class part<task<R>> {
   dyngen::task<void> run_here() {
     try {
       if constexpr (std::is_void_v<R>) {
-        co_await std::move(task_);
-        value_.emplace();
+        co_await coroutine();
+        came();
       } else {
-        value_.emplace(co_await std::move(task_));
+        came(co_await coroutine());
       }
     } catch (...) {
-      thrown_ = std::current_exception();
+      threw();
     }
   }
+  /// For who awaits it himself: the coroutine, its result, or that it threw.
+  dyngen::task<R>&& coroutine() noexcept { return std::move(task_); }
+  template <class... V>
+  void came(V&&... value) {
+    value_.emplace(std::forward<V>(value)...);
+  }
+  void threw() noexcept { thrown_ = std::current_exception(); }
   const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
   void give_up() const noexcept {
     if (runs_elsewhere()) ref_.cancel();
@@ -224,52 +231,40 @@ template <class A>
 concept awaitable_in_all =
     any_ref<A> || (is_task<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A> && !std::is_const_v<A>);
 
-/// Runs all that are tasks, one of them right here, and waits until all parts are there.
-class all_parts {
- public:
-  template <class Part>
-  void add(Part& p) {
-    if constexpr (Part::is_task) {
-      // Only when another task follows does this one go elsewhere; where there is no elsewhere, they follow each other.
-      if (task_host* const host = host_of_children(); host != nullptr && last_task_) {
-        here_.clear();
-        last_task_(*host);
-      }
-      here_.push_back(p.run_here());
-      last_task_ = [&p](task_host& host) { p.spawn(host); };
-    }
-  }
-  /// What is to be awaited right here, one after the other.
-  std::vector<task<void>> here() { return std::move(here_); }
+/// Where the tasks of a when_all run but the last, which runs in its place. Null: nowhere else, they follow each other.
+inline task_host* host_of_children() noexcept {
+  const running_task* here = context().tasks;
+  return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
+}
 
+inline const void* home_of_caller() noexcept {
+  const running_task* here = context().tasks;
+  return here == nullptr ? nullptr : here->task->home();
+}
+
+/// The parts that are not there yet. There is room for all in both arrays.
+class unready_parts {
+ public:
+  unready_parts(wait_point* points, producer** owners) noexcept : points_(points), owners_(owners) {}
   template <class Part>
   void look_at(const Part& p) {
     const auto* r = p.waits_for();
     if (r == nullptr || r->ready()) return;
     slot& s = *access::slot_of(*r);
-    points_.push_back(point_of(s));
-    owners_.push_back(group::of(s).owner);
-    own_host_ = own_host_ && home_of_caller() != nullptr && owners_.back()->home() == home_of_caller();
+    points_[count_] = point_of(s);
+    owners_[count_] = group::of(s).owner;
+    own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->home() == home_of_caller();
+    ++count_;
   }
-  wait_for_points rest() const noexcept {
-    return {points_.data(), points_.size(), static_cast<std::int64_t>(points_.size()), own_host_, owners_.data()};
-  }
-
-  static const void* home_of_caller() noexcept {
-    const running_task* here = context().tasks;
-    return here == nullptr ? nullptr : here->task->home();
+  /// To be awaited.
+  wait_for_points all() const noexcept {
+    return {points_, count_, static_cast<std::int64_t>(count_), own_host_, owners_};
   }
 
  private:
-  static task_host* host_of_children() noexcept {
-    const running_task* here = context().tasks;
-    return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
-  }
-
-  std::vector<task<void>> here_;
-  std::function<void(task_host&)> last_task_;
-  std::vector<wait_point> points_;
-  std::vector<producer*> owners_;
+  wait_point* const points_;
+  producer** const owners_;
+  std::size_t count_ = 0;
   bool own_host_ = true;
 };
 
@@ -307,6 +302,14 @@ class registered_children : child_tasks {
   sink_base& driver_;
 };
 
+/// The place of the last task among the parts; their number if there is none.
+template <class... Parts>
+constexpr std::size_t last_task() noexcept {
+  std::size_t last = sizeof...(Parts), at = 0;
+  ((last = Parts::is_task ? at : last, ++at), ...);
+  return last;
+}
+
 template <class Part>
 using part_result = decltype(std::declval<Part&>().result());
 
@@ -316,12 +319,36 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<Parts...> parts)
   const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
-    all_parts all;
-    std::apply([&](auto&... p) { (all.add(p), ...); }, parts);
-    std::vector<task<void>> here = all.here();
-    for (task<void>& t : here) co_await std::move(t);
-    std::apply([&](auto&... p) { (all.look_at(p), ...); }, parts);
-    co_await all.rest();
+    constexpr std::size_t last = last_task<Parts...>();
+    {
+      std::vector<task<void>> here;
+      task_host* const host = host_of_children();
+      [&]<std::size_t... I>(std::index_sequence<I...>) {
+        ([&](auto& p) {
+          if constexpr (std::remove_reference_t<decltype(p)>::is_task && I != last)
+            host != nullptr ? p.spawn(*host) : here.push_back(p.run_here());
+        }(std::get<I>(parts)), ...);
+      }(std::index_sequence_for<Parts...>());
+      for (task<void>& t : here) co_await std::move(t);
+    }
+    if constexpr (last != sizeof...(Parts)) {
+      auto& p = std::get<last>(parts);
+      try {
+        if constexpr (std::is_void_v<typename std::remove_cvref_t<decltype(p.coroutine())>::value_type>) {
+          co_await p.coroutine();
+          p.came();
+        } else {
+          p.came(co_await p.coroutine());
+        }
+      } catch (...) {
+        p.threw();
+      }
+    }
+    std::array<wait_point, sizeof...(Parts)> points;
+    std::array<producer*, sizeof...(Parts)> owners;
+    unready_parts rest(points.data(), owners.data());
+    std::apply([&](auto&... p) { (rest.look_at(p), ...); }, parts);
+    co_await rest.all();
   } catch (...) {
     failure = std::current_exception();
   }
@@ -342,12 +369,17 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
   const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
-    all_parts all;
-    for (Part& p : parts) all.add(p);
-    std::vector<task<void>> here = all.here();
-    for (task<void>& t : here) co_await std::move(t);
-    for (Part& p : parts) all.look_at(p);
-    co_await all.rest();
+    if constexpr (Part::is_task) {
+      std::vector<task<void>> here;
+      task_host* const host = host_of_children();
+      for (Part& p : parts) host != nullptr && &p != &parts.back() ? p.spawn(*host) : here.push_back(p.run_here());
+      for (task<void>& t : here) co_await std::move(t);
+    }
+    std::vector<wait_point> points(parts.size());
+    std::vector<producer*> owners(parts.size());
+    unready_parts rest(points.data(), owners.data());
+    for (const Part& p : parts) rest.look_at(p);
+    co_await rest.all();
   } catch (...) {
     failure = std::current_exception();
   }
@@ -423,7 +455,7 @@ inline task<std::size_t> any_of(std::vector<watched> handles) {
         case watched::seen::nothing:
           points.push_back(handles[i].point);
           owners.push_back(handles[i].owner);
-          own_host = own_host && all_parts::home_of_caller() != nullptr && owners.back()->home() == all_parts::home_of_caller();
+          own_host = own_host && home_of_caller() != nullptr && owners.back()->home() == home_of_caller();
       }
     }
     if (ended == handles.size()) co_return start;

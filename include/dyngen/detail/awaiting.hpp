@@ -172,6 +172,7 @@ class points_awaiter {
 
   bool await_ready() {
     if (suspension_.must_stop()) return false;
+    if (all_.needed == 0) return true;
     refuse_self_waits(all_.owners, all_.count, all_.needed, suspension_.task());
     return !suspension_.begin(all_.points, all_.count, all_.needed, all_.own_host);
   }

@@ -354,6 +354,7 @@ class record final : public Base {
       this->pending_.store(this->registering + Bound::dependencies, relaxed);
       std::size_t i = 0;
       call_.for_each_dependency([&](slot& s) { register_with(s, waiters_[i++]); });
+      if (this->has_all_it_needs()) return false;
       this->host().goes_dormant(*this);  // last: from now on a host that closes may cancel it, and then it may run
     }
     return Bound::dependencies != 0;

@@ -204,8 +204,14 @@ class task_record : public producer, public work_item {
   virtual void observe_stream(observation&) noexcept {}
   /// Of a call of an actor that was dead before.
   virtual std::exception_ptr refusal() noexcept { return nullptr; }
-  /// Registers with all dependencies that are not ready. False if the task has none.
+  /// Registers with all dependencies that are not ready. False if there is nothing to wait for: then it is not dormant.
   virtual bool register_dependencies() noexcept { return false; }
+  /// While it is registering: is there nothing to wait for?
+  bool has_all_it_needs() const noexcept {
+    // relaxed: that changes no more, and start() looks again.
+    const std::uint32_t pending = pending_.load(relaxed);
+    return pending == registering || (pending & one_failed) != 0;
+  }
 
   void dependency_done(bool failed) noexcept {
     // relaxed: the next one publishes it.
