@@ -352,16 +352,23 @@ TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
   for (auto& thread : leaving) thread.join();
 }
 
-TEST_CASE("dependents that were cancelled are not kept by what they waited for", "[wait][L-4][S-CANCEL-1]") {
+TEST_CASE("dependents that were cancelled, or failed, are not kept by what they waited for", "[wait][L-4][S-CANCEL-1]") {
   support::watchdog dog("dependents that leave");
   dg::thread_pool pool(1);
+  dg::inline_executor here;
   dg::promise<int> never;
   const dg::ref<int> value = never.get_ref();
+  const dg::ref<int> bad = dg::on(here).submit([]() -> int { throw support::boom(); });
   const long before = support::pieces_alive();
-  for (int i = 0; i < 20'000; ++i) {
-    const dg::ref<void> depends = pool.submit([](int) {}, value);
-    REQUIRE(depends.cancel());
-    depends.wait();
+  SECTION("cancelled") {
+    for (int i = 0; i < 20'000; ++i) {
+      const dg::ref<void> depends = pool.submit([](int) {}, value);
+      REQUIRE(depends.cancel());
+      depends.wait();
+    }
+  }
+  SECTION("failed, before the rest was registered") {
+    for (int i = 0; i < 20'000; ++i) REQUIRE(dg::on(here).submit([](int, int) {}, bad, value).failed());
   }
   CHECK(support::eventually([&] { return support::pieces_alive() - before < 5000; }));
 }
