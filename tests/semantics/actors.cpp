@@ -495,6 +495,29 @@ TEST_CASE("a pool that ends cancels one suspended method after the other", "[act
   CHECK(values == 6);
 }
 
+TEST_CASE("a pool that ends does not cancel a call whose turn is just given to it", "[actor][S-STOP-1][S-DETAIL-10][L-11]") {
+  support::watchdog dog("a turn given as the pool ends");
+  struct answers {
+    int answer() { return 7; }
+    dg::task<int> asks(dg::actor<answers>* self) {
+      const dg::ref<int> r = self->submit(&answers::answer);  // has its turn when this one waits
+      co_return co_await r;
+    }
+  };
+  int failed = 0;
+  for (int round = 0; round < 5000; ++round) {
+    dg::actor<answers> a;
+    dg::ref<int> r;
+    {
+      dg::thread_pool pool(static_cast<std::size_t>(1 + round % 2));
+      a = pool.options(dg::max_concurrency{2}).make_actor<answers>();
+      r = a.submit(&answers::asks, &a);
+    }
+    failed += r.failed() ? 1 : 0;
+  }
+  CHECK(failed == 0);
+}
+
 TEST_CASE("a method that waits for its own actor gets an error", "[actor][S-ACTOR-4][L-12]") {
   support::watchdog dog("self waits");
   dg::thread_pool pool(2);

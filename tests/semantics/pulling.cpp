@@ -275,6 +275,44 @@ TEST_CASE("a stream that its consumer holds is detached, and runs to its end", "
   CHECK(p.begun == 1000);
 }
 
+TEST_CASE("the room of a value with which a hold ends is given back before its consumer waits", "[pulling][L-1][L-8]") {
+  support::watchdog dog("a hold that ends with a value");
+  const pulling_as mode(pulling::whenever_possible);
+  constexpr int room = 2, last = 40;
+  struct stage {
+    /// Takes of another stream, which ends the hold; and fulfils the promise when it has filled its room again.
+    static dg::generator<int> map(dg::ref_stream<int>& other, dg::promise<void>& full) {
+      for (int i = 0; i < last + 20; ++i) {
+        if (i == last) (void)other.next_value();
+        co_yield i;
+        if (i == last + room - 1) full.set_value();
+      }
+    }
+    static dg::task<bool> read(dg::ref_stream<int> s, dg::ref<void> full) {
+      bool right = true;
+      for (int i = 0; i <= last; ++i) right = co_await s.async_value() == i && right;
+      co_await full;
+      co_return right;
+    }
+  };
+  progress p;
+  dg::inline_executor here;
+  dg::ref_stream<int> other = dg::on(here).submit(count, std::ref(p), 30);
+  dg::promise<void> full;
+  dg::ref<void> filled = full.get_ref();
+  dg::thread_pool pool(1);
+  dg::ref_stream<int> s = pool.options(dg::backpressure{room}).submit(stage::map, std::ref(other), std::ref(full));
+  SECTION("a coroutine") { CHECK(pool.submit(stage::read, std::move(s), dg::unresolved(filled)).get()); }
+  SECTION("a thread") {
+    int i = 0;
+    for (const int value : s.values()) {
+      CHECK(value == i++);
+      if (value == last) break;
+    }
+    filled.get();
+  }
+}
+
 TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
   support::watchdog dog("closed while held");
   const pulling_as mode(pulling::whenever_possible);

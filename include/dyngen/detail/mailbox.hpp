@@ -153,6 +153,11 @@ class actor_host : public task_host {
     // relaxed: the killer, who did not find this call waiting, had the mutex before.
     if (killed_.load(relaxed)) cancel_waiting();
   }
+  void parks() noexcept override {
+    const keeper alive(*this);
+    left();
+    base_.dormancy_settled();
+  }
 
   void ended(task_record& task) noexcept override {
     const keeper alive(*this);

@@ -448,7 +448,7 @@ class pool_core final : public task_host {
         if (!run_tasks(w, task, stopping)) seats_.resume_searching();
         continue;
       }
-      if (stopping) break;  // who still makes work for this pool is one of its workers, and looks for it himself
+      if (stopping && !work_may_be_left()) break;  // a push that is half done counts
       const std::uint32_t settled = settled_.load(seq_cst);
       if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
       const auto [shard, index, shared] = counters_.here();

@@ -361,9 +361,12 @@ class sequence_task : public task_record, public room_giver {
   [[gnu::noinline]] bool pull_held() noexcept { return make_one(); }
   [[gnu::noinline]] T* pull_and_take(segment*& block) noexcept {
     if (!make_one() || (!pulls_ && !has_value())) return nullptr;
-    // relaxed, both: the consumer's own.
-    taken_.store(taken_.load(relaxed) + 1, relaxed);
-    return &buffer_.take_in_place(block);
+    T& value = buffer_.take_in_place(block);
+    if (pulls_) [[likely]]
+      taken_.store(taken_.load(relaxed) + 1, relaxed);  // relaxed, both: the consumer's own
+    else
+      note_taken();  // the hold is over, and has given back no room for this one
+    return &value;
   }
   /// By the consumer, who holds it and has taken all there is. Everything but one more value is left to others.
   [[gnu::always_inline]] bool make_one() noexcept {

@@ -58,6 +58,9 @@ class task_host {
   virtual void goes_dormant(task_record&) noexcept {}
   /// Follows each goes_dormant(), once it is settled whether the task waits or not.
   virtual void dormancy_settled() noexcept {}
+  /// The same and left(), of a task that its thread has parked. Who looks who waits must not see it wait before its turn
+  /// has gone on.
+  virtual void parks() noexcept { dormancy_settled(); }
   /// A waiting or parked task is about to leave that state.
   virtual void wakes() noexcept {}
   /// The code of one of its tasks blocks its thread in `wait`, or, if that is null, goes on after it.

@@ -486,8 +486,7 @@ bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
     host.wakes();
     parked = !state_.claim_parked();
   }
-  host.dormancy_settled();
-  if (parked) host.left();
+  parked ? host.parks() : host.dormancy_settled();
   return parked;
 }
 
