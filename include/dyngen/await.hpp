@@ -11,6 +11,7 @@
 #include <dyngen/task.hpp>
 #include <dyngen/wait.hpp>
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <coroutine>
@@ -242,15 +243,19 @@ inline const void* home_of_caller() noexcept {
   return here == nullptr ? nullptr : here->task->home();
 }
 
-/// The parts that are not there yet. There is room for all in both arrays.
+/// The parts that are not there yet. There is room for all of them in both arrays.
 class unready_parts {
  public:
   unready_parts(wait_point* points, producer** owners) noexcept : points_(points), owners_(owners) {}
   template <class Part>
-  void look_at(const Part& p) {
+  static bool includes(const Part& p) {
     const auto* r = p.waits_for();
-    if (r == nullptr || r->ready()) return;
-    slot& s = *access::slot_of(*r);
+    return r != nullptr && !r->ready();
+  }
+  template <class Part>
+  void look_at(const Part& p) {
+    if (!includes(p)) return;
+    slot& s = *access::slot_of(*p.waits_for());
     points_[count_] = point_of(s);
     owners_[count_] = group::of(s).owner;
     own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->home() == home_of_caller();
@@ -375,8 +380,9 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
       for (Part& p : parts) host != nullptr && &p != &parts.back() ? p.spawn(*host) : here.push_back(p.run_here());
       for (task<void>& t : here) co_await std::move(t);
     }
-    std::vector<wait_point> points(parts.size());
-    std::vector<producer*> owners(parts.size());
+    const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, unready_parts::includes<Part>));
+    std::vector<wait_point> points(most);  // some may be ready when they are looked at once more
+    std::vector<producer*> owners(most);
     unready_parts rest(points.data(), owners.data());
     for (const Part& p : parts) rest.look_at(p);
     co_await rest.all();

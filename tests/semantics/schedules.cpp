@@ -205,10 +205,10 @@ TEST_CASE("a worker that blocks in get lets in the task that releases it", "[poo
 
 TEST_CASE("when a blocked task goes on, its pool soon runs no more tasks at once than before", "[pool][L-2]") {
   support::watchdog dog("too many at once");
-  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   dg::promise<int> given;
   std::atomic<int> inside{0}, too_many{0};
   std::atomic<bool> over{false};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
   dg::ref<void> blocks = pool.submit(
       [&over](dg::ref<int> r) {
         (void)r.get();
@@ -221,7 +221,7 @@ TEST_CASE("when a blocked task goes on, its pool soon runs no more tasks at once
       const bool settled = over;  // whoever ends a task first makes way
       if (++inside != 1 && settled) ++too_many;
       if (i == 5) given.set_value(1);
-      std::this_thread::sleep_for(100us);
+      for (int k = 0; k < 50; ++k) std::this_thread::yield();  // time for another one to come in
       --inside;
     }));
   for (auto& each : others) each.get();

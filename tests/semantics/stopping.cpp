@@ -45,6 +45,14 @@ void submit_tree(dg::thread_pool* pool, std::atomic<int>* ran, int depth) {
   for (int i = 0; i < 2; ++i) pool->submit(submit_tree, pool, ran, depth - 1);
 }
 
+/// Opens a gate when its thread ends.
+thread_local struct gate_opener {
+  support::gate* opens = nullptr;
+  ~gate_opener() {
+    if (opens != nullptr) opens->open();
+  }
+} at_end_of_thread;
+
 /// Keeps its work for ever, or throws it away.
 struct discarding_executor {
   void execute(dg::work unwanted) noexcept { dg::work gone = std::move(unwanted); }
@@ -886,4 +894,33 @@ TEST_CASE("a pool may be destroyed while a worker is blocked in another executor
   }
   later.join();
   CHECK(r.get() == 1);
+}
+
+TEST_CASE("tasks of another executor may block in a pool that ends, with no spare thread to be had", "[stop][L-2]") {
+  support::watchdog dog("foreign tasks block while the pool goes");
+  struct forwards {
+    dg::thread_pool* pool = nullptr;
+    void execute(dg::work w) noexcept { pool->execute(std::move(w)); }
+  };
+  struct nested {
+    static int count(forwards& to, int deeper) {
+      return deeper == 0 ? 0 : 1 + dg::on(to).submit(count, std::ref(to), deeper - 1).get();
+    }
+  };
+  for (const std::uint32_t spares : {0u, 1u}) {
+    forwards e;
+    support::gate started, goes;
+    std::optional<dg::thread_pool> pool;
+    pool.emplace(dg::thread_pool_options{.threads = 2, .waiters_help = false, .max_spare_threads = spares});
+    e.pool = &*pool;
+    dg::ref<int> r = dg::on(e).submit([&] {
+      started.open();
+      goes.pass();
+      return nested::count(e, 3);
+    });
+    started.pass();
+    pool->submit([&goes] { at_end_of_thread.opens = &goes; }).get();  // by the other worker, which has left when it opens
+    pool.reset();
+    CHECK(r.get() == 3);
+  }
 }

@@ -448,7 +448,12 @@ class pool_core final : public task_host {
         if (!run_tasks(w, task, stopping)) seats_.resume_searching();
         continue;
       }
-      if (stopping && !work_may_be_left()) break;  // a push that is half done counts
+      if (stopping && !work_may_be_left()) {  // a push that is half done counts
+        // Who blocks from now on starts a thread in place of this one; who has done so before has pushed what it waits for.
+        thread_count_.fetch_sub(1, seq_cst);
+        if (!work_may_be_left()) break;
+        thread_count_.fetch_add(1, seq_cst);
+      }
       const std::uint32_t settled = settled_.load(seq_cst);
       if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
       const auto [shard, index, shared] = counters_.here();

@@ -399,7 +399,7 @@ inline bool task_record::run_for_consumer(std::uint64_t wanted) noexcept {
   if (state_.claim_queued()) {
     host_->link_left_behind();
   } else {
-    // Parked for room: only its consumer may resume it here, who has given back all it took.
+    // Parked for room: only its consumer may resume it here, who has given back at least half of it.
     if (wanted == no_limit || state_word::phase_of(state_.load()) != phase::parked) return false;
     host_->wakes();
     if (!state_.claim_parked() || (awaits() && park_awaiting())) return false;
