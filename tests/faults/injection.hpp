@@ -51,6 +51,8 @@ void arm(kind what, long nth, scope whose) noexcept;
 void disarm() noexcept;
 /// Has one failed since arm()?
 bool has_fired() noexcept;
+/// Has one failed that must be seen: not memory that a thread only keeps things in?
+bool has_to_arrive() noexcept;
 /// Before the next arm(): none has.
 void forget() noexcept;
 /// How many pieces of memory there are.
