@@ -63,6 +63,31 @@ struct destroyed_under_a_waiter : pool_model<destroyed_under_a_waiter, 2, 1> {
   }
 };
 
+/// Who fulfils a promise is about to queue what waits for it; meanwhile another one has helped that to its end, and
+/// destroyed the pool. Nothing is left of either [C3].
+struct pushed_too_late : pool_model<pushed_too_late, 2, 1> {
+  std::optional<promise<int>> given;
+  std::optional<ref<int>> result;
+
+  void begin() {
+    make_pool();
+    given.emplace();
+    result.emplace(pool->submit([](int n) { return n; }, given->get_ref()));
+  }
+  void other(unsigned index) {
+    if (index == 0) {
+      given->set_value(7);
+    } else {
+      MODEL_CHECK(result->get() == 7);
+      pool.reset();
+    }
+  }
+  void end() {
+    result.reset();
+    given.reset();
+  }
+};
+
 /// A submit from outside either throws or its ref becomes ready, while the pool is shut down [S-STOP-3]. No task runs
 /// after that has come back. The task may wait for something that never comes.
 template <shutdown_mode Mode, bool Depends>
@@ -415,6 +440,7 @@ struct destroyed_under_an_actor : pool_model<destroyed_under_an_actor, 2, 1> {
 int main(int count, char** arguments) {
   model::runner run(count, arguments);
   run.random<destroyed_under_a_waiter>("destroyed under a waiter", 30);
+  run.random<pushed_too_late>("pushed too late", 30);
   run.random<shut_down_under_a_submit<shutdown_mode::drain, false>>("shut down under a submit", 30);
   run.random<shut_down_under_a_submit<shutdown_mode::cancel, false>>("shut down under a submit, all cancelled", 30);
   run.random<shut_down_under_a_submit<shutdown_mode::cancel, true>>("shut down under a submit with a dependency", 30);

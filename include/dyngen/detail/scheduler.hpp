@@ -13,6 +13,9 @@
 //
 // [C1] closing_ and the counts: a submit counts itself, then looks whether the pool is open (seq_cst); the closer closes
 //      (seq_cst), then sums. An end counts itself, then looks whether somebody closes. The closer has the heavy side.
+// [C3] the injected queue and thread_count_: a push links its task, then looks whether any worker is left; a worker takes
+//      itself off the count, then looks into the queue once more (seq_cst, all four). A task may have been helped to its
+//      end, and the pool with it, while its pusher was about to link it: that link would keep record and pool for ever.
 
 #include <dyngen/detail/dormant_tasks.hpp>
 #include <dyngen/detail/injection_queue.hpp>
@@ -94,6 +97,8 @@ class pool_core final : public task_host {
     worker* w = behind ? nullptr : own_worker();
     if (w == nullptr || !w->deque.push(&task)) injected_.push(&task);
     seats_.notify();
+    if (thread_count_.load(seq_cst) == 0) [[unlikely]]  // [C3]
+      drop_links_nobody_pops();
   }
 
   bool helps() const noexcept override { return settings_.waiters_help; }
@@ -385,6 +390,19 @@ class pool_core final : public task_host {
     seats_.notify();  // for what was in no queue while a worker looked
   }
 
+  /// By a pusher that found no worker left: what it pushed has ended already, unless a foreign executor came too late, and
+  /// then the destructor sees to it. Whoever pushed holds a reference on what it pushed, so the pool outlives this.
+  [[gnu::noinline]] void drop_links_nobody_pops() noexcept {
+    while (injected_.maybe_nonempty()) {
+      const popped p = injected_.try_pop();
+      if (p.item == nullptr) continue;  // another pusher is here, or about to be
+      auto* task = static_cast<task_record*>(p.item);
+      if (task->drop_stale_link()) continue;
+      injected_.push(task);
+      return;
+    }
+  }
+
   // --- threads ---
 
   void start_thread(bool spare) {
@@ -450,7 +468,7 @@ class pool_core final : public task_host {
       }
       if (stopping && !work_may_be_left()) {  // a push that is half done counts
         // Who blocks from now on starts a thread in place of this one; who has done so before has pushed what it waits for.
-        thread_count_.fetch_sub(1, seq_cst);
+        thread_count_.fetch_sub(1, seq_cst);  // [C3]
         if (!work_may_be_left()) break;
         thread_count_.fetch_add(1, seq_cst);
       }
