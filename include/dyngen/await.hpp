@@ -5,6 +5,7 @@
 // that is iterated in place, without a task, blocks its thread instead.
 
 #include <dyngen/detail/late_value.hpp>
+#include <dyngen/detail/offered_child.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
 #include <dyngen/submit.hpp>
@@ -171,8 +172,82 @@ class part<const ref<T>> : public ref_part<T, true> {
   using ref_part<T, true>::ref_part;
 };
 
+/// A task given to when_all. Its coroutine runs in the place of the one that awaits it, unless it has become a task of its
+/// own: that of an executor without workers at once, that of a pool when one of its workers comes for it.
+class child : public child_coroutine {
+ public:
+  /// Has it run elsewhere, if anybody comes for it. Throws std::bad_alloc.
+  void leave_to(task_host& host) {
+    offered_ = offered_child::create(*this, host);
+    if (host.offer(*offered_)) return;
+    std::exchange(offered_, nullptr)->drop_references(2);
+    is_elsewhere_ = true;
+    submit(host);
+  }
+  /// Is it to run here? Nobody can come for it any more.
+  bool stays_here() noexcept {
+    if (offered_ != nullptr)
+      is_elsewhere_ = !offered_->host().take_back(*std::exchange(offered_, nullptr));
+    return !is_elsewhere_;
+  }
+  void become_task(task_host& host) noexcept final {
+    try {
+      submit(host);
+    } catch (...) {
+      threw();
+    }
+  }
+
+  /// For who runs it here: its coroutine, the result of that, or that it threw.
+  virtual frame_owner coroutine() noexcept = 0;
+  virtual void came(frame_promise& coroutine) = 0;
+  void threw() noexcept { thrown_ = std::current_exception(); }
+
+ protected:
+  child() = default;
+  child(const child&) = default;  // before it runs
+  ~child() = default;
+  virtual void submit(task_host& host) = 0;
+
+  std::exception_ptr thrown_;
+
+ private:
+  offered_child* offered_ = nullptr;
+  bool is_elsewhere_ = false;
+};
+
+/// `co_await in_place{child}`: runs it in the place of the one that awaits it.
+struct in_place {
+  child& which;
+};
+
+class in_place_awaiter {
+ public:
+  in_place_awaiter(frame_promise& outer, child& c) noexcept : child_(c), coroutine_(outer, c.coroutine()) {}
+  bool await_ready() const noexcept { return coroutine_.inner() == nullptr; }
+  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter_or_stop(); }
+  void await_resume() noexcept {
+    try {
+      if (coroutine_.inner() == nullptr) throw_awaited_already();
+      coroutine_.rethrow();
+      child_.came(*coroutine_.inner());
+    } catch (...) {
+      child_.threw();
+    }
+  }
+
+ private:
+  child& child_;
+  nested_coroutine coroutine_;
+};
+
+template <>
+struct awaiting<in_place> {
+  static in_place_awaiter make(frame_promise& p, in_place what) noexcept { return in_place_awaiter(p, what.which); }
+};
+
 template <class R>
-class part<task<R>> {
+class part<task<R>> final : public child {
  public:
   static constexpr bool is_task = true;
   explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
@@ -180,31 +255,16 @@ class part<task<R>> {
   part& operator=(part&&) = delete;
   ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // who awaited it is gone
 
-  void spawn(task_host& host) {
-    ref_ = submit_to(host, std::tuple<>(), [t = std::move(task_)]() mutable { return std::move(t); });
+  frame_owner coroutine() noexcept override { return awaiting<task<R>>::frame_of(std::move(task_)); }
+  void came(frame_promise& coroutine) override {
+    if constexpr (std::is_void_v<R>)
+      value_.emplace();
+    else
+      value_.emplace(take_result_of<R>(coroutine));
   }
-  dyngen::task<void> run_here() {
-    try {
-      if constexpr (std::is_void_v<R>) {
-        co_await coroutine();
-        came();
-      } else {
-        came(co_await coroutine());
-      }
-    } catch (...) {
-      threw();
-    }
-  }
-  /// For who awaits it himself: the coroutine, its result, or that it threw.
-  dyngen::task<R>&& coroutine() noexcept { return std::move(task_); }
-  template <class... V>
-  void came(V&&... value) {
-    value_.emplace(std::forward<V>(value)...);
-  }
-  void threw() noexcept { thrown_ = std::current_exception(); }
   const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
-  void give_up() const noexcept {
-    if (runs_elsewhere()) ref_.cancel();
+  void give_up() noexcept {
+    if (!stays_here() && runs_elsewhere()) ref_.cancel();
   }
   bool runs_elsewhere() const noexcept { return ref_.valid() && !ref_.ready(); }
   slot* running() const noexcept { return runs_elsewhere() ? access::slot_of(ref_) : nullptr; }
@@ -218,21 +278,34 @@ class part<task<R>> {
   }
 
  private:
+  void submit(task_host& host) override {
+    ref_ = submit_to(host, std::tuple<>(), [t = std::move(task_)]() mutable { return std::move(t); });
+  }
+
   task<R> task_;
   ref<R> ref_;
   late_value<not_void<R>> value_;
-  std::exception_ptr thrown_;
 };
 
 /// The type of the part for an operand of type `A&&`: refs are held by value, and remember how they were given.
 template <class A>
 using part_of = part<std::conditional_t<std::is_lvalue_reference_v<A>, A, std::remove_reference_t<A>>>;
 
+/// What a part is made of where it stays.
+template <class Part>
+struct origin {
+  using type = Part;
+};
+template <class R>
+struct origin<part<task<R>>> {
+  using type = task<R>;
+};
+
 template <class A>
 concept awaitable_in_all =
     any_ref<A> || (is_task<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A> && !std::is_const_v<A>);
 
-/// Where the tasks of a when_all run but the last, which runs in its place. Null: nowhere else, they follow each other.
+/// Where the tasks of a when_all may run but in its place. Null: nowhere else, they follow each other.
 inline task_host* host_of_children() noexcept {
   const running_task* here = context().tasks;
   return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
@@ -307,53 +380,66 @@ class registered_children : child_tasks {
   sink_base& driver_;
 };
 
-/// The place of the last task among the parts; their number if there is none.
+/// The tasks among the parts.
 template <class... Parts>
-constexpr std::size_t last_task() noexcept {
-  std::size_t last = sizeof...(Parts), at = 0;
-  ((last = Parts::is_task ? at : last, ++at), ...);
-  return last;
+auto children_of(std::tuple<Parts...>& parts) noexcept {
+  std::array<child*, (std::size_t{Parts::is_task} + ...)> children{};
+  std::size_t count = 0;
+  for_each_part(parts, [&](auto& p) {
+    if constexpr (std::remove_reference_t<decltype(p)>::is_task) children[count++] = &p;
+  });
+  return children;
 }
+
+/// In which order their parent runs those that nobody else does: with a host, all but the last may run elsewhere, and who
+/// looks for one finds the first.
+class childrens_turns {
+ public:
+  template <class Children>
+  childrens_turns(task_host* host, Children& children) : backwards_(host != nullptr), count_(children.size()) {
+    if (host != nullptr)
+      for (std::size_t i = 0; i + 1 < count_; ++i) get(children[i]).leave_to(*host);
+  }
+  /// The next one that is left to its parent; null if there is none.
+  template <class Children>
+  child* next(Children& children) noexcept {
+    while (done_ != count_) {
+      child& c = get(children[backwards_ ? count_ - 1 - done_ : done_]);
+      ++done_;
+      if (c.stays_here()) return &c;
+    }
+    return nullptr;
+  }
+
+ private:
+  static child& get(child* c) noexcept { return *c; }
+  static child& get(child& c) noexcept { return c; }
+
+  const bool backwards_;
+  const std::size_t count_;
+  std::size_t done_ = 0;
+};
 
 template <class Part>
 using part_result = decltype(std::declval<Part&>().result());
 
 template <class... Parts>
-task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<Parts...> parts) {
+task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<Parts>::type...> origins) {
   sink_base& driver = co_await own_driver();
+  std::tuple<Parts...> parts(std::move(origins));
   const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
-    constexpr std::size_t last = last_task<Parts...>();
-    {
-      std::vector<task<void>> here;
-      task_host* const host = host_of_children();
-      [&]<std::size_t... I>(std::index_sequence<I...>) {
-        ([&](auto& p) {
-          if constexpr (std::remove_reference_t<decltype(p)>::is_task && I != last)
-            host != nullptr ? p.spawn(*host) : here.push_back(p.run_here());
-        }(std::get<I>(parts)), ...);
-      }(std::index_sequence_for<Parts...>());
-      for (task<void>& t : here) co_await std::move(t);
+    auto tasks = children_of(parts);
+    childrens_turns turns(host_of_children(), tasks);
+    while (child* const next = turns.next(tasks)) co_await in_place{*next};
+    if (std::apply([](auto&... p) { return (unready_parts::includes(p) || ...); }, parts)) {
+      std::array<wait_point, sizeof...(Parts)> points;
+      std::array<producer*, sizeof...(Parts)> owners;
+      unready_parts rest(points.data(), owners.data());
+      std::apply([&](auto&... p) { (rest.look_at(p), ...); }, parts);
+      co_await rest.all();
     }
-    if constexpr (last != sizeof...(Parts)) {
-      auto& p = std::get<last>(parts);
-      try {
-        if constexpr (std::is_void_v<typename std::remove_cvref_t<decltype(p.coroutine())>::value_type>) {
-          co_await p.coroutine();
-          p.came();
-        } else {
-          p.came(co_await p.coroutine());
-        }
-      } catch (...) {
-        p.threw();
-      }
-    }
-    std::array<wait_point, sizeof...(Parts)> points;
-    std::array<producer*, sizeof...(Parts)> owners;
-    unready_parts rest(points.data(), owners.data());
-    std::apply([&](auto&... p) { (rest.look_at(p), ...); }, parts);
-    co_await rest.all();
   } catch (...) {
     failure = std::current_exception();
   }
@@ -375,10 +461,9 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
   std::exception_ptr failure;
   try {
     if constexpr (Part::is_task) {
-      std::vector<task<void>> here;
-      task_host* const host = host_of_children();
-      for (Part& p : parts) host != nullptr && &p != &parts.back() ? p.spawn(*host) : here.push_back(p.run_here());
-      for (task<void>& t : here) co_await std::move(t);
+      std::span<Part> tasks(parts);
+      childrens_turns turns(host_of_children(), tasks);
+      while (child* const next = turns.next(tasks)) co_await in_place{*next};
     }
     const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, unready_parts::includes<Part>));
     std::vector<wait_point> points(most);  // some may be ready when they are looked at once more
@@ -409,15 +494,16 @@ struct when_all_function {
   /// `co_await when_all(a, b, …)`: waits until all are there, then gives a tuple, or rethrows the first failure in
   /// argument order. An lvalue ref gives `const T&`, which lives as long as that ref; an rvalue ref gives T, as `get() &&`;
   /// a task, given as an rvalue, its result; void gives std::monostate. Tasks run in parallel on the executor of the
-  /// awaiting one, the last of them in its place. They have ended when the co_await is over, in whatever way: they may use
-  /// what the awaiting coroutine has. If that is cancelled, they are too, and it ends after them. In an actor's method, and
-  /// in a generator that is iterated in place, they run one after the other.
+  /// awaiting one: on a pool, each that a free worker comes for is a task of its own, and the others run in the awaiting
+  /// one's place, from the last to the first, as part of its task. They have ended when the co_await is over, in whatever
+  /// way: they may use what the awaiting coroutine has. If that is cancelled, they are too, and it ends after them. In an
+  /// actor's method, and in a generator that is iterated in place, they run one after the other.
   template <class... As>
     requires(sizeof...(As) > 0)
   auto operator()(As&&... as) const {
     static_assert((awaitable_in_all<As> && ...), DYNGEN_DETAIL_WHEN_ALL);
     if constexpr ((awaitable_in_all<As> && ...))
-      return all_of_tuple(std::tuple<part_of<As>...>(part_of<As>(std::forward<As>(as))...));
+      return all_of_tuple<part_of<As>...>({typename origin<part_of<As>>::type(std::forward<As>(as))...});
     else
       return yield_to_others();
   }

@@ -130,36 +130,39 @@ inline constexpr bool is_task = false;
 template <class R>
 inline constexpr bool is_task<task<R>> = true;
 
+[[noreturn]] inline void throw_awaited_already() {
+  throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
+}
+
+/// Of the coroutine of a task<R> that has ended well.
+template <class R>
+R take_result_of(frame_promise& coroutine) {
+  return static_cast<typename task<R>::promise_type&>(coroutine).take_result();
+}
+
 template <class R>
 class task_awaiter {
  public:
-  task_awaiter(frame_promise& outer, frame_owner&& inner) noexcept : outer_(outer), coroutine_(outer, std::move(inner)) {}
+  task_awaiter(frame_promise& outer, frame_owner&& inner) noexcept : coroutine_(outer, std::move(inner)) {}
 
   bool await_ready() const {
-    if (coroutine_.inner() == nullptr)
-      throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
+    if (coroutine_.inner() == nullptr) throw_awaited_already();
     return false;
   }
-  void await_suspend(std::coroutine_handle<>) noexcept {
-    if (outer_.destruction == nullptr && outer_.driver->cancelled()) {
-      outer_.driver->leaf = outer_.self;
-      return outer_.driver->refuse(step::cancelled);
-    }
-    coroutine_.enter();
-  }
+  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter_or_stop(); }
   R await_resume() {
     coroutine_.rethrow();
-    return static_cast<typename task<R>::promise_type&>(*coroutine_.inner()).take_result();
+    return take_result_of<R>(*coroutine_.inner());
   }
 
  private:
-  frame_promise& outer_;
   nested_coroutine coroutine_;
 };
 
 template <class R>
 struct awaiting<task<R>> {
-  static task_awaiter<R> make(frame_promise& p, task<R>&& t) noexcept { return task_awaiter<R>(p, std::move(t.frame_)); }
+  static task_awaiter<R> make(frame_promise& p, task<R>&& t) noexcept { return task_awaiter<R>(p, frame_of(std::move(t))); }
+  static frame_owner frame_of(task<R>&& t) noexcept { return std::move(t.frame_); }
 };
 
 }  // namespace detail

@@ -51,6 +51,14 @@ dg::generator<int> count_to(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
 }
 
+/// A pool whose tasks run on its workers only.
+dg::thread_pool_options workers_only(int threads) {
+  dg::thread_pool_options o;
+  o.threads = threads;
+  o.waiters_help = false;
+  return o;
+}
+
 /// Runs a coroutine on a pool of its own, and gives its result.
 template <class F>
 auto run(F f, int threads = 2) {
@@ -221,6 +229,137 @@ TEST_CASE("the tasks of a when_all run side by side on the threads of their pool
     co_yield a + b;
   });
   CHECK(stream.next_value() == 2);
+}
+
+TEST_CASE("children that no worker comes for run in their parent's place, and are no tasks", "[when_all][S-AWAIT-1]") {
+  support::watchdog dog("children in place");
+  dg::thread_pool pool(workers_only(1));
+  std::vector<int> order;
+  auto child = [](std::vector<int>& seen, int i) -> dg::task<std::uint64_t> {
+    seen.push_back(i);
+    co_return dg::this_task::id();
+  };
+  auto parent = [&]() -> dg::task<bool> {
+    const std::uint64_t mine = dg::this_task::id();
+    auto [a, b, c] = co_await dg::when_all(child(order, 0), child(order, 1), child(order, 2));
+    std::vector<dg::task<std::uint64_t>> more;
+    for (int i = 3; i < 6; ++i) more.push_back(child(order, i));
+    bool same = a == mine && b == mine && c == mine;
+    for (const std::uint64_t id : co_await dg::when_all(std::move(more))) same = same && id == mine;
+    co_return same;
+  };
+  CHECK(pool.submit(parent).get());
+  CHECK(order == std::vector<int>{2, 1, 0, 5, 4, 3});
+  CHECK(pool.stats().submitted == 1);
+  CHECK(pool.stats().completed == 1);
+}
+
+TEST_CASE("a child that a worker comes for is a task of its own", "[when_all][S-AWAIT-1]") {
+  support::watchdog dog("children elsewhere");
+  dg::thread_pool pool(workers_only(2));
+  std::latch begun(1);
+  auto first = [](std::latch& l) -> dg::task<std::uint64_t> {
+    l.count_down();
+    co_return dg::this_task::id();
+  };
+  auto last = [](std::latch& l) -> dg::task<std::uint64_t> {
+    l.wait();  // holds up the parent's worker, which the library does not know
+    co_return dg::this_task::id();
+  };
+  auto parent = [&]() -> dg::task<bool> {
+    const std::uint64_t mine = dg::this_task::id();
+    auto [a, b] = co_await dg::when_all(first(begun), last(begun));
+    co_return a != mine && b == mine;
+  };
+  CHECK(pool.submit(parent).get());
+  CHECK(pool.stats().submitted == 2);
+}
+
+TEST_CASE("a child that awaits another one makes room for it on the only worker", "[when_all][S-AWAIT-1][S-WAIT-5]") {
+  support::watchdog dog("children that wait for each other");
+  // Whichever of the three runs first, it waits for another one.
+  auto waits = [](dg::ref<int> r, dg::promise<int>& p) -> dg::task<int> {
+    const int n = co_await r + 1;
+    p.set_value(n);
+    co_return n;
+  };
+  auto begins = [](dg::promise<int>& p) -> dg::task<int> {
+    p.set_value(1);
+    co_return 1;
+  };
+  for (int threads : {1, 2}) {
+    dg::thread_pool pool(workers_only(threads));
+    for (int order = 0; order < 3; ++order) {
+      auto parent = [&, order]() -> dg::task<int> {
+        dg::promise<int> one, two, three;
+        std::vector<dg::task<int>> children;
+        for (int i = 0; i < 3; ++i) switch ((i + order) % 3) {
+            case 0: children.push_back(begins(one)); break;
+            case 1: children.push_back(waits(one.get_ref(), two)); break;
+            case 2: children.push_back(waits(two.get_ref(), three)); break;
+          }
+        int sum = 0;
+        for (int n : co_await dg::when_all(std::move(children))) sum += n;
+        co_return sum;
+      };
+      CHECK(pool.submit(parent).get() == 1 + 2 + 3);
+    }
+  }
+  // And if the last one blocks its thread.
+  for (int threads : {1, 2}) {
+    dg::thread_pool pool(workers_only(threads));
+    auto blocks = [](dg::ref<int> r) -> dg::task<int> { co_return r.get() + 1; };
+    auto parent = [&]() -> dg::task<int> {
+      dg::promise<int> one;
+      auto [a, b] = co_await dg::when_all(begins(one), blocks(one.get_ref()));
+      co_return a + b;
+    };
+    CHECK(pool.submit(parent).get() == 1 + 2);
+  }
+}
+
+TEST_CASE("children that have not begun when their parent is cancelled never do", "[when_all][S-CANCEL-2]") {
+  support::watchdog dog("cancelled before its children");
+  dg::thread_pool pool(workers_only(1));
+  std::latch begun(1), gate(1);
+  std::atomic<int> ran{0};
+  auto counts = [](std::atomic<int>& n, std::shared_ptr<int>) -> dg::task<int> { co_return ++n; };
+  auto blocks = [&]() -> dg::task<int> {
+    begun.count_down();
+    gate.wait();
+    co_return 0;
+  };
+  auto held = std::make_shared<int>(1);
+  auto parent = [&]() -> dg::task<int> {
+    auto [a, b, c] = co_await dg::when_all(counts(ran, held), counts(ran, held), blocks());
+    co_return a + b + c;
+  };
+  const dg::ref<int> result = pool.submit(parent);
+  begun.wait();
+  result.cancel();
+  gate.count_down();
+  result.wait();
+  CHECK(holds<dg::cancelled_error>(result));
+  CHECK(ran == 0);
+  CHECK(held.use_count() == 1);
+  CHECK(pool.stats().submitted == 1);
+}
+
+TEST_CASE("more children than a worker can show to others at once all run", "[when_all][S-AWAIT-1]") {
+  support::watchdog dog("many children");
+  for (int threads : {1, 2}) {
+    dg::thread_pool pool(workers_only(threads));
+    auto parent = [&]() -> dg::task<int> {
+      std::vector<dg::task<int>> children;
+      for (int i = 0; i < 1000; ++i) children.push_back(i % 2 == 0 ? gives(1) : gives_slowly(1, i % 7));
+      int sum = 0;
+      for (int n : co_await dg::when_all(std::move(children))) sum += n;
+      co_return sum;
+    };
+    CHECK(pool.submit(parent).get() == 1000);
+    pool.shutdown(dg::shutdown_mode::drain);
+    CHECK(pool.stats().submitted == pool.stats().completed);
+  }
 }
 
 TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in the middle leaves nothing",

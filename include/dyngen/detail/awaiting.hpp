@@ -83,6 +83,12 @@ class nested_coroutine {
     outer_.driver->leaf = inner.self;
     outer_.driver->why = signal::hop;
   }
+  /// The same, unless the task was cancelled: then it ends here.
+  void enter_or_stop() noexcept {
+    if (outer_.destruction != nullptr || !outer_.driver->cancelled()) return enter();
+    outer_.driver->leaf = outer_.self;
+    outer_.driver->refuse(step::cancelled);
+  }
   void leave() noexcept {
     if (inner_.get() != nullptr && outer_.inner == inner_.get()) outer_.inner = nullptr;
   }

@@ -11,6 +11,7 @@
 #include <dyngen/detail/atomic.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -53,9 +54,15 @@ struct size_class {
   static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + beside + step - 1) / step - 1; }
   static constexpr std::size_t bytes(std::size_t index) noexcept { return (index + 1) * step - beside; }
   /// How many pieces a batch has: about 8 KiB of them.
-  static constexpr std::uint32_t batch(std::size_t index) noexcept {
-    return static_cast<std::uint32_t>(std::clamp<std::size_t>(8192 / bytes(index), 4, 64));
-  }
+  static constexpr std::uint32_t batch(std::size_t index) noexcept { return batches[index]; }
+
+ private:
+  static constexpr auto batches = [] {  // a table: a division costs more than all the rest of giving a piece back
+    std::array<std::uint8_t, count> pieces{};
+    for (std::size_t i = 0; i < count; ++i)
+      pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(8192 / ((i + 1) * step - beside), 4, 64));
+    return pieces;
+  }();
 };
 
 /// Where full batches of one size wait for a thread that needs one.
@@ -147,12 +154,12 @@ class thread_memory {
     free_piece* aside = nullptr;  ///< one more batch, full
   };
 
-  bool refill(shelf& s, std::size_t index) noexcept {
+  [[gnu::noinline]] bool refill(shelf& s, std::size_t index) noexcept {
     s.first = s.aside != nullptr ? std::exchange(s.aside, nullptr) : memory_depot::of(index).take();
     s.count = s.first != nullptr ? size_class::batch(index) : 0;
     return s.first != nullptr;
   }
-  void put_aside(shelf& s, std::size_t index) noexcept {
+  [[gnu::noinline]] void put_aside(shelf& s, std::size_t index) noexcept {
     if (s.aside != nullptr) memory_depot::of(index).put(s.aside, index);
     s.aside = std::exchange(s.first, nullptr);
     s.count = 0;
@@ -241,38 +248,47 @@ class memory_counter {
   }
 };
 
+/// What allocate() does when there is nothing to take again.
+[[gnu::noinline]] inline void* allocate_anew(memory_kind kind, std::size_t bytes, std::size_t alignment) {
+  void* const memory = alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__
+                           ? ::operator new(bytes, std::align_val_t(alignment))
+                           : ::operator new(bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
+  memory_counter::add(kind, 1);
+  return memory;
+}
+
 /// `bytes` of memory aligned to `alignment`, counted under `kind`. Throws std::bad_alloc.
 // Not inlined, both: a coroutine that calls them again after a suspension may be on another thread.
 [[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
                                         std::size_t alignment = alignof(std::max_align_t)) {
   thread_memory* const mine = thread_memory::here();
-  void* memory = nullptr;
-  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
-    memory = ::operator new(bytes, std::align_val_t(alignment));
-  } else if (mine != nullptr && bytes <= size_class::largest) {
-    const std::size_t index = size_class::of(bytes);
-    memory = mine->take(index);
-    if (memory == nullptr) memory = ::operator new(size_class::bytes(index));
-  } else {
-    memory = ::operator new(bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
+  if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
+    if (void* const memory = mine->take(size_class::of(bytes))) [[likely]] {
+      mine->count(kind, 1);
+      return memory;
+    }
   }
-  memory_counter::add(kind, 1);
-  return memory;
+  return allocate_anew(kind, bytes, alignment);
+}
+
+/// What deallocate() does with a piece that is not kept.
+[[gnu::noinline]] inline void deallocate_for_good(memory_kind kind, void* memory, std::size_t bytes,
+                                                  std::size_t alignment) noexcept {
+  memory_counter::add(kind, -1);
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
+  ::operator delete(memory, bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
 }
 
 /// Gives back what allocate() returned for the same kind, bytes and alignment.
 [[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
                                          std::size_t alignment = alignof(std::max_align_t)) noexcept {
   thread_memory* const mine = thread_memory::here();
-  memory_counter::add(kind, -1);
-  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
-  if (bytes > size_class::largest) return ::operator delete(memory, bytes);
-  const std::size_t index = size_class::of(bytes);
   // relaxed: a switch for tests, set before there are threads.
-  if (mine != nullptr && keeps_memory.load(relaxed))
-    mine->give(memory, index);
-  else
-    ::operator delete(memory, size_class::bytes(index));
+  if (mine == nullptr || bytes > size_class::largest || alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__ ||
+      !keeps_memory.load(relaxed)) [[unlikely]]
+    return deallocate_for_good(kind, memory, bytes, alignment);
+  mine->count(kind, -1);
+  mine->give(memory, size_class::of(bytes));
 }
 
 }  // namespace dyngen::detail

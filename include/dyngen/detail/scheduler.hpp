@@ -20,6 +20,7 @@
 #include <dyngen/detail/dormant_tasks.hpp>
 #include <dyngen/detail/injection_queue.hpp>
 #include <dyngen/detail/inline_queue.hpp>
+#include <dyngen/detail/offered_child.hpp>
 #include <dyngen/detail/pool_counters.hpp>
 #include <dyngen/detail/pool_settings.hpp>
 #include <dyngen/detail/seats.hpp>
@@ -70,7 +71,7 @@ class pool_core final : public task_host {
     shard.started.add_and_look(1, shared);       // [C1]
     const closing now = closing_.load(seq_cst);  // [C1]
     if (now == closing::open) return admission::granted;
-    if (!runs_own_task()) {
+    if (!runs_own_task() && !starts_child()) {
       retract();
       throw pool_stopped("dyngen: submit on a pool that was shut down" +
                          (settings_.name.empty() ? std::string() : " ('" + settings_.name + "')") +
@@ -99,6 +100,29 @@ class pool_core final : public task_host {
     seats_.notify();
     if (thread_count_.load(seq_cst) == 0) [[unlikely]]  // [C3]
       drop_links_nobody_pops();
+  }
+
+  // An offered child counts as a task from the beginning: a pool that closes must not take its parent for one that waits
+  // for something outside.
+  bool offer(offered_child& child) noexcept override {
+    worker* const w = own_worker();
+    if (w == nullptr) return false;
+    const auto [shard, index, shared] = counters_.here();
+    shard.started.add_and_look(1, shared);  // [C1]
+    const bool there_is_room = w->deque.push(child.link());
+    if (there_is_room)
+      seats_.notify();
+    else
+      retract();
+    return there_is_room;
+  }
+  bool take_back(offered_child& child) noexcept override {
+    worker* const w = own_worker();
+    const bool popped = w != nullptr && w->deque.pop_if(child.link());
+    const bool mine = popped || child.take_back();
+    child.drop_references(popped ? 2 : 1);
+    if (mine) retract();
+    return mine;
   }
 
   bool helps() const noexcept override { return settings_.waiters_help; }
@@ -280,6 +304,7 @@ class pool_core final : public task_host {
     work_deque deque;
     worker* next = nullptr;  ///< in the list of all workers, which only grows
     std::uint32_t picks = 0;
+    bool starts_child = false;  ///< makes a task of an offered child, whose parent has not ended
     worker* last_looked_at = nullptr;  ///< of the others
   };
 
@@ -303,7 +328,29 @@ class pool_core final : public task_host {
     return w != nullptr && &w->pool == this ? w : nullptr;
   }
 
+  bool starts_child() const noexcept {
+    const worker* const w = own_worker();
+    return w != nullptr && w->starts_child;
+  }
+
   // --- finding work ---
+
+  /// What was popped from a deque, if it is a task. A child that is still offered becomes one, in this worker's deque.
+  task_record* popped_task(worker& w, work_item* item) noexcept {
+    offered_child* const child = offered_child::of(item);
+    if (child == nullptr) return static_cast<task_record*>(item);
+    w.starts_child = true;
+    const bool left = child->leave();
+    w.starts_child = false;
+    child->drop_references(1);
+    if (left) retract();  // it is counted as a task now
+    return nullptr;
+  }
+  task_record* next_own(worker& w) noexcept {
+    while (work_item* item = w.deque.pop())
+      if (task_record* task = popped_task(w, item)) return task;
+    return nullptr;
+  }
 
   bool work_may_be_left() const noexcept {
     if (injected_.maybe_nonempty()) return true;
@@ -320,7 +367,7 @@ class pool_core final : public task_host {
       if (popped p = injected_.try_pop(); p.item != nullptr) return static_cast<task_record*>(p.item);
     if (pick == 30)
       if (task_record* task = steal_from(another(w), w)) return task;
-    if (work_item* item = w.deque.pop()) return static_cast<task_record*>(item);
+    if (task_record* task = next_own(w)) return task;
     return take_injected(w);
   }
 
@@ -356,14 +403,14 @@ class pool_core final : public task_host {
     }
     return *at;
   }
-  task_record* steal_from(worker& victim, const worker& thief) noexcept {
+  task_record* steal_from(worker& victim, worker& thief) noexcept {
     if (&victim == &thief) return nullptr;
     const popped p = victim.deque.steal();
-    if (p.item != nullptr) {
-      const auto [shard, index, shared] = counters_.here();
-      shard.steals.add(1, shared);
-    }
-    return static_cast<task_record*>(p.item);
+    if (p.item == nullptr) return nullptr;
+    const auto [shard, index, shared] = counters_.here();
+    shard.steals.add(1, shared);
+    task_record* const task = popped_task(thief, p.item);
+    return task != nullptr ? task : next_own(thief);
   }
 
   /// Takes links of tasks that are not queued any more out of the injected queue, when there may be more of them than

@@ -129,7 +129,7 @@ inline void report_destruction(std::exception_ptr thrown, sink_base* to) noexcep
     print_unhandled(std::move(thrown), "(a coroutine that was not submitted)");
 }
 
-inline void frame_owner::destroy(sink_base* report_to) noexcept {
+[[gnu::noinline]] inline void frame_owner::destroy(sink_base* report_to) noexcept {
   frame_promise* const mine = std::exchange(frame_, nullptr);
   frame_promise* innermost = mine;
   while (innermost->inner != nullptr) innermost = innermost->inner;

@@ -65,6 +65,12 @@ public:
     return last;
   }
 
+  /// Owner only. pop(), if that would give `item`. Returns whether it did.
+  bool pop_if(const work_item* item) noexcept {
+    // [W3] relaxed, both: the owner wrote them.
+    return cell(bottom_.load(relaxed) - 1).load(relaxed) == item && pop() != nullptr;
+  }
+
   /// Any thread. The oldest item; `busy` if another thread took it in this moment.
   popped steal() noexcept {
     // [W1] seq_cst on all three. The first too: one that saw another thief's move without being ordered after it would
