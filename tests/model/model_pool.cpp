@@ -492,6 +492,22 @@ struct children_of_a_task : pool_model<children_of_a_task<Parent, Width, End>, E
   void end() { result.reset(); }
 };
 
+/// Two children that each block their thread, unknown to the library, until the other one runs: no worker sleeps beside a
+/// child that another one offers.
+struct children_meet_outright : pool_model<children_meet_outright, 1, 2> {
+  model::event arrived[2];
+
+  static task<void> meets(model::event* arrived, int i) {
+    arrived[i].set();
+    arrived[1 - i].wait();
+    co_return;
+  }
+  void begin() { make_pool(2, false); }
+  void other(unsigned) {
+    (void)pool->submit([this]() -> task<void> { co_await when_all(meets(arrived, 0), meets(arrived, 1)); });
+  }
+};
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -533,5 +549,6 @@ int main(int count, char** arguments) {
   run.random<children_of_a_task<sum_of_two_that_meet, 2, at_the_end::cancels_all>>("children that meet, all cancelled", 20);
   run.random<children_of_a_task<sum_of_three, 2, at_the_end::destroys>>("three children, at the end", 20);
   run.random<children_of_a_task<sum_of_three, 2, at_the_end::cancels_it>>("three children of one that is cancelled", 20);
+  run.random<children_meet_outright>("children meet outright", 20);
   return run.finish();
 }
