@@ -168,6 +168,10 @@ class ref_base {
 
   /// Waits until ready, or throws timeout_error; rethrows what is stored.
   void settle(deadline until) const {
+    if (slot_ == nullptr || !slot_has_value(*slot_)) [[unlikely]]
+      settle_slowly(until);
+  }
+  [[gnu::noinline]] void settle_slowly(deadline until) const {
     slot& s = checked();
     if (!slot_ready(s) && !wait_for_slot(s, until)) throw_timeout(owner());
     if (slot_failed(s)) std::rethrow_exception(owner().failure());

@@ -350,6 +350,12 @@ inline bool slot_ready(slot& s) noexcept {
   return slot::stage_of(word) != stage::empty;
 }
 
+/// Is it ready, and holds a value? A glance, by acquire [S1]: no also of the end of a task.
+inline bool slot_has_value(slot& s) noexcept {
+  const std::uint64_t word = s.word.load(acquire);
+  return (word & slot::at_end) == 0 && slot::stage_of(word) == stage::value;
+}
+
 /// Of a slot that is ready: does it hold an exception?
 inline bool slot_failed(slot& s) noexcept {
   // relaxed: who knows that it is ready has acquired it.
