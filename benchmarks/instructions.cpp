@@ -163,6 +163,30 @@ number submit_get_inline(number n) {
   return sum;
 }
 
+dg::task<number> gives(number i) { co_return work(i); }
+
+dg::task<number> await_both(number n) {
+  number sum = 0;
+  for (number i = 0; i < n; ++i) {
+    const auto [a, b] = co_await dg::when_all(gives(i), gives(i + n));
+    sum += a + b;
+  }
+  co_return sum;
+}
+
+// co_await of two tasks together, on a worker that nobody takes one of them from.
+number when_all(number n) {
+  dg::thread_pool pool(1);
+  number sum = 0;
+  std::latch done(1);
+  const dg::ref<void> counted_there = pool.submit([&] {
+    count([&] { sum = pool.submit(await_both, n).get(); });
+    done.count_down();
+  });
+  done.wait();  // and does not help
+  return sum;
+}
+
 dg::task<number> await_refs(dg::ref<number> value, number n) {
   number sum = 0;
   for (number i = 0; i < n; ++i) sum += co_await value;
@@ -221,6 +245,7 @@ int main(int argc, char** argv) {
       {"submit_get", submit_get},
       {"submit_get_inline", submit_get_inline},
       {"await_child", await_child},
+      {"when_all", when_all},
       {"await_ready", await_ready},
       {"promise", promise},
   };

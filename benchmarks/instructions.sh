@@ -12,17 +12,18 @@ set -euo pipefail
 # Instructions per step, by g++ 12.2 -O3 with the C++ and C libraries of Debian 12, on x86-64. Other compilers are only
 # compared with it. What the step works on (a few multiplications and shifts) is a part of the number.
 declare -A recorded=(
-  [yield]=69.9            # co_yield of an integer, room being there
-  [take]=39.3             # one value taken by values()
-  [take_ref]=100.3        # one ref taken from a stream, read and dropped
-  [take_in_turn]=166.7   # the same under backpressure{64}, the producer run by the same thread in between
+  [yield]=70.1            # co_yield of an integer, room being there
+  [take]=39               # one value taken by values()
+  [take_ref]=81           # one ref taken from a stream, read and dropped
+  [take_in_turn]=165.6    # the same under backpressure{64}, the producer run by the same thread in between
   [pull]=193.5            # a value of a cheap stream made and taken by values(), outside thread
   [await_value]=253.5     # a value of a cheap stream made and taken by co_await async_value()
-  [submit_get]=1026.2     # submit and get on a pool, run by the thread that waits
-  [submit_get_inline]=687 # submit and get on an inline_executor
-  [await_child]=378       # co_await of a child task<int>
-  [await_ready]=90        # co_await of a ref that is ready
-  [promise]=247           # a promise made, set and read by its ref
+  [submit_get]=1008.1     # submit and get on a pool, run by the thread that waits
+  [submit_get_inline]=637 # submit and get on an inline_executor
+  [await_child]=336       # co_await of a child task<int>
+  [when_all]=1670         # co_await of two child tasks together, on one worker
+  [await_ready]=83        # co_await of a ref that is ready
+  [promise]=186           # a promise made, set and read by its ref
 )
 
 if ! command -v valgrind >/dev/null; then
@@ -51,7 +52,7 @@ if [[ $($compiler -dumpversion) == 12* ]] && ! $compiler -dM -E -x c++ /dev/null
 times=20000
 status=0
 printf '%-20s %10s %10s\n' 'instructions per' now recorded
-for step in yield take take_ref take_in_turn pull await_value submit_get submit_get_inline await_child await_ready promise; do
+for step in yield take take_ref take_in_turn pull await_value submit_get submit_get_inline await_child when_all await_ready promise; do
   once=$(instructions "$step" "$times")
   twice=$(instructions "$step" $((2 * times)))
   now=$(awk -v a="$once" -v b="$twice" -v n="$times" 'BEGIN { printf "%.1f", (b - a) / n }')

@@ -114,18 +114,36 @@ class thread_memory {
     thread_memory* const mine = current_;
     return mine != nullptr ? mine : begin();
   }
+  /// The same; null also if there is none yet.
+  static thread_memory* already_here() noexcept { return current_; }
 
+  // Each with what it does only if it comes to that apart: a few instructions, for each frame and record.
+
+  /// Null if there is nothing to take.
   void* take(std::size_t index) noexcept {
     shelf& s = shelves_[index];
-    if (s.first == nullptr && !refill(s, index)) return nullptr;
+    if (s.first == nullptr) return nullptr;
     --s.count;
     return std::exchange(s.first, s.first->next);
   }
-  void give(void* memory, std::size_t index) noexcept {
+  void* refill_and_take(std::size_t index) noexcept {
     shelf& s = shelves_[index];
-    if (s.count == size_class::batch(index)) put_aside(s, index);
-    s.first = ::new (memory) free_piece{s.first, nullptr};
+    return s.first != nullptr || refill(s, index) ? take(index) : nullptr;
+  }
+  /// False if there is no room.
+  bool give(void* memory, std::size_t index) noexcept {
+    shelf& s = shelves_[index];
+    if (s.count == size_class::batch(index)) return false;
+    auto* const piece = ::new (memory) free_piece;
+    piece->next = s.first;
+    s.first = piece;
     ++s.count;
+    return true;
+  }
+  void put_aside_and_give(void* memory, std::size_t index) noexcept {
+    if (give(memory, index)) return;
+    put_aside(shelves_[index], index);
+    (void)give(memory, index);
   }
 
   void count(memory_kind kind, long change) noexcept {
@@ -154,12 +172,12 @@ class thread_memory {
     free_piece* aside = nullptr;  ///< one more batch, full
   };
 
-  [[gnu::noinline]] bool refill(shelf& s, std::size_t index) noexcept {
+  bool refill(shelf& s, std::size_t index) noexcept {
     s.first = s.aside != nullptr ? std::exchange(s.aside, nullptr) : memory_depot::of(index).take();
     s.count = s.first != nullptr ? size_class::batch(index) : 0;
     return s.first != nullptr;
   }
-  [[gnu::noinline]] void put_aside(shelf& s, std::size_t index) noexcept {
+  void put_aside(shelf& s, std::size_t index) noexcept {
     if (s.aside != nullptr) memory_depot::of(index).put(s.aside, index);
     s.aside = std::exchange(s.first, nullptr);
     s.count = 0;
@@ -248,11 +266,18 @@ class memory_counter {
   }
 };
 
-/// What allocate() does when there is nothing to take again.
-[[gnu::noinline]] inline void* allocate_anew(memory_kind kind, std::size_t bytes, std::size_t alignment) {
-  void* const memory = alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__
-                           ? ::operator new(bytes, std::align_val_t(alignment))
-                           : ::operator new(bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
+/// What allocate() does when the thread keeps no such piece.
+[[gnu::noinline]] inline void* allocate_slowly(memory_kind kind, std::size_t bytes, std::size_t alignment) {
+  void* memory = nullptr;
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+    memory = ::operator new(bytes, std::align_val_t(alignment));
+  } else if (bytes <= size_class::largest) {
+    const std::size_t index = size_class::of(bytes);
+    if (thread_memory* const mine = thread_memory::here()) memory = mine->refill_and_take(index);
+    if (memory == nullptr) memory = ::operator new(size_class::bytes(index));
+  } else {
+    memory = ::operator new(bytes);
+  }
   memory_counter::add(kind, 1);
   return memory;
 }
@@ -261,34 +286,42 @@ class memory_counter {
 // Not inlined, both: a coroutine that calls them again after a suspension may be on another thread.
 [[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
                                         std::size_t alignment = alignof(std::max_align_t)) {
-  thread_memory* const mine = thread_memory::here();
+  thread_memory* const mine = thread_memory::already_here();
   if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
     if (void* const memory = mine->take(size_class::of(bytes))) [[likely]] {
       mine->count(kind, 1);
       return memory;
     }
   }
-  return allocate_anew(kind, bytes, alignment);
+  return allocate_slowly(kind, bytes, alignment);
 }
 
-/// What deallocate() does with a piece that is not kept.
-[[gnu::noinline]] inline void deallocate_for_good(memory_kind kind, void* memory, std::size_t bytes,
-                                                  std::size_t alignment) noexcept {
+/// What deallocate() does with a piece for which the thread has no room.
+[[gnu::noinline]] inline void deallocate_slowly(memory_kind kind, void* memory, std::size_t bytes,
+                                                std::size_t alignment) noexcept {
   memory_counter::add(kind, -1);
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
-  ::operator delete(memory, bytes <= size_class::largest ? size_class::bytes(size_class::of(bytes)) : bytes);
+  if (bytes > size_class::largest) return ::operator delete(memory, bytes);
+  const std::size_t index = size_class::of(bytes);
+  thread_memory* const mine = thread_memory::here();
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && keeps_memory.load(relaxed))
+    mine->put_aside_and_give(memory, index);
+  else
+    ::operator delete(memory, size_class::bytes(index));
 }
 
 /// Gives back what allocate() returned for the same kind, bytes and alignment.
 [[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
                                          std::size_t alignment = alignof(std::max_align_t)) noexcept {
-  thread_memory* const mine = thread_memory::here();
+  thread_memory* const mine = thread_memory::already_here();
   // relaxed: a switch for tests, set before there are threads.
-  if (mine == nullptr || bytes > size_class::largest || alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__ ||
-      !keeps_memory.load(relaxed)) [[unlikely]]
-    return deallocate_for_good(kind, memory, bytes, alignment);
-  mine->count(kind, -1);
-  mine->give(memory, size_class::of(bytes));
+  if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ &&
+      keeps_memory.load(relaxed)) [[likely]] {
+    if (mine->give(memory, size_class::of(bytes))) [[likely]]
+      return mine->count(kind, -1);
+  }
+  deallocate_slowly(kind, memory, bytes, alignment);
 }
 
 }  // namespace dyngen::detail
