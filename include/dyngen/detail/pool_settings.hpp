@@ -2,7 +2,7 @@
 #pragma once
 // What a pool was told when it was made.
 
-#include <dyngen/detail/trace_log.hpp>
+#include <dyngen/detail/recorder.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -25,7 +25,7 @@ struct pool_settings {
   bool waiters_help = true;
   std::string name;
   std::shared_ptr<error_hook> hook;
-  std::shared_ptr<trace_log> trace;
+  std::shared_ptr<recorder> trace;
 };
 
 }  // namespace dyngen::detail

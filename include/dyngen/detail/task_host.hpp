@@ -4,8 +4,8 @@
 // it is recorded. Implemented by the pool, by actors, which stand before a pool, and by what is behind on().
 
 #include <dyngen/detail/observation.hpp>
+#include <dyngen/detail/recorder.hpp>
 #include <dyngen/detail/slot.hpp>
-#include <dyngen/detail/trace_log.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -99,12 +99,12 @@ class task_host {
   virtual void observe(task_record&, observation&) noexcept {}
 
   /// Where to record what its tasks do; null: nowhere.
-  trace_log* trace() const noexcept { return trace_; }
+  recorder* trace() const noexcept { return trace_; }
 
  protected:
-  explicit task_host(trace_log* trace = nullptr) noexcept : trace_(trace) {}
+  explicit task_host(recorder* trace = nullptr) noexcept : trace_(trace) {}
   ~task_host() = default;
-  trace_log* const trace_;
+  recorder* const trace_;
 };
 
 }  // namespace dyngen::detail

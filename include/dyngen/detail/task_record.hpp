@@ -13,7 +13,7 @@
 #include <dyngen/detail/slot.hpp>
 #include <dyngen/detail/state_word.hpp>
 #include <dyngen/detail/task_host.hpp>
-#include <dyngen/detail/trace_log.hpp>
+#include <dyngen/detail/recorder.hpp>
 #include <dyngen/detail/wait.hpp>
 #include <dyngen/detail/work_item.hpp>
 #include <dyngen/error.hpp>
@@ -289,7 +289,7 @@ class task_record : public producer, public work_item {
   }
   bool tries_again() noexcept;
   way_out leave_parked(trace_kind why) const noexcept {
-    if (trace_log* const log = host_->trace()) [[unlikely]]
+    if (recorder* const log = host_->trace()) [[unlikely]]
       log->note(why);
     return {};
   }
@@ -420,7 +420,7 @@ inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
 
 inline task_record::way_out task_record::run_traced(std::uint64_t wanted) noexcept {
   const task_scope scope(*this);
-  trace_log& log = *host_->trace();
+  recorder& log = *host_->trace();
   trace_event* const outer = log.begin(name(), id(), attempt());
   const way_out left = go_on(wanted, nullptr);
   log.end(outer);
@@ -491,7 +491,7 @@ bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
 }
 
 inline bool task_record::tries_again() noexcept {
-  trace_log* const log = host_->trace();
+  recorder* const log = host_->trace();
   const std::exception_ptr failed = log != nullptr ? failure_ : nullptr;
   if (!try_again()) return false;
   if (log != nullptr) log->begin_attempt(failed, attempt());

@@ -14,6 +14,7 @@
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/context.hpp>
+#include <dyngen/detail/recorder.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -26,15 +27,6 @@
 #include <utility>
 
 namespace dyngen::detail {
-
-enum class trace_kind : std::uint8_t {
-  stretch,       ///< a task's code ran
-  parks,         ///< a worker goes to sleep
-  backpressure,  ///< a producer parks for room
-  awaits,        ///< a coroutine parks for what it awaits
-  cancelled,     ///< a task has ended so
-  error          ///< an attempt has failed
-};
 
 struct trace_event {
   std::int64_t at = 0;                ///< ns since the trace began
@@ -78,31 +70,27 @@ struct trace_row {
   std::set<std::string, std::less<>> texts;
 };
 
-class trace_log {
+class trace_log final : public recorder {
  public:
   explicit trace_log(std::uint64_t most) noexcept : room_(most) {}
-  trace_log(const trace_log&) = delete;
-  trace_log& operator=(const trace_log&) = delete;
   ~trace_log() {
     // relaxed: nobody else is left.
     for (trace_row* r = rows_.load(relaxed); r != nullptr;) delete std::exchange(r, r->next);
   }
 
-  /// The calling thread begins to run a task. Returns what end() needs.
-  [[gnu::noinline]] trace_event* begin(std::string_view name, std::uint64_t task, std::uint64_t attempt) noexcept {
+  trace_event* begin(std::string_view name, std::uint64_t task, std::uint64_t attempt) noexcept override {
     trace_row* const row = row_here();
     if (row == nullptr) return nullptr;
     if (trace_event* const e = go_on_with(*row, task, attempt)) return std::exchange(row->open, e);
     return std::exchange(row->open, append_stretch(*row, text_in(*row, name), task, attempt));
   }
-  [[gnu::noinline]] void end(trace_event* outer) noexcept {
+  void end(trace_event* outer) noexcept override {
     trace_row* const row = row_here();
     if (row == nullptr) return;
     close(*row);
     row->open = outer;
   }
-  /// The task that runs has failed, and is tried again.
-  [[gnu::noinline]] void begin_attempt(const std::exception_ptr& failed, std::uint64_t attempt) noexcept {
+  void begin_attempt(const std::exception_ptr& failed, std::uint64_t attempt) noexcept override {
     note_error(failed);
     trace_row* const row = row_here();
     if (row == nullptr || row->open == nullptr) return;
@@ -110,11 +98,10 @@ class trace_log {
     row->open = append_stretch(*row, row->open->text, row->open->task, attempt);
   }
 
-  /// Something happens in the stretch that is open on this thread, or in none.
-  [[gnu::noinline]] void note(trace_kind what) noexcept {
+  void note(trace_kind what) noexcept override {
     if (trace_row* const row = row_here()) append_instant(*row, what, nullptr);
   }
-  [[gnu::noinline]] void note_error(const std::exception_ptr& e) noexcept {
+  void note_error(const std::exception_ptr& e) noexcept override {
     const char* what = "an exception that is no std::exception";
     try {
       std::rethrow_exception(e);
@@ -125,8 +112,7 @@ class trace_log {
     if (trace_row* const row = row_here()) append_instant(*row, trace_kind::error, text_in(*row, what));
   }
 
-  /// Gives the calling thread a row with this name. Before it records anything.
-  void name_row(std::string_view pool, std::uint32_t number) noexcept {
+  void name_row(std::string_view pool, std::uint32_t number) noexcept override {
     try {
       std::string name(pool.empty() ? std::string_view("worker") : pool);
       name += '-';
