@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <exception>
 #include <ranges>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -279,7 +280,17 @@ class part<task<R>> final : public child {
 
  private:
   void submit(task_host& host) override {
-    ref_ = submit_to(host, std::tuple<>(), [t = std::move(task_)]() mutable { return std::move(t); });
+    struct body {
+      task<R> coroutine;
+      task<R> operator()() { return std::move(coroutine); }
+    };
+    body b{std::move(task_)};
+    try {
+      ref_ = submit_to(host, std::tuple<>(), std::move(b));
+    } catch (...) {
+      task_ = std::move(b.coroutine);  // nothing has been moved out of it; it ends with its parent, not here
+      throw;
+    }
   }
 
   task<R> task_;
@@ -396,7 +407,7 @@ auto children_of(std::tuple<Parts...>& parts) noexcept {
 class childrens_turns {
  public:
   template <class Children>
-  childrens_turns(task_host* host, Children& children) : backwards_(host != nullptr), count_(children.size()) {
+  childrens_turns(task_host* host, Children& children) : host_(host), count_(children.size()) {
     if (host != nullptr)
       for (std::size_t i = 0; i + 1 < count_; ++i) get(children[i]).leave_to(*host);
   }
@@ -404,18 +415,21 @@ class childrens_turns {
   template <class Children>
   child* next(Children& children) noexcept {
     while (done_ != count_) {
-      child& c = get(children[backwards_ ? count_ - 1 - done_ : done_]);
+      child& c = get(children[host_ != nullptr ? count_ - 1 - done_ : done_]);
       ++done_;
       if (c.stays_here()) return &c;
     }
     return nullptr;
   }
 
+  /// Must others come first, before the next one is run?
+  bool are_interrupted() const noexcept { return host_ != nullptr && host_->wants_others_to_run(); }
+
  private:
   static child& get(child* c) noexcept { return *c; }
   static child& get(child& c) noexcept { return c; }
 
-  const bool backwards_;
+  task_host* const host_;
   const std::size_t count_;
   std::size_t done_ = 0;
 };
@@ -432,7 +446,10 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
   try {
     auto tasks = children_of(parts);
     childrens_turns turns(host_of_children(), tasks);
-    while (child* const next = turns.next(tasks)) co_await in_place{*next};
+    while (child* const next = turns.next(tasks)) {
+      if (turns.are_interrupted()) co_await yield_to_others();
+      co_await in_place{*next};
+    }
     if (std::apply([](auto&... p) { return (unready_parts::includes(p) || ...); }, parts)) {
       std::array<wait_point, sizeof...(Parts)> points;
       std::array<producer*, sizeof...(Parts)> owners;
@@ -463,7 +480,10 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
     if constexpr (Part::is_task) {
       std::span<Part> tasks(parts);
       childrens_turns turns(host_of_children(), tasks);
-      while (child* const next = turns.next(tasks)) co_await in_place{*next};
+      while (child* const next = turns.next(tasks)) {
+        if (turns.are_interrupted()) co_await yield_to_others();
+        co_await in_place{*next};
+      }
     }
     const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, unready_parts::includes<Part>));
     std::vector<wait_point> points(most);  // some may be ready when they are looked at once more

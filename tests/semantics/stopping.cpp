@@ -439,6 +439,39 @@ TEST_CASE("shutdown(cancel) ends tasks that would go on for ever by themselves",
   CHECK(is_cancelled(awaiting.error()));
 }
 
+TEST_CASE("shutdown(cancel) ends coroutines whose awaits never suspend", "[stop][S-STOP-2][S-CANCEL-7]") {
+  support::watchdog dog("shutdown of awaits that are always ready");
+  static std::atomic<int> rounds{0};
+  using loop = dg::task<int> (*)(dg::thread_pool&);
+  auto tick = []() -> dg::task<int> { co_return 1; };
+  static auto child = tick;
+  const loop loops[] = {
+      [](dg::thread_pool&) -> dg::task<int> { for (;; ++rounds) co_await child(); },
+      [](dg::thread_pool&) -> dg::task<int> { for (;; ++rounds) co_await dg::when_all(child(), child()); },
+      [](dg::thread_pool&) -> dg::task<int> {
+        const dg::ref<int> there = dg::put(1);
+        for (;; ++rounds) co_await there;
+      },
+      [](dg::thread_pool& pool) -> dg::task<int> {
+        auto stream = pool.submit([]() -> dg::generator<int> {
+          for (;;) co_yield 1;
+        });
+        for (;; ++rounds) co_await stream.async_value();
+      },
+  };
+  for (const loop each : loops) {
+    dg::thread_pool_options o;
+    o.threads = 1;
+    o.waiters_help = false;
+    dg::thread_pool pool(std::move(o));
+    rounds = 0;
+    const dg::ref<int> endless = pool.submit(each, std::ref(pool));
+    while (rounds < 1000) std::this_thread::yield();
+    pool.shutdown(dg::shutdown_mode::cancel);
+    CHECK(is_cancelled(endless.error()));
+  }
+}
+
 TEST_CASE("a task that submits while its pool is cancelled gets refs that hold cancelled_error",
           "[stop][S-STOP-2][L-11]") {
   support::watchdog dog("submit under shutdown(cancel)");

@@ -362,6 +362,73 @@ TEST_CASE("more children than a worker can show to others at once all run", "[wh
   }
 }
 
+TEST_CASE("children that run in their parent's place leave other tasks their turn", "[when_all][L-2]") {
+  support::watchdog dog("turns beside children");
+  static std::atomic<int> rounds{0};
+  static std::atomic<bool> over{false};
+  auto endless = []() -> dg::task<void> {
+    for (; !over; ++rounds) co_await dg::when_all(gives(1), gives(2));
+  };
+  for (int threads : {1, 2, 3}) {
+    dg::thread_pool pool(workers_only(threads));
+    over = false;
+    rounds = 0;
+    for (int i = 0; i < threads; ++i) (void)pool.submit(endless);
+    while (rounds < 1000) std::this_thread::yield();
+    for (int i = 0; i < 20; ++i) pool.submit([] {}).wait();  // queued by this thread
+    auto nested = pool.submit([](dg::thread_pool* p) { return p->submit([] { return 7; }); }, &pool);
+    CHECK(nested.get().get() == 7);  // and in a worker's deque
+    over = true;
+  }
+}
+
+TEST_CASE("a child that throws as it is destroyed is reported to the pool, wherever it ran", "[when_all][S-ERR-10]") {
+  support::watchdog dog("children with throwing destructors");
+  struct thrower {
+    bool armed = true;
+    thrower() = default;
+    thrower(thrower&& other) noexcept : armed(std::exchange(other.armed, false)) {}
+    ~thrower() noexcept(false) {
+      if (armed) throw boom("of a parameter");
+    }
+  };
+  std::atomic<int> reported{0};
+  dg::thread_pool_options o = workers_only(1);
+  o.on_unhandled_error = [&](std::exception_ptr, std::string_view) { ++reported; };
+  dg::thread_pool pool(std::move(o));
+  auto child = [](thrower) -> dg::task<int> { co_return 1; };
+  auto two = [&]() -> dg::task<int> {
+    auto [a, b] = co_await dg::when_all(child(thrower()), child(thrower()));
+    co_return a + b;
+  };
+  CHECK(pool.submit(two).get() == 2);
+  CHECK(reported == 2);
+  auto one = [&]() -> dg::task<int> { co_return co_await child(thrower()); };
+  CHECK(pool.submit(one).get() == 1);
+  CHECK(reported == 3);
+}
+
+TEST_CASE("children that come and go do not disturb the counts", "[when_all][S-AWAIT-1]") {
+  support::watchdog dog("counts beside children");
+  dg::thread_pool pool(workers_only(1));
+  std::atomic<bool> over{false};
+  auto parent = [&]() -> dg::task<void> {
+    while (!over) co_await dg::when_all(gives(1), gives(2), gives(3));
+  };
+  const dg::ref<void> r = pool.submit(parent);
+  // Now and then one becomes a task, when its parent has run for long. Tens of thousands do not.
+  std::uint64_t last = 0;
+  bool grows = true;
+  for (int i = 0; i < 200'000; ++i) {
+    const std::uint64_t now = pool.stats().submitted;
+    grows = grows && last <= now && now < 10'000;
+    last = now;
+  }
+  over = true;
+  r.wait();
+  CHECK(grows);
+}
+
 TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in the middle leaves nothing",
           "[when_all][S-MEM-4]") {
   support::watchdog dog("dropped when_all");

@@ -69,7 +69,10 @@ class nested_coroutine {
   nested_coroutine(frame_promise& outer, frame_owner&& inner) noexcept : outer_(outer), inner_(std::move(inner)) {}
   nested_coroutine(const nested_coroutine&) = delete;
   nested_coroutine& operator=(const nested_coroutine&) = delete;
-  ~nested_coroutine() { leave(); }
+  ~nested_coroutine() {
+    leave();
+    if (inner_.get() != nullptr) inner_.destroy(outer_.driver);
+  }
 
   frame_promise* inner() const noexcept { return inner_.get(); }
 

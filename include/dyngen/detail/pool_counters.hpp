@@ -48,6 +48,7 @@ class pool_counters {
 
   struct alignas(cache_line) shard_type {
     counter started, ended;
+    counter offered, withdrawn;  ///< children: alive between the two, tasks or not
     counter outcomes[3];
     counter values_stored, values_gone;
     counter retried, retracted, steals, parks;
@@ -74,8 +75,8 @@ class pool_counters {
   };
   totals count() const noexcept {
     totals t;
-    for (const shard_type& s : shards_) t.ended += s.ended.look();      // [C1] first these
-    for (const shard_type& s : shards_) t.started += s.started.look();  // [C1] then those
+    for (const shard_type& s : shards_) t.ended += s.ended.look() + s.withdrawn.look();    // [C1] first these
+    for (const shard_type& s : shards_) t.started += s.started.look() + s.offered.look();  // [C1] then those
     return t;
   }
 

@@ -102,18 +102,18 @@ class pool_core final : public task_host {
       drop_links_nobody_pops();
   }
 
-  // An offered child counts as a task from the beginning: a pool that closes must not take its parent for one that waits
+  // An offered child counts as something that is alive: a pool that closes must not take its parent for one that waits
   // for something outside.
   bool offer(offered_child& child) noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return false;
     const auto [shard, index, shared] = counters_.here();
-    shard.started.add_and_look(1, shared);  // [C1]
+    shard.offered.add_and_look(1, shared);  // [C1]
     const bool there_is_room = w->deque.push(child.link());
     if (there_is_room)
       seats_.notify();
     else
-      retract();
+      withdraw();
     return there_is_room;
   }
   bool take_back(offered_child& child) noexcept override {
@@ -121,8 +121,16 @@ class pool_core final : public task_host {
     const bool popped = w != nullptr && w->deque.pop_if(child.link());
     const bool mine = popped || child.take_back();
     child.drop_references(popped ? 2 : 1);
-    if (mine) retract();
+    if (mine) withdraw();
     return mine;
+  }
+  bool wants_others_to_run() noexcept override {
+    worker* const w = own_worker();
+    if (w == nullptr) return false;
+    if (++w->picks % 61 != 0) return false;
+    if (!injected_.maybe_nonempty()) return outstays(*this);  // what is queued elsewhere, or here, has its turn later
+    --w->picks;  // then this is what it takes next
+    return true;
   }
 
   bool helps() const noexcept override { return settings_.waiters_help; }
@@ -328,6 +336,12 @@ class pool_core final : public task_host {
     return w != nullptr && &w->pool == this ? w : nullptr;
   }
 
+  /// An offered child is its parent's again, or a task. Its parent is alive, and settles what it does by its next park or its
+  /// end.
+  void withdraw() noexcept {
+    const auto [shard, index, shared] = counters_.here();
+    shard.withdrawn.add_and_look(1, shared);  // [C1]
+  }
   bool starts_child() const noexcept {
     const worker* const w = own_worker();
     return w != nullptr && w->starts_child;
@@ -343,7 +357,10 @@ class pool_core final : public task_host {
     const bool left = child->leave();
     w.starts_child = false;
     child->drop_references(1);
-    if (left) retract();  // it is counted as a task now
+    if (left) {
+      withdraw();  // it is counted as a task now
+      if (closing_.load(seq_cst) != closing::open) something_settled();  // it may have ended, and its parent have parked
+    }
     return nullptr;
   }
   task_record* next_own(worker& w) noexcept {

@@ -86,9 +86,8 @@ struct sink_base {
     refusal = as;
   }
 
-  bool cancelled() const noexcept {
-    return task != nullptr && (task->state().load() & state_word::cancelled) != 0;
-  }
+  /// By a handle, or with all of its host.
+  bool cancelled() const noexcept { return task != nullptr && task->stop_requested(); }
 
   /// Cancelled: asks all children to stop.
   childrens_end end_children() noexcept {
@@ -123,8 +122,10 @@ struct sink_base {
 /// An exception that left a frame while it was destroyed goes to the task, if there is one.
 inline void report_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
   if (!thrown) return;
-  if (to != nullptr)
+  if (to != nullptr && !to->destroyed_with)
     to->destroyed_with = std::move(thrown);
+  else if (to != nullptr && to->task != nullptr)
+    to->task->report(std::move(thrown));  // one more
   else
     print_unhandled(std::move(thrown), "(a coroutine that was not submitted)");
 }

@@ -54,6 +54,8 @@ class task_host {
   virtual bool offer(offered_child&) noexcept { return false; }
   /// Ends that, by the same task, on any thread: true if the child is its own again.
   virtual bool take_back(offered_child&) noexcept { return false; }
+  /// Before a task that runs on this thread goes on with one of its children, again and again: is it time for other work?
+  virtual bool wants_others_to_run() noexcept { return false; }
   /// May a thread that waits for a queued task of this host run it?
   virtual bool helps() const noexcept { return false; }
   /// A waiting thread has claimed a queued task, whose link stays in the queue.
