@@ -17,12 +17,12 @@ declare -A recorded=(
   [take_ref]=81           # one ref taken from a stream, read and dropped
   [take_in_turn]=165.6    # the same under backpressure{64}, the producer run by the same thread in between
   [pull]=193.5            # a value of a cheap stream made and taken by values(), outside thread
-  [await_value]=253.5     # a value of a cheap stream made and taken by co_await async_value()
-  [submit_get]=1008.1     # submit and get on a pool, run by the thread that waits
-  [submit_get_inline]=637 # submit and get on an inline_executor
-  [await_child]=336       # co_await of a child task<int>
-  [when_all]=1670         # co_await of two child tasks together, on one worker
-  [await_ready]=83        # co_await of a ref that is ready
+  [await_value]=262.6     # a value of a cheap stream made and taken by co_await async_value()
+  [submit_get]=1013.1     # submit and get on a pool, run by the thread that waits
+  [submit_get_inline]=652 # submit and get on an inline_executor
+  [await_child]=361       # co_await of a child task<int>
+  [when_all]=1787         # co_await of two child tasks together, on one worker
+  [await_ready]=90        # co_await of a ref that is ready
   [promise]=186           # a promise made, set and read by its ref
 )
 
