@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <latch>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -169,16 +170,23 @@ TEST_CASE("every kind of task knows itself, from any function it calls", "[this_
   CHECK(is_me(first.get(), first.id().task));
   CHECK(second.id().task == first.id().task);
   // A child of when_all that runs elsewhere is a task of its own.
-  auto parent = named.submit([]() -> dg::task<std::vector<seen>> {
+  std::latch begun(1);
+  auto child = [&](int i) -> dg::task<seen> {
+    if (i == 0) begun.count_down();
+    if (i == 2) begun.wait();  // in its parent's place: so somebody else has run the first
+    co_return look();
+  };
+  auto parent = named.submit([&]() -> dg::task<std::vector<seen>> {
     std::vector<dg::task<seen>> children;
-    for (int i = 0; i < 3; ++i) children.push_back(looks_nested());
+    for (int i = 0; i < 3; ++i) children.push_back(child(i));
     co_return co_await dg::when_all(std::move(children));
   });
   const auto children = parent.get();
   CHECK(children[0].id != parent.id().task);
-  CHECK(children[0].id != children[1].id);
-  CHECK(is_me(children[2], parent.id().task));
   CHECK(children[0].name.empty());
+  CHECK(children[0].id != children[1].id);
+  CHECK((is_me(children[1], parent.id().task) || children[1].name.empty()));
+  CHECK(is_me(children[2], parent.id().task));
 }
 
 TEST_CASE("constructors, destructors, predicates and hooks that a task calls know it too", "[this_task]") {
