@@ -10,7 +10,7 @@ namespace dyngen {
 
 /// See thread_pool::stats().
 struct pool_stats {
-  std::uint64_t submitted = 0;      ///< tasks
+  std::uint64_t submitted = 0;      ///< tasks; also children of a when_all that ran as tasks of their own
   std::uint64_t completed = 0;      ///< tasks that ended well
   std::uint64_t failed = 0;         ///< tasks that ended with an exception
   std::uint64_t cancelled = 0;      ///< tasks that were cancelled

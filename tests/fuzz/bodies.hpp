@@ -240,6 +240,11 @@ inline dg::task<void> await_one(script& s, visit& v, step what) {
   rethrow_if(what.rethrow, thrown);
 }
 
+inline dg::task<counted> copy_of(dg::ref<counted> r) {
+  const counted& value = co_await r;
+  co_return value;
+}
+
 inline dg::task<void> await_several(script& s, visit& v, step what) {
   const std::vector<dg::ref<counted>> refs(s.held.begin() + what.first, s.held.begin() + what.first + what.count);
   std::exception_ptr thrown;
@@ -253,7 +258,13 @@ inline dg::task<void> await_several(script& s, visit& v, step what) {
   }
   std::vector<counted> values;
   try {
-    values = co_await dg::when_all(refs);
+    if ((what.first + what.at) % 2 == 0) {
+      values = co_await dg::when_all(refs);
+    } else {  // the same by tasks, which run here or elsewhere
+      std::vector<dg::task<counted>> children;
+      for (const dg::ref<counted>& r : refs) children.push_back(copy_of(r));
+      values = co_await dg::when_all(std::move(children));
+    }
   } catch (...) {
     thrown = std::current_exception();
   }

@@ -49,8 +49,8 @@ class task_host {
   virtual void push(task_record& task, bool behind) noexcept = 0;
   /// Where tasks go that one of its tasks starts to wait for them; null if they must run inside it.
   virtual task_host* for_children() noexcept { return this; }
-  /// Shows a child of the task that runs on this thread to others who might make it a task: `child->host()` is this. False
-  /// if there are none here, or no room.
+  /// Shows a child of the task that runs on this thread to others who might make it a task: its host() is this one.
+  /// False if there are none here, or no room.
   virtual bool offer(offered_child&) noexcept { return false; }
   /// Ends that, by the same task, on any thread: true if the child is its own again.
   virtual bool take_back(offered_child&) noexcept { return false; }
