@@ -68,14 +68,20 @@ class stream_awaiter {
   stream_awaiter(frame_promise& p, ref_stream<T>& s) noexcept : suspension_(p), stream_(s) {}
 
   bool await_ready() {
-    if (suspension_.must_stop()) return false;
+    if (suspension_.is_destroyed()) return false;
     sequence_task<T>& t = stream_access::task_of(stream_);
-    return t.has_value() || (shares_host(t) && pull(t)) || look_further(t);
+    if (task_record* const mine = suspension_.task()) {
+      if (mine->cancelled()) return false;
+      // Not for long if the host cancels all tasks: that ends all holds. An actor's calls, whose host stands before a pool,
+      // are left to look_further().
+      if (&t.host() == &mine->host() && pull(t)) return true;
+    }
+    return !suspension_.must_stop() && (t.has_value() || look_further(t));
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   auto await_resume() {
     if constexpr (Value) {
-      if (value_ != nullptr) return stream_access::moved_out(*taken_from_, *value_, *block_);
+      if (value_ != nullptr) return stream_access::moved_out(*taken_from_, *value_);
       suspension_.end();
       return stream_.next_value();
     } else {
@@ -85,15 +91,11 @@ class stream_awaiter {
   }
 
  private:
-  /// Nearly always it does; an actor's calls, whose host stands before a pool, are left to look_further().
-  bool shares_host(sequence_task<T>& t) const noexcept {
-    return suspension_.task() != nullptr && &t.host() == &suspension_.task()->host();
-  }
   /// Is the next item there, made on this thread?
   bool pull(sequence_task<T>& t) noexcept {
     if constexpr (Value) {
       taken_from_ = &t;
-      return (value_ = t.pull_in_place(block_)) != nullptr || t.has_value();
+      return (value_ = t.pull_in_place()) != nullptr;
     } else {
       return t.pull() && t.has_value();
     }
@@ -114,8 +116,7 @@ class stream_awaiter {
   suspension suspension_;
   ref_stream<T>& stream_;
   T* value_ = nullptr;                       ///< made here, and taken; it keeps the task, whatever becomes of the stream
-  segment* block_ = nullptr;                 ///< of value_
-  sequence_task<T>* taken_from_ = nullptr;
+  sequence_task<T>* taken_from_;
 };
 
 template <class T, bool Value>

@@ -192,7 +192,6 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
       detail::sink<T>& to = this->sink();
       if (T* const place = to.single_place) {
         construct(place);
-        to.single_place = nullptr;
         return detail::suspend_if(true);
       }
       if (!to.is_open()) [[unlikely]]
@@ -204,7 +203,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     /// A value for which there is no place yet, that is charged to a budget, or not stored at all: built and dropped if it
     /// repeats one of an earlier attempt. Returns whether to suspend.
     template <class Construct>
-    [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, Construct& construct) {
+    [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, Construct construct) {
       const detail::permission may = to.ask();
       if (may == detail::permission::construct) {
         construct(to.place());

@@ -67,7 +67,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// Blocks; the next value, moved out, or nothing at the end. Throws the task's exception where it stands.
   std::optional<T> next_value() {
     task& t = checked();
-    return t.has_value() ? moved_out(t) : awaited_value(t);
+    return t.has_value() ? next_moved_out(t) : awaited_value(t);
   }
 
   /// Never blocks: the next item if it is there now. Nothing also at the end: finished() tells them apart.
@@ -163,15 +163,10 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     t.note_taken();
     return r;
   }
-  static std::optional<T> moved_out(task& t) {
-    detail::segment* block = nullptr;
-    T& value = t.take_in_place(block);
-    t.note_taken();
-    return moved_out(t, value, *block);
-  }
+  static std::optional<T> next_moved_out(task& t) { return moved_out(t, *t.take_next_in_place()); }
   /// A value that was taken is moved out where it is. Until its slot goes back, that keeps the task, whatever T's code does
   /// to the stream.
-  static std::optional<T> moved_out(task& t, T& value, detail::segment& block) {
+  static std::optional<T> moved_out(task& t, T& value) {
     struct taken {
       taken(task& from, T& v, detail::segment& b) noexcept : t(from), value(v), block(b) {}
       taken(const taken&) = delete;
@@ -184,7 +179,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
       T& value;
       detail::segment& block;
     };
-    const taken here(t, value, block);
+    const taken here(t, value, *t.block_taken_from());
     return std::optional<T>(std::in_place, std::move(value));
   }
   static std::optional<ref<T>> final_item(task& t) {
@@ -194,7 +189,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
 
   [[gnu::noinline]] static std::optional<T> awaited_value(task& t) {
     const keep guard(t);
-    if (await_item(t, detail::never)) return moved_out(t);
+    if (await_item(t, detail::never)) return next_moved_out(t);
     if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();  // throws
     return std::nullopt;
   }
@@ -326,12 +321,12 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
 
    private:
     void arrive() {
-      if (!task_->has_value()) {
-        if ((value_ = task_->pull_in_place(block_)) != nullptr) return;
-        if (!await_item(*task_, detail::never)) return end();
+      value_ = task_->pull_in_place();
+      if (value_ == nullptr) {
+        if (!task_->has_value() && !await_item(*task_, detail::never)) return end();
+        value_ = task_->take_next_in_place();
       }
-      value_ = &task_->take_in_place(block_);
-      task_->note_taken();
+      block_ = task_->block_taken_from();
     }
     void end() {
       if (task_->take_final() == nullptr) return;
@@ -390,8 +385,8 @@ struct stream_access {
     return s.checked();
   }
   template <class T>
-  static std::optional<T> moved_out(sequence_task<T>& t, T& value, segment& block) {
-    return ref_stream<T>::moved_out(t, value, block);
+  static std::optional<T> moved_out(sequence_task<T>& t, T& value) {
+    return ref_stream<T>::moved_out(t, value);
   }
 };
 template <class S>

@@ -84,11 +84,10 @@ struct consumed : rl::test_suite<consumed<Bytes, Values, Fates...>, 3> {
         }
         case fate::dropped: buffer().drop_front(1); break;
         case fate::in_place: {
-          detail::segment* block;
-          value& v = buffer().take_in_place(block);
+          value& v = buffer().take_in_place();
           MODEL_CHECK(v.number() == static_cast<int>(i));
           v.~value();
-          buffer().destroyed_in_place(*block);
+          buffer().destroyed_in_place(*buffer().block_taken_from());
         }
       }
     }

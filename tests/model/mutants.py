@@ -68,7 +68,7 @@ def sites_in(file, text):
     """Of a copy with switches; what a line is, the original says."""
     code = blank_comments(text)
     lines = (INCLUDE / file).read_text().splitlines()
-    for call in re.finditer(r'\bstore_light\(', code):  # seq_cst, or release and a fence on the other side
+    for call in re.finditer(r'\bstore_light(?:_as<\w+>)?\(', code):  # seq_cst, or release and a fence on the other side
         line, at = code.count('\n', 0, call.start()), call.end() - 1
         yield Site(file, lines[line].strip(), line + 1, at - code.rfind('\n', 0, at), 'store', 'seq_cst', False)
     for token in re.finditer(r'\b(?:acquire|release|acq_rel|seq_cst)\b(?!\s*\()', code):

@@ -451,6 +451,31 @@ TEST_CASE("a pulled task that wants its own next value, drops its stream, or can
   CHECK(eventually([&] { return alive == 0; }));
 }
 
+TEST_CASE("a pulled task that detaches its own stream goes on with nothing stored", "[pulling][L-7][S-STREAM-6]") {
+  support::watchdog dog("detaches itself");
+  const pulling_as mode(pulling::whenever_possible);
+  for (int last = 56; last != 72; ++last) {  // one of these is the last of a block
+    std::atomic<int> alive{0}, made{0};
+    busy_pool pool;
+    dg::ref_stream<support::tracked> s;
+    s = pool->submit([&]() -> dg::generator<support::tracked> {
+      const support::witness frame(alive);
+      for (int i = 0; i < 200; ++i) {
+        if (i == last) s.detach();
+        ++made;
+        co_yield support::tracked(i);
+      }
+    });
+    const long before = support::tracked::live;
+    int taken = 0;
+    for (const support::tracked& value : s.values()) CHECK(value.value == taken++);
+    CHECK(taken == last);
+    pool.let_work();
+    CHECK(eventually([&] { return alive == 0 && support::tracked::live == before; }));
+    CHECK(made == 200);
+  }
+}
+
 TEST_CASE("a pulled task that waits holds no thread, and is pulled again", "[pulling][S-AWAIT]") {
   support::watchdog dog("awaits while pulled");
   const pulling_as mode(pulling::whenever_possible);

@@ -99,11 +99,10 @@ void stream(bool by_value, std::uint64_t lag) {
     bool right = true;
     const auto take = [&] {
       if (by_value) {
-        segment* block = nullptr;
-        T& value = owner.buffer.take_in_place(block);
+        T& value = owner.buffer.take_in_place();
         right = right && value.value == taken++;
         value.~T();
-        owner.buffer.destroyed_in_place(*block);
+        owner.buffer.destroyed_in_place(*owner.buffer.block_taken_from());
       } else {
         slot& s = owner.buffer.front();
         right = right && owner.buffer.value_of(s).value == taken++;
@@ -230,18 +229,18 @@ TEST_CASE("a value that is read where it is keeps its block when the consumer ha
   const long before = blocks();
   buffer_owner<small> owner(false);
   for (int i = 0; i < 9; ++i) make(owner.buffer, i);
-  segment* block = nullptr;
-  segment* next_block = nullptr;
   const auto destroy = [&owner](small& value, segment& of) {
     value.~small();
     owner.buffer.destroyed_in_place(of);
   };
   for (int i = 0; i < 7; ++i) {
-    small& value = owner.buffer.take_in_place(block);
-    destroy(value, *block);
+    small& value = owner.buffer.take_in_place();
+    destroy(value, *owner.buffer.block_taken_from());
   }
-  small& eighth = owner.buffer.take_in_place(block);
-  small& ninth = owner.buffer.take_in_place(next_block);
+  small& eighth = owner.buffer.take_in_place();
+  segment* const block = owner.buffer.block_taken_from();
+  small& ninth = owner.buffer.take_in_place();
+  segment* const next_block = owner.buffer.block_taken_from();
   CHECK(block != next_block);
   CHECK(blocks() - before == 2);
   CHECK(eighth.value == 7);

@@ -64,17 +64,9 @@ inline bool decide_fences() noexcept {
   return decided;
 }
 
-/// A store after which the caller looks, seq_cst, at what the heavy side wrote before its heavy_fence().
-template <class T>
-[[gnu::always_inline]] inline void store_light(atomic<T>& word, T value) noexcept {
-  // relaxed: a store that does not see the switch yet is the dearer one. release: what else the heavy side sees with it.
-  if (light_sides_are_free.load(relaxed)) [[likely]] {
-    word.store(value, release);
-    std::atomic_signal_fence(seq_cst);  // the compiler keeps the order; the heavy side makes the processor keep it
-  } else {
-    word.store(value, seq_cst);
-  }
-}
+/// Is a light side's store an ordinary one? Once it is, it stays so.
+// relaxed: a store that does not see the switch yet is the dearer one.
+inline bool light_stores_are_plain() noexcept { return light_sides_are_free.load(relaxed); }
 
 /// Between a seq_cst store and looks at what light sides have stored.
 inline void heavy_fence() noexcept {
@@ -84,13 +76,29 @@ inline void heavy_fence() noexcept {
 #else
 
 inline bool decide_fences() noexcept { return false; }
-template <class T>
-void store_light(atomic<T>& word, T value) noexcept {
-  word.store(value, seq_cst);
-}
+constexpr bool light_stores_are_plain() noexcept { return false; }
 inline void heavy_fence() noexcept {}
 
 #endif
+
+/// A store after which the caller looks, seq_cst, at what the heavy side wrote before its heavy_fence(). `Plain` is what
+/// light_stores_are_plain() said, for who stores so often that he asks once for many.
+template <bool Plain, class T>
+[[gnu::always_inline]] inline void store_light_as(atomic<T>& word, T value) noexcept {
+  if constexpr (Plain) {
+    word.store(value, release);  // release: what else the heavy side sees with it
+    std::atomic_signal_fence(seq_cst);  // the compiler keeps the order; the heavy side makes the processor keep it
+  } else {
+    word.store(value, seq_cst);
+  }
+}
+template <class T>
+[[gnu::always_inline]] inline void store_light(atomic<T>& word, T value) noexcept {
+  if (light_stores_are_plain()) [[likely]]
+    store_light_as<true>(word, value);
+  else
+    store_light_as<false>(word, value);
+}
 
 /// Looks whether `ready`, less and less often, for about as long as it takes to fall asleep and to be woken (10 us or so).
 /// For who waits for what another thread is at work on. The pauses between the looks let it get some way ahead: each look

@@ -115,7 +115,8 @@ class suspension {
   ~suspension() { end(); }
 
   /// Must the coroutine suspend before it looks at anything, since it is being destroyed or was cancelled?
-  bool must_stop() const noexcept { return promise_.destruction != nullptr || promise_.driver->cancelled(); }
+  bool must_stop() const noexcept { return is_destroyed() || promise_.driver->cancelled(); }
+  bool is_destroyed() const noexcept { return promise_.destruction != nullptr; }
   /// The task whose coroutine this is; null when it is iterated in place.
   task_record* task() const noexcept { return promise_.driver->task; }
 

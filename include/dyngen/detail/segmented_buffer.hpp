@@ -63,6 +63,11 @@ struct value_window {
     ++next;
     store_light(published, made() + 1);  // [B1][W1]
   }
+  /// The same if whoever may wait for the value is who asked for it.
+  void commit_unwatched() noexcept {
+    ++next;
+    published.store(made() + 1, release);  // [B1]
+  }
 };
 
 template <class T>
@@ -116,13 +121,13 @@ class segmented_buffer {
       enter_next();
     return cursor_->head.slots()[position_];
   }
-  /// Takes front()'s value where it is; its slot goes back by destroyed_in_place(), with `block`.
-  T& take_in_place(segment*& block) noexcept {
+  /// Takes front()'s value where it is; its slot goes back by destroyed_in_place(), with block_taken_from().
+  T& take_in_place() noexcept {
     if (position_ == cursor_end_) [[unlikely]]
       enter_next();
-    block = cursor_;
     return cursor_values_[position_++];
   }
+  segment* block_taken_from() const noexcept { return cursor_; }
 
   /// front() was handed over, with its hold.
   void pop_handed_over() noexcept { ++position_; }

@@ -55,18 +55,14 @@ class sequence_task : public task_record, public room_giver {
 
   /// A value not taken yet is there.
   bool has_value() noexcept {
-    // relaxed: the consumer's own.
-    const std::uint64_t taken = taken_.load(relaxed);
-    if (taken < seen_) return true;
-    if (left_) return false;
-    seen_ = buffer_.published();
-    return taken < seen_;
+    // relaxed: the consumer's own. In use, it is still less than the next one.
+    return taken_.load(relaxed) < seen_ || sees_more();
   }
 
   /// How many values were taken.
   std::uint64_t taken() const noexcept {
-    // relaxed: the consumer's own.
-    return taken_.load(relaxed);
+    // relaxed: the consumer's own; who else asks says why it is enough for him.
+    return taken_.load(relaxed) / one_taken;
   }
 
   /// The end is reached and holds an exception nobody has taken: hands its slot over.
@@ -85,8 +81,14 @@ class sequence_task : public task_record, public room_giver {
     return s;
   }
 
-  /// The first value where it is; note_taken() follows, and destroyed_in_place() with `block` once it is destroyed.
-  T& take_in_place(segment*& block) noexcept { return buffer_.take_in_place(block); }
+  /// The first value where it is, taken; destroyed_in_place() with block_taken_from() follows, once it is destroyed.
+  T* take_next_in_place() noexcept {
+    T& value = buffer_.take_in_place();
+    note_taken();
+    return &value;
+  }
+  /// Of the value taken last.
+  segment* block_taken_from() const noexcept { return buffer_.block_taken_from(); }
   void destroyed_in_place(segment& block) noexcept {
     if (left_)
       buffer_.release_slots(block, 1);  // the rest is the sweeper's
@@ -97,10 +99,10 @@ class sequence_task : public task_record, public room_giver {
   /// One more value counts as taken: gives room back now, or sees to it that it will be.
   void note_taken() noexcept {
     // relaxed: read by give_back(), which may run on a thread that took from this stream before.
-    const std::uint64_t taken = taken_.load(relaxed) + 1;
-    taken_.store(taken, relaxed);
+    const std::uint64_t now = taken_.load(relaxed) + one_taken;
+    taken_.store(now, relaxed);
     // relaxed: written by this consumer, or by give_back() on such a thread, to make him look.
-    if (taken >= look_at_.load(relaxed)) settle_taken(taken);
+    if (now >= look_at_.load(relaxed)) settle_taken(now / one_taken);
   }
 
   /// Tells the producer how much was taken, and sees to it that it runs if it has room.
@@ -123,19 +125,19 @@ class sequence_task : public task_record, public room_giver {
 
   /// The stream may go to another consumer, who may wait for something before he takes from it.
   void changes_hands() noexcept {
-    if (pulls_) give_back();
+    if (pulls()) give_back();
   }
 
   /// The consumer has run dry: one more value, made on this thread, if he may. Afterwards he looks again. False: he waits.
-  bool pull() noexcept { return pulls_ && pull_held(); }
+  bool pull() noexcept { return pulls() && pull_held(); }
   /// The consumer wants the next value where it is: if he holds the task, it is made, and taken. Null: he looks elsewhere.
-  [[gnu::always_inline]] T* pull_in_place(segment*& block) noexcept { return pulls_ ? pull_and_take(block) : nullptr; }
+  T* pull_in_place() noexcept { return pulls() ? pull_(*this) : nullptr; }
   /// The same for a consumer that runs on the task's own host.
-  bool pull_at_home() noexcept { return pulls_ ? pull_held() : run_at_home(); }
+  bool pull_at_home() noexcept { return pulls() ? pull_held() : run_at_home(); }
 
   /// The consumer goes: what was not taken is dropped, and the task cancelled or, detached, left to run.
   [[gnu::noinline]] void abandon(bool detach) noexcept {
-    pulls_ = false;
+    pull_ = nullptr;
     thread_context& here = context();
     if (here.last_taken == this) {
       here.last_taken = nullptr;
@@ -143,8 +145,8 @@ class sequence_task : public task_record, public room_giver {
     }
     const std::uint64_t there = buffer_.published();
     buffer_.drop_front(there - taken());
-    // relaxed: handed to the sweeper with the flag below.
-    taken_.store(there, relaxed);
+    // relaxed: handed to the sweeper with the flag below. Perhaps it is its own code, in use, that abandons it.
+    taken_.store(there * one_taken | (taken_.load(relaxed) & in_use), relaxed);
     left_ = true;
     seen_ = 0;
     if (budget_) budget_->close();
@@ -247,22 +249,23 @@ class sequence_task : public task_record, public room_giver {
   bool hold_for_consumer() noexcept final {
     if (!is_stream() || budget_ || turn() != nullptr || !cost_.is_cheap() || taken() < holds_from_) return false;
     host().goes_dormant(*this);  // so that closing finds it
-    store_light(in_use_, std::uint32_t{1});
-    pulls_ = host().lets_hold() && state().hold();
-    if (pulls_) {
-      pulled_ = 0;
+    const std::uint64_t taken_before = taken_.load(relaxed);  // relaxed: the consumer's own
+    store_light(taken_, taken_before | in_use);               // [T3]
+    if (host().lets_hold() && state().hold()) {
+      pull_ = light_stores_are_plain() ? pull_and_take<true> : pull_and_take<false>;
+      held_since_ = taken();
       cost_.begin_to_pull();
       sink_->begin_single_steps();
       look_at_.store(0, relaxed);  // relaxed: the consumer's own; as he takes the value for which he ran it, he remembers it
     }
-    store_light(in_use_, std::uint32_t{0});  // [T3]
+    store_light(taken_, taken_before);  // [T3]
     host().dormancy_settled();
-    if (!pulls_) return false;
+    if (!pulls()) return false;
     if (!state().is_held() || !host().lets_hold()) stop_pulling();  // it may close without having seen this
     return true;
   }
   bool in_use_by_consumer() noexcept final {
-    if (in_use_.load(seq_cst) != 0) return true;  // [T3] and as an acquire: what he did with it
+    if ((taken_.load(seq_cst) & in_use) != 0) return true;  // [T3] and as an acquire: what he did with it
     give_room();
     return false;
   }
@@ -298,11 +301,11 @@ class sequence_task : public task_record, public room_giver {
   void observe_stream(observation& o) noexcept final {
     if (!is_stream()) return;
     o.is_stream = true;
-    o.in_use = in_use_.load(acquire) != 0;
-    // relaxed: what was true a moment ago. First what was taken: it is not more than what was published before.
-    const std::uint64_t taken = taken_.load(relaxed);
+    // What was true a moment ago. First what was taken: it is not more than what was published before.
+    const std::uint64_t taken = taken_.load(acquire);
     const std::uint64_t there = buffer_.published();
-    o.untaken = there > taken ? there - taken : 0;
+    o.in_use = (taken & in_use) != 0;
+    o.untaken = there > taken / one_taken ? there - taken / one_taken : 0;
     if (budget_ && budget_->waits()) budget_->observe(o);
   }
 
@@ -319,6 +322,10 @@ class sequence_task : public task_record, public room_giver {
   }
 
  private:
+  static constexpr std::uint64_t in_use = 1;
+  static constexpr std::uint64_t one_taken = 2;
+  bool pulls() const noexcept { return pull_ != nullptr; }
+
   /// Gives room back for what was taken; a producer that waits for it goes on. Returns its phase. Whoever adds room looks
   /// for one that waits: that the hold which he had in mind is over, and the task run and parked since, he cannot know.
   phase give_room() noexcept {
@@ -330,16 +337,16 @@ class sequence_task : public task_record, public room_giver {
   /// Returns whether there was any.
   bool add_room() noexcept {
     // relaxed: verified by the exchange; the values themselves were released with their slots.
-    const std::uint64_t taken = taken_.load(relaxed);
+    const std::uint64_t all = taken();
     std::uint64_t given = given_back_.load(relaxed);
-    while (given < taken)
-      if (given_back_.compare_exchange_weak(given, taken, seq_cst, relaxed)) return true;  // [T2]
+    while (given < all)
+      if (given_back_.compare_exchange_weak(given, all, seq_cst, relaxed)) return true;  // [T2]
     return false;
   }
 
   [[gnu::noinline]] void settle_taken(std::uint64_t taken) noexcept {
     if (budget_) return budget_->taken();
-    if (pulls_) {  // room is added when the hold ends, at the latest before this thread waits for anything else
+    if (pulls()) {  // room is added when the hold ends, at the latest before this thread waits for anything else
       look_at_.store(no_limit, relaxed);  // relaxed: the consumer's own
       return remember_here();
     }
@@ -347,7 +354,8 @@ class sequence_task : public task_record, public room_giver {
     const std::uint64_t given = given_back_.load(relaxed);
     if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back();
     remember_here();
-    look_at_.store(given + (backpressure_ - backpressure_ / 2), relaxed);  // half, rounded up; no_limit must not wrap
+    const std::uint64_t half = backpressure_ - backpressure_ / 2;
+    look_at_.store(half < no_limit / 4 ? (given + half) * one_taken : no_limit, relaxed);
   }
 
   [[gnu::noinline]] bool run_at_home() noexcept {
@@ -358,46 +366,74 @@ class sequence_task : public task_record, public room_giver {
     --context().helping;
     return ran;
   }
-  [[gnu::noinline]] bool pull_held() noexcept { return make_one(); }
-  [[gnu::noinline]] T* pull_and_take(segment*& block) noexcept {
-    if (!make_one() || (!pulls_ && !has_value())) return nullptr;
-    T& value = buffer_.take_in_place(block);
-    if (pulls_) [[likely]]
-      taken_.store(taken_.load(relaxed) + 1, relaxed);  // relaxed, both: the consumer's own
-    else
-      note_taken();  // the hold is over, and has given back no room for this one
+  enum class pulled { nothing, value, something_else };
+
+  [[gnu::noinline]] bool sees_more() noexcept {
+    if (left_) return false;
+    seen_ = buffer_.published() * one_taken;
+    return taken_.load(relaxed) < seen_;  // relaxed: as in has_value()
+  }
+  [[gnu::noinline]] bool pull_held() noexcept {
+    const pulled what = light_stores_are_plain() ? make_one<true>() : make_one<false>();
+    if (what == pulled::value) leave_with<false>(0);
+    return what != pulled::nothing;
+  }
+  template <bool Plain>
+  static T* pull_and_take(sequence_task& me) noexcept {
+    const pulled what = me.make_one<Plain>();
+    if (what != pulled::value) [[unlikely]]
+      return what == pulled::something_else && me.has_value() ? me.take_next_in_place() : nullptr;
+    T& value = me.buffer_.take_in_place();
+    me.leave_with<Plain>(one_taken);
     return &value;
   }
-  /// By the consumer, who holds it and has taken all there is. Everything but one more value is left to others.
-  [[gnu::always_inline]] bool make_one() noexcept {
-    // relaxed: the consumer's own. In use already: its own code wants a value of it.
-    if (in_use_.load(relaxed) != 0) [[unlikely]]
-      return false;
-    store_light(in_use_, std::uint32_t{1});  // [T3]
+  /// By the consumer, who holds it: one more value, if there is none. Everything but that is left to others. If it is a
+  /// value, leave_with() follows.
+  template <bool Plain>
+  [[gnu::always_inline]] pulled make_one() noexcept {
+    value_window<T>& window = buffer_.window();
+    const std::uint64_t before = taken_.load(relaxed);  // relaxed: the consumer's own
+    if (before != window.made() * one_taken) [[unlikely]]
+      return pulled::nothing;  // there is one; or it is in use, and its own code wants one
+    store_light_as<Plain>(taken_, before | in_use);  // [T3]
     thread_context& here = context();
     // Its code must not add to what is being destroyed below on this stack.
     if (!state().is_held() || here.dropped != nullptr) [[unlikely]]
-      return stop_pulling();
+      return stop_pulling(), pulled::nothing;
     if (here.last_taken != this) [[unlikely]]
       remember_here();  // another thread than before, or it has taken elsewhere
     entry_.outer = std::exchange(here.tasks, &entry_);
-    if (!sink_->drive_to_next()) [[unlikely]]
-      return end_of_pulling();
+    if (window.next == window.block_end) [[unlikely]] {
+      if (!sink_->drive_into_next_block()) return end_of_pulling(), pulled::something_else;
+    } else {
+      sink_->drive_to(window.next);
+      // relaxed: a late look is as good as the other thread having asked later.
+      if (!sink_->has_stored() || (state().flags().load(relaxed) & state_word::attention) != 0) [[unlikely]]
+        return end_of_pulling(), pulled::something_else;
+      window.commit_unwatched();
+    }
     here.tasks = entry_.outer;
-    bool goes_on = true;
-    if (++pulled_ % value_cost::between_looks == 0) [[unlikely]]
-      goes_on = is_still_cheap();
-    store_light(in_use_, std::uint32_t{0});  // [T3]
-    if (!state().is_held() || !goes_on) [[unlikely]]
-      stop_pulling();
-    return true;
+    return pulled::value;
   }
-  [[gnu::noinline]] bool is_still_cheap() noexcept {
+  /// He goes on holding it, unless somebody wants it or its values have become dear; so many more are taken.
+  template <bool Plain>
+  [[gnu::always_inline]] void leave_with(std::uint64_t newly_taken) noexcept {
+    // relaxed: the consumer's own.
+    const std::uint64_t now = taken_.load(relaxed) - in_use + newly_taken;
+    if (now / one_taken % value_cost::between_looks == 0) [[unlikely]]
+      return leave_after_look(now);
+    store_light_as<Plain>(taken_, now);  // [T3]
+    if (!state().is_held()) [[unlikely]]
+      stop_pulling();
+  }
+  [[gnu::noinline]] void leave_after_look(std::uint64_t now) noexcept {
     (void)uncounted(false);
-    return cost_.is_still_cheap() && !outstays(host());
+    const bool goes_on = cost_.is_still_cheap() && !outstays(host());
+    store_light(taken_, now);  // [T3]
+    if (!state().is_held() || !goes_on) stop_pulling();
   }
   /// Its code has come back for another reason: it is run on as any task.
-  [[gnu::noinline]] bool end_of_pulling() noexcept {
+  [[gnu::noinline]] void end_of_pulling() noexcept {
     context().tasks = entry_.outer;
     state().take_held();
     forget_hold();
@@ -407,31 +443,29 @@ class sequence_task : public task_record, public room_giver {
       given_up = go_on(after(sink_->after_single_step()));
     }
     if (given_up != 0) drop_references(given_up);
-    return true;
   }
   /// He does not hold it any more: if nobody else has it, it is queued.
-  [[gnu::noinline]] bool stop_pulling() noexcept {
+  [[gnu::noinline]] void stop_pulling() noexcept {
     // Who was interrupted so soon, by his own waits or by others, is not worth another try before long.
-    if (pulled_ < 4 * value_cost::between_looks) holds_from_ = taken() + value_cost::sample;
+    if (taken() - held_since_ < 4 * value_cost::between_looks) holds_from_ = taken() + value_cost::sample;
     forget_hold();
     push_if(state().let_go());
-    return false;
   }
   void forget_hold() noexcept {
-    pulls_ = false;
-    in_use_.store(0, release);   // [T3] release: what he did with it
+    pull_ = nullptr;
+    // relaxed: the consumer's own. [T3] release: what he did with it
+    taken_.store(taken_.load(relaxed) & ~in_use, release);
     look_at_.store(0, relaxed);  // relaxed: the consumer's own
     give_room();
   }
 
   bool item_there() noexcept {
-    // relaxed: the consumer's own, and it is the consumer who waits.
-    return buffer_.published_for_waiting() > taken_.load(relaxed) || group::published(&results(), 0);  // [W1]
+    // It is the consumer who waits.
+    return buffer_.published_for_waiting() > taken() || group::published(&results(), 0);  // [W1]
   }
 
   void sweep() noexcept {
-    // relaxed: handed over with `abandoned`.
-    buffer_.drop_front(buffer_.made() - taken_.load(relaxed));
+    buffer_.drop_front(buffer_.made() - taken());  // handed over with `abandoned`
     buffer_.leave();
     if (!final_taken_) drop<void>(final_slot());
   }
@@ -470,13 +504,12 @@ class sequence_task : public task_record, public room_giver {
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
   running_task entry_{this, nullptr};        ///< while its consumer runs it
   std::uint64_t holds_from_ = 0;             ///< the consumer's: he does not hold it before he has taken so many
-  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: with so many values taken he looks whether to give room back
-  std::uint64_t seen_ = 0;                   ///< the consumer's: values known to be published
-  atomic<std::uint64_t> taken_{0};
+  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back
+  std::uint64_t seen_ = 0;                   ///< the consumer's: what `taken_` is with all values he knows to be published
+  atomic<std::uint64_t> taken_{0};           ///< by the consumer, times one_taken; and whether he runs its code
   atomic<std::uint64_t> given_back_{0};
-  atomic<std::uint32_t> in_use_{0};          ///< the consumer runs its code
-  std::uint32_t pulled_ = 0;                 ///< the consumer's: so many times since he holds the task
-  bool pulls_ = false;                       ///< the consumer's: he holds the task
+  std::uint64_t held_since_ = 0;             ///< the consumer's: so many were taken when he came to hold the task
+  T* (*pull_)(sequence_task&) noexcept = nullptr;  ///< the consumer's: he holds the task, and makes its values so
   bool final_taken_ = false;                 ///< the consumer's
   bool left_ = false;                        ///< the consumer's: it has abandoned the stream
   const bool all_or_nothing_;

@@ -195,32 +195,32 @@ class sink : public sink_base {
     single_place = place;
     return drive();
   }
-  /// From now on it is driven by drive_to_next(), until open() is called again.
+  /// From now on it is driven by drive_to() and drive_into_next_block(), until open() is called again.
   void begin_single_steps() noexcept {
     window_->suspends = true;
-    window_->end = window_->next;
     stop_at = 0;
+    why = signal::yielded;  // and stays so while that is all that happens
   }
-  /// Runs the coroutine until it has stored its next value. False if something else has happened: go_on() tells what.
-  [[gnu::always_inline]] bool drive_to_next() {
-    value_window<T>& window = *window_;
-    if (window.next == window.block_end) [[unlikely]]
-      return drive_into_next_block();
-    single_place = window.next;
-    why = signal::yielded;
+  /// Runs the coroutine until it has constructed its next value there. Then has_stored(), and the caller commits it.
+  void drive_to(T* place) {
+    single_place = place;
     leaf.resume();
-    // relaxed: a late look is as good as the other thread having asked later.
-    if (single_place != nullptr || (flags_->load(relaxed) & state_word::attention) != 0) [[unlikely]]
-      return false;
-    commit_single(window);
-    return true;
+  }
+  bool has_stored() const noexcept { return why == signal::yielded; }
+  /// Where there is no place left: runs it until it has stored its next value. False: go_on() says what it was instead.
+  [[gnu::noinline]] bool drive_into_next_block() {
+    const std::uint64_t before = window_->made();
+    leave_single_place();
+    leaf.resume();
+    return has_stored() && window_->made() != before;
   }
   /// What it was that has happened, once its cause is gone.
   step after_single_step() {
-    if (std::exchange(single_place, nullptr) == nullptr && why == signal::yielded) {
+    if (leave_single_place() && has_stored()) {
       // The value is there, but somebody asks for attention.
       if (!cancelled()) {
-        commit_single(*window_);
+        window_->commit_unwatched();
+        window_->end = window_->next;
       } else {
         refuse(step::cancelled);
         destroy_reporting(*window_->next, *task);
@@ -244,7 +244,7 @@ class sink : public sink_base {
     return window.next == window.end && (window.suspends || window.made() >= stop_at);
   }
 
-  /// If not null, the next value goes there, and the coroutine suspends after it; who resumed it does the rest.
+  /// If not null, each value goes there, and the coroutine suspends after it; who resumed it does the rest.
   T* single_place = nullptr;
 
   permission ask() noexcept {
@@ -293,16 +293,9 @@ class sink : public sink_base {
   }
 
  private:
-  static void commit_single(value_window<T>& window) noexcept {
-    window.end = ++window.next;
-    // [B1] release: as commit(). Whoever may wait for the value is who asked for it.
-    window.published.store(window.made() + 1, release);
-  }
-  [[gnu::noinline]] bool drive_into_next_block() {
-    const std::uint64_t before = window_->made();
-    why = signal::yielded;
-    leaf.resume();
-    return window_->made() != before;
+  bool leave_single_place() noexcept {
+    window_->end = window_->next;
+    return std::exchange(single_place, nullptr) != nullptr;
   }
   permission attend() noexcept {
     if (cancelled()) {

@@ -147,10 +147,10 @@ class task_record : public producer, public work_item {
     const task_extras* const extras = extras_.load(acquire);  // [X1]
     return extras != nullptr && extras->stop.load(acquire) != nullptr;
   }
-  /// Was it asked to stop, by a handle or by its host?
-  bool stop_requested() const noexcept {
-    return (state_.load() & state_word::cancelled) != 0 || host_->cancelling();
-  }
+  /// Was it asked to stop, by a handle?
+  bool cancelled() const noexcept { return (state_.load() & state_word::cancelled) != 0; }
+  /// The same, by a handle or by its host.
+  bool stop_requested() const noexcept { return cancelled() || host_->cancelling(); }
   /// If it is a call of an actor.
   virtual call_ticket* ticket() noexcept { return nullptr; }
   /// 1, 2, …: how many times its callable was called. Any thread.

@@ -327,6 +327,12 @@ inline bool fences_are_refused = false;
 
 inline bool decide_fences() noexcept { return !model::fences_are_refused; }
 
+inline bool light_stores_are_plain() noexcept { return !model::fences_are_refused; }
+
+template <bool Plain, class T>
+void store_light_as(atomic<T>& word, T value, model::where line = model::where::current()) {
+  word.store(value, Plain ? release : seq_cst, line);
+}
 template <class T>
 void store_light(atomic<T>& word, T value, model::where line = model::where::current()) {
   word.store(value, model::fences_are_refused ? seq_cst : release, line);
