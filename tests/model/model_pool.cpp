@@ -63,6 +63,40 @@ struct destroyed_under_a_waiter : pool_model<destroyed_under_a_waiter, 2, 1> {
   }
 };
 
+/// A consumer who holds a stream waits, unseen by the library, for what its code does next; and so does, perhaps, a task
+/// that has got the worker who would have looked for such holds. The hold lapses, and somebody runs the stream [L-1].
+template <unsigned Width, bool Occupied>
+struct hold_lapses : pool_model<hold_lapses<Width, Occupied>, Occupied ? 2 : 1, Width> {
+  model::event passed;
+
+  static generator<int> two(model::event& passed) {
+    co_yield 0;
+    passed.set();
+    co_yield 1;
+  }
+  void begin() {
+    detail::pulling_mode.store(detail::pulling::whenever_possible);
+    this->make_pool(Width);
+  }
+  void other(unsigned index) {
+    if (index == 1) {
+      this->pool->submit([this] { passed.wait(); });
+      return;
+    }
+    if (!Occupied) {  // one that ends while he holds it, and that nobody looks for any more
+      model::event of_another;
+      ref_stream<int> before = this->pool->submit(two, std::ref(of_another));
+      while (before.next()) {
+      }
+    }
+    ref_stream<int> stream = this->pool->submit(two, std::ref(passed));
+    MODEL_CHECK(stream.next()->get() == 0);
+    passed.wait();
+    MODEL_CHECK(stream.next()->get() == 1);
+    MODEL_CHECK(!stream.next());
+  }
+};
+
 /// Who fulfils a promise is about to queue what waits for it; meanwhile another one has helped that to its end, and
 /// destroyed the pool. Nothing is left of either [C3].
 struct pushed_too_late : pool_model<pushed_too_late, 2, 1> {
@@ -514,6 +548,9 @@ int main(int count, char** arguments) {
   model::runner run(count, arguments);
   run.random<destroyed_under_a_waiter>("destroyed under a waiter", 30);
   run.random<pushed_too_late>("pushed too late", 30);
+  run.random<hold_lapses<1, false>>("a hold lapses", 50);
+  run.random<hold_lapses<2, false>>("a hold lapses, two workers", 50);
+  run.random<hold_lapses<2, true>>("a hold lapses beside a task that waits", 50);
   run.random<shut_down_under_a_submit<shutdown_mode::drain, false>>("shut down under a submit", 30);
   run.random<shut_down_under_a_submit<shutdown_mode::cancel, false>>("shut down under a submit, all cancelled", 30);
   run.random<shut_down_under_a_submit<shutdown_mode::cancel, true>>("shut down under a submit with a dependency", 30);

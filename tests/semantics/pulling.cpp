@@ -231,6 +231,70 @@ TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[
   }
 }
 
+TEST_CASE("a consumer who waits, unseen, for what a stream that he holds is to do, gets it", "[pulling][L-1]") {
+  support::watchdog dog("a hold that lapses");
+  const pulling_as mode(pulling::whenever_possible);
+  support::gate passed;
+  const auto opens_at_ten = [&passed]() -> dg::generator<int> {
+    for (int i = 0; i != 20; ++i) {
+      if (i == 10) passed.open();
+      co_yield i;
+    }
+  };
+  SECTION("workers that sleep already, or not yet") {
+    dg::thread_pool pool(2);
+    if (GENERATE(false, true)) std::this_thread::sleep_for(5ms);
+    int i = 0;
+    for (const int value : pool.submit(opens_at_ten).values()) {
+      CHECK(value == i++);
+      if (i == 5) passed.pass();
+    }
+    CHECK(i == 20);
+  }
+  SECTION("more streams than one") {
+    dg::thread_pool pool(2);
+    std::vector<dg::ref_stream<int>> all;
+    for (int i = 0; i != 100; ++i) all.push_back(pool.submit(opens_at_ten));
+    for (dg::ref_stream<int>& s : all) CHECK(s.next_value() == 0);
+    passed.pass();
+    CHECK(eventually([&] { return pool.stats().values_stored == 2000; }));
+  }
+  SECTION("whoever would look for it has got a task that waits, unseen, for the same") {
+    dg::thread_pool pool(2);
+    dg::ref_stream<int> s = pool.submit(opens_at_ten);
+    CHECK(s.next_value() == 0);
+    std::this_thread::sleep_for(2ms);
+    const dg::ref<void> other = pool.submit([&passed] { passed.pass(); });
+    passed.pass();
+    other.wait();
+  }
+  SECTION("the only worker waits, seen, and a spare one sleeps") {
+    dg::thread_pool pool(1);
+    {
+      dg::promise<int> makes_a_spare;
+      const dg::ref<int> blocked = pool.submit([r = makes_a_spare.get_ref()] { return r.get(); });
+      CHECK(eventually([&] { return pool.stats().spare_threads == 1; }));
+      makes_a_spare.set_value(1);
+      CHECK(blocked.get() == 1);
+    }
+    support::gate begun, goes_on;
+    dg::promise<int> given;
+    const dg::ref<int> blocks = pool.submit([&, r = given.get_ref()] {
+      begun.open();
+      goes_on.pass();
+      return r.get();
+    });
+    begun.pass();
+    std::this_thread::sleep_for(5ms);  // the other one is asleep
+    dg::ref_stream<int> s = pool.submit(opens_at_ten);
+    CHECK(s.next_value() == 0);
+    goes_on.open();
+    passed.pass();
+    given.set_value(1);
+    CHECK(blocks.get() == 1);
+  }
+}
+
 TEST_CASE("a stream that its consumer holds is cancelled from elsewhere", "[pulling][S-CANCEL-2][L-13]") {
   support::watchdog dog("cancelled from elsewhere");
   const pulling_as mode(pulling::whenever_possible);

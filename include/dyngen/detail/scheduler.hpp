@@ -18,6 +18,7 @@
 //      end, and the pool with it, while its pusher was about to link it: that link would keep record and pool for ever.
 
 #include <dyngen/detail/dormant_tasks.hpp>
+#include <dyngen/detail/held_streams.hpp>
 #include <dyngen/detail/injection_queue.hpp>
 #include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/offered_child.hpp>
@@ -136,6 +137,10 @@ class pool_core final : public task_host {
   bool helps() const noexcept override { return settings_.waiters_help; }
   // Traced, no stream is held: a stretch for each of its values would drown all others.
   bool lets_hold() const noexcept override { return trace_ == nullptr && closing_.load(seq_cst) == closing::open; }
+  void is_held(task_record& task) noexcept override {
+    held_.add(task);
+    if (held_.unwatched()) seats_.notify();
+  }
   void link_left_behind() noexcept override {
     // relaxed: only decides when to tidy up.
     if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) purge_links();
@@ -185,7 +190,10 @@ class pool_core final : public task_host {
   }
 
   void ended(task_record& task) noexcept override {
-    if (task.listed) dormant_.remove(task);
+    if (task.listed) {
+      dormant_.remove(task);
+      if (task.hold() != nullptr) held_.remove(task);
+    }
     const auto [shard, index, shared] = counters_.here();
     shard.ended.add_and_look(1, shared);  // [C1]
     if (closing_.load(seq_cst) != closing::open) something_settled();
@@ -376,6 +384,14 @@ class pool_core final : public task_host {
     return false;
   }
 
+  /// Is there something to do for a worker that sleeps: work, or a look at the streams that are held?
+  bool somebody_is_missed() const noexcept { return work_may_be_left() || held_.unwatched(); }
+  auto sleep_beside_others() noexcept {
+    return [this](atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+      held_.sleep_beside(word, expected, seats_.parked());
+    };
+  }
+
   /// The next task for a worker that is running: its own newest; now and then the oldest of those from outside, or of
   /// another worker, who may be blocked for as long as this one keeps finding work.
   task_record* next_task(worker& w) noexcept {
@@ -521,12 +537,13 @@ class pool_core final : public task_host {
     everybody().meet(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
     const auto look = [this]() noexcept { return work_may_be_left(); };
+    const auto sleep = sleep_beside_others();
     // A spare may be all that is left awake of an unattended pool: it looks around first.
-    bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }) ==
+    bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }, sleep) ==
                                  park_result::stopping;
     for (;;) {
       if (task_record* task = find_work(w)) {
-        if (seats_.found_work() && work_may_be_left()) seats_.notify();
+        if (seats_.found_work() && somebody_is_missed()) seats_.notify();
         if (!run_tasks(w, task, stopping)) seats_.resume_searching();
         continue;
       }
@@ -543,7 +560,7 @@ class pool_core final : public task_host {
       if (trace_ != nullptr) trace_->note(trace_kind::parks);
       stopping = seats_.park([&]() noexcept {
                    return work_may_be_left() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
-                 }) == park_result::stopping;
+                 }, sleep) == park_result::stopping;
     }
     context().role = nullptr;
     drop_host_reference();
@@ -556,7 +573,7 @@ class pool_core final : public task_host {
       context().busy_since = 0;
       task->run_popped();
       if (seats_.surplus()) {
-        stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }) == park_result::stopping;
+        stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }, sleep_beside_others()) == park_result::stopping;
         return true;
       }
       task = next_task(w);
@@ -583,7 +600,7 @@ class pool_core final : public task_host {
       return false;
     }
     seats_.leave();
-    if (work_may_be_left() || unattended_.load(seq_cst)) seats_.notify();
+    if (somebody_is_missed() || unattended_.load(seq_cst)) seats_.notify();
     return true;
   }
 
@@ -672,6 +689,7 @@ class pool_core final : public task_host {
   atomic<std::uint32_t> blocked_{0};
 
   dormant_tasks dormant_;
+  held_streams held_;
   pool_counters counters_;
 };
 

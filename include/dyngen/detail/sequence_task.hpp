@@ -247,22 +247,28 @@ class sequence_task : public task_record, public room_giver {
   value_cost& cost() noexcept { return cost_; }
 
   bool hold_for_consumer() noexcept final {
-    if (!is_stream() || budget_ || turn() != nullptr || !cost_.is_cheap() || taken() < holds_from_) return false;
+    if (!is_stream() || budget_ || turn() != nullptr || !cost_.is_cheap() || taken() < hold_from_) return false;
     host().goes_dormant(*this);  // so that closing finds it
     const std::uint64_t taken_before = taken_.load(relaxed);  // relaxed: the consumer's own
     store_light(taken_, taken_before | in_use);               // [T3]
     if (host().lets_hold() && state().hold()) {
       pull_ = light_stores_are_plain() ? pull_and_take<true> : pull_and_take<false>;
-      held_since_ = taken();
+      hold_from_ = taken();
       cost_.begin_to_pull();
       sink_->begin_single_steps();
       look_at_.store(0, relaxed);  // relaxed: the consumer's own; as he takes the value for which he ran it, he remembers it
+      host().is_held(*this);
     }
     store_light(taken_, taken_before);  // [T3]
     host().dormancy_settled();
     if (!pulls()) return false;
     if (!state().is_held() || !host().lets_hold()) stop_pulling();  // it may close without having seen this
     return true;
+  }
+  hold_links* hold() noexcept final { return &hold_; }
+  std::uint64_t hold_mark() const noexcept final {
+    // relaxed: only that it changes is of interest.
+    return taken_.load(relaxed);
   }
   bool in_use_by_consumer() noexcept final {
     if ((taken_.load(seq_cst) & in_use) != 0) return true;  // [T3] and as an acquire: what he did with it
@@ -447,7 +453,7 @@ class sequence_task : public task_record, public room_giver {
   /// He does not hold it any more: if nobody else has it, it is queued.
   [[gnu::noinline]] void stop_pulling() noexcept {
     // Who was interrupted so soon, by his own waits or by others, is not worth another try before long.
-    if (taken() - held_since_ < 4 * value_cost::between_looks) holds_from_ = taken() + value_cost::sample;
+    if (taken() - hold_from_ < 4 * value_cost::between_looks) hold_from_ = taken() + value_cost::sample;
     forget_hold();
     push_if(state().let_go());
   }
@@ -503,12 +509,12 @@ class sequence_task : public task_record, public room_giver {
   value_cost cost_;
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
   running_task entry_{this, nullptr};        ///< while its consumer runs it
-  std::uint64_t holds_from_ = 0;             ///< the consumer's: he does not hold it before he has taken so many
+  std::uint64_t hold_from_ = 0;              ///< the consumer's: he does not hold it before he has taken so many
+  hold_links hold_;
   atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back
   std::uint64_t seen_ = 0;                   ///< the consumer's: what `taken_` is with all values he knows to be published
   atomic<std::uint64_t> taken_{0};           ///< by the consumer, times one_taken; and whether he runs its code
   atomic<std::uint64_t> given_back_{0};
-  std::uint64_t held_since_ = 0;             ///< the consumer's: so many were taken when he came to hold the task
   T* (*pull_)(sequence_task&) noexcept = nullptr;  ///< the consumer's: he holds the task, and makes its values so
   bool final_taken_ = false;                 ///< the consumer's
   bool left_ = false;                        ///< the consumer's: it has abandoned the stream

@@ -75,6 +75,8 @@ class task_host {
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// May a consumer keep a stream's producer to himself, and resume it for each value?
   virtual bool lets_hold() const noexcept { return false; }
+  /// He does so now, and runs it; if he leaves it alone for long, it is to be made ready.
+  virtual void is_held(task_record&) noexcept {}
   /// Is everything being cancelled that has not ended?
   virtual bool cancelling() const noexcept { return false; }
   /// May an attempt that failed be followed by another one?

@@ -52,6 +52,16 @@ struct dormant_links {
   task_record* next = nullptr;
 };
 
+/// Links of the host's list of streams that their consumers hold, and what it has seen of this one.
+struct hold_links {
+  static constexpr std::uint64_t unlisted = no_limit;
+
+  task_record* previous = nullptr;
+  task_record* next = nullptr;
+  std::uint64_t mark = unlisted;
+  bool listed() const noexcept { return mark != unlisted; }
+};
+
 /// What few tasks have.
 struct task_extras {
   std::string name;
@@ -158,6 +168,10 @@ class task_record : public producer, public work_item {
 
   /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
   virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
+  /// Guarded by the host. Null if it is no stream.
+  virtual hold_links* hold() noexcept { return nullptr; }
+  /// Of a stream: changes as its consumer begins to make a value, and as he takes one. Any thread.
+  virtual std::uint64_t hold_mark() const noexcept { return 0; }
 
  protected:
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
