@@ -33,7 +33,11 @@ inline generator<large_value> follow(script s) {
   };
   const local here(*s.is_alive);
   for (unsigned i = 0; i != s.values; ++i) {
-    if (i == 1) s.passed->set();
+    if (i == 1) {
+      s.passed->set();
+      // It proves dear, which its producer makes known when he runs the next time.
+      if (detail::pulling_mode.load() == detail::pulling::by_cost) detail::pulling_mode.store(detail::pulling::not_at_all);
+    }
     s.in_the_code->set(static_cast<int>(i));
     co_yield emplace(static_cast<int>(i), &s.destroyed[i]);
   }
@@ -52,7 +56,7 @@ struct stream_model : tasks_model<Model, Workers, Others> {
   std::optional<ref_stream<large_value>> stream;
 
   void before() {
-    detail::pulling_mode.store(detail::pulling::not_at_all);
+    detail::pulling_mode.store(rl::rand(2) == 0 ? detail::pulling::not_at_all : detail::pulling::by_cost);
     tasks_model<Model, Workers, Others>::before();
   }
   script told(bool throws = false, bool value_throws = false) {

@@ -617,15 +617,75 @@ TEST_CASE("a stream that proves cheap is pulled, one that proves dear is not", "
   support::watchdog dog("by cost");
   const pulling_as not_forced(pulling::by_cost);
   dg::detail::value_cost cost;
+  constexpr std::uint64_t sample = dg::detail::value_cost::sample;
   CHECK_FALSE(cost.is_cheap());
-  cost.add(999, 1us);
+  CHECK_FALSE(cost.is_dear());
+  cost.add(sample - 1, 1us);
   CHECK_FALSE(cost.is_cheap());  // too few to say
   cost.add(1, 1us);
   CHECK(cost.is_cheap());
   cost.add(1000, 1ms);  // a microsecond each
   CHECK_FALSE(cost.is_cheap());
+  CHECK(cost.is_dear());
   cost.add(1000, 100us);
   CHECK(cost.is_cheap());
+}
+
+TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulling]") {
+  support::watchdog dog("on trial");
+  const pulling_as not_forced(pulling::by_cost);
+  constexpr std::uint64_t pulled = 2 * dg::detail::value_cost::between_looks;
+  SECTION("its first value decides whether it is tried") {
+    dg::detail::value_cost cost, dear;
+    CHECK(cost.seems_cheap());
+    cost.add(1, 2us);
+    CHECK(cost.seems_cheap());
+    CHECK_FALSE(cost.is_cheap());
+    dear.add(1, 20us);
+    CHECK_FALSE(dear.seems_cheap());
+    CHECK_FALSE(dear.is_dear());
+  }
+  SECTION("one dear value ends the trial") {
+    dg::detail::value_cost cost;
+    cost.begin_to_pull(1);
+    std::this_thread::sleep_for(1ms);
+    CHECK(cost.look(2, 1) == 0);
+    CHECK(cost.is_dear());
+    CHECK_FALSE(cost.seems_cheap());
+    cost.add(dg::detail::value_cost::sample, 1us);  // but later ones may speak for it
+    CHECK(cost.is_cheap());
+  }
+  SECTION("many that are cheap prove it; then one look may find them dear") {
+    dg::detail::value_cost cost;
+    cost.begin_to_pull(1);
+    CHECK(cost.look(1 + pulled, pulled) == dg::detail::value_cost::between_looks);
+    CHECK(cost.is_cheap());
+    std::this_thread::sleep_for(1ms);
+    CHECK(cost.look(2 + pulled, pulled + 1) != 0);
+    std::this_thread::sleep_for(1ms);
+    CHECK(cost.look(3 + pulled, pulled + 2) == 0);
+    CHECK(cost.is_dear());
+  }
+  SECTION("of dear values the consumer makes the first, others the rest") {
+    busy_pool pool;  // nobody else can make the first one
+    std::atomic<int> by_consumer{0};
+    const std::thread::id consumer = std::this_thread::get_id();
+    dg::ref_stream<int> s = pool->submit([&]() -> dg::generator<int> {
+      for (int i = 0; i != 200; ++i) {
+        const auto until = std::chrono::steady_clock::now() + 300us;
+        while (std::chrono::steady_clock::now() < until) {
+        }
+        if (std::this_thread::get_id() == consumer) ++by_consumer;
+        co_yield i;
+      }
+    });
+    CHECK(s.next_value() == 0);
+    pool.let_work();
+    std::this_thread::sleep_for(2ms);
+    for (int i = 1; i != 200; ++i) CHECK(s.next_value() == i);
+    CHECK_FALSE(s.next_value());
+    CHECK(by_consumer < 100);
+  }
 }
 
 TEST_CASE("a consumer looks whether values are cheap while they are being made", "[pulling]") {

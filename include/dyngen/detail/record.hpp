@@ -241,6 +241,7 @@ class record final : public Base {
     if constexpr (requires(record& r) { r.cost(); }) {
       const std::uint64_t before = this->made();
       const deadline begin = time_now();
+      this->begin_to_publish();
       const step last = run_body(stop_at);
       this->cost().add(this->made() - before, time_now() - begin);
       return last;

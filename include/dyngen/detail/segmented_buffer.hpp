@@ -9,7 +9,8 @@
 // An emptied block waits in spare_ for the producer of the same buffer, who alone takes blocks from there.
 //
 // [B1] `published` (release store by the producer) makes all slots below it, and the links to their blocks, visible to
-//      the consumer's acquire load. It is also the publisher's half of [W1], the light side.
+//      the consumer's acquire load. It is also the publisher's half of [W1]: the light side, until the values have proved
+//      dear, and whoever waits sees that.
 //
 // A slot is born as one that has a value: nobody looks at it before `published` says that it has.
 
@@ -50,6 +51,8 @@ struct value_window {
   T* end = nullptr;         ///< of those that may be filled
   T* block_end = nullptr;   ///< of those that there are
   bool suspends = false;    ///< who fills the last one suspends
+  bool plain = false;       ///< who commits need not fence, for who looks does
+  atomic<bool> fences{false};  ///< whoever commits does, from now on: so who looks need not
   atomic<std::uint64_t> published{0};
   waiter_list* waiters = nullptr;
 
@@ -61,7 +64,18 @@ struct value_window {
   }
   void commit() noexcept {
     ++next;
-    store_light(published, made() + 1);  // [B1][W1]
+    if (plain) [[likely]]
+      store_light_as<true>(published, made() + 1);  // [B1][W1]
+    else
+      store_light_as<false>(published, made() + 1);  // [B1][W1]
+  }
+  /// By the producer, before it commits anything: values that take long to make are waited for one by one, and the fence
+  /// that the waiter would make for all threads costs more than one for each of them.
+  void begin(bool dear) noexcept {
+    // [W1] release: who sees it sees what was committed without a fence as well.
+    if (dear) fences.store(true, release);
+    // relaxed: the producer's own.
+    plain = light_stores_are_plain() && !fences.load(relaxed);
   }
   /// The same if whoever may wait for the value is who asked for it.
   void commit_unwatched() noexcept {
@@ -114,6 +128,7 @@ class segmented_buffer {
   /// How many values are there, or were: by acquire [B1].
   std::uint64_t published() const noexcept { return window_.published.load(acquire); }
   std::uint64_t published_for_waiting() const noexcept { return window_.published.load(seq_cst); }  // [W1]
+  bool producer_fences() const noexcept { return window_.fences.load(acquire); }                    // [W1]
 
   /// The first value not taken yet. Only when published() says that it is there.
   slot& front() noexcept {

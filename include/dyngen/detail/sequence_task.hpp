@@ -5,11 +5,12 @@
 // has up to three slots of its own: the completion, the final item (an exception, if there is one), and the outer
 // value of dynamic, a ref_list.
 //
-// How far a producer runs ahead: a worker runs it until its room is full, and again as soon as half of that is free. Once
-// it has shown that its values cost less than handing them between cores does, its consumer, when he runs dry, keeps it
-// to himself: he resumes it for one value after the other, on his own thread, until anybody else wants it to run
-// (state_word.hpp), until he waits for anything else, or until values are dear again. Where two threads share a stream of
-// cheap values all the same, each of them spins for some microseconds before it goes to sleep for the other.
+// How far a producer runs ahead: a worker runs it until its room is full, and again as soon as half of that is free. But as
+// long as its values seem to cost less than handing them between cores does (value_cost.hpp), a consumer who has run it
+// for one, since he would have had to wait, keeps it to himself: he resumes it for one value after the other, on his own
+// thread, until anybody else wants it to run (state_word.hpp), until he waits for anything else or leaves it alone for long
+// (held_streams.hpp), or until values are dear. Where two threads share a stream of cheap values all the same, each of them
+// spins for some microseconds before it goes to sleep for the other.
 //
 // Who ends a stream: its consumer sets `abandoned`. If the task had ended, the consumer sweeps what was not taken and
 // leaves the buffer; otherwise whoever ends the task does, when it sees the flag. One fetch_or against one exchange of
@@ -173,7 +174,8 @@ class sequence_task : public task_record, public room_giver {
             }, static_cast<const sequence_task*>(this), 0, [](const void* self) noexcept {
               // A producer that is not running yet sees the waiter when it is: its start comes after this look.
               const auto& me = *static_cast<const sequence_task*>(self);
-              if (state_word::phase_of(me.state().load()) == phase::running) heavy_fence();  // [W1]
+              if (state_word::phase_of(me.state().load()) == phase::running && !me.buffer_.producer_fences())
+                heavy_fence();  // [W1]
             }, this};
   }
 
@@ -245,16 +247,18 @@ class sequence_task : public task_record, public room_giver {
 
   void consumers_sink(sink<T>* to) noexcept { sink_ = to; }
   value_cost& cost() noexcept { return cost_; }
+  /// The producer begins to run.
+  void begin_to_publish() noexcept { buffer_.window().begin(cost_.is_dear()); }
 
   bool hold_for_consumer() noexcept final {
-    if (!is_stream() || budget_ || turn() != nullptr || !cost_.is_cheap() || taken() < hold_from_) return false;
+    if (!is_stream() || budget_ || turn() != nullptr || !cost_.seems_cheap() || taken() < hold_from_) return false;
     host().goes_dormant(*this);  // so that closing finds it
     const std::uint64_t taken_before = taken_.load(relaxed);  // relaxed: the consumer's own
     store_light(taken_, taken_before | in_use);               // [T3]
     if (host().lets_hold() && state().hold()) {
       pull_ = light_stores_are_plain() ? pull_and_take<true> : pull_and_take<false>;
       hold_from_ = taken();
-      cost_.begin_to_pull();
+      cost_.begin_to_pull(taken());
       sink_->begin_single_steps();
       look_at_.store(0, relaxed);  // relaxed: the consumer's own; as he takes the value for which he ran it, he remembers it
       host().is_held(*this);
@@ -353,7 +357,8 @@ class sequence_task : public task_record, public room_giver {
   [[gnu::noinline]] void settle_taken(std::uint64_t taken) noexcept {
     if (budget_) return budget_->taken();
     if (pulls()) {  // room is added when the hold ends, at the latest before this thread waits for anything else
-      look_at_.store(no_limit, relaxed);  // relaxed: the consumer's own
+      // relaxed, both: the consumer's own
+      if (look_at_.load(relaxed) == 0) look_at_.store((taken + 1) * one_taken, relaxed);
       return remember_here();
     }
     // relaxed, here and below: only this consumer's progress is compared; a stale value gives room back once too often.
@@ -365,7 +370,7 @@ class sequence_task : public task_record, public room_giver {
   }
 
   [[gnu::noinline]] bool run_at_home() noexcept {
-    if (!cost_.is_cheap() || turn() != nullptr || !may_help(context()) || outstays(host())) return false;
+    if (!(cost_.is_cheap() || (taken() == 0 && !cost_.is_dear())) || turn() != nullptr || !may_help(context()) || outstays(host())) return false;
     if (host().trace() != nullptr) return false;  // as it is not held: see lets_hold()
     ++context().helping;
     const bool ran = run_for_consumer(taken());
@@ -426,7 +431,7 @@ class sequence_task : public task_record, public room_giver {
   [[gnu::always_inline]] void leave_with(std::uint64_t newly_taken) noexcept {
     // relaxed: the consumer's own.
     const std::uint64_t now = taken_.load(relaxed) - in_use + newly_taken;
-    if (now / one_taken % value_cost::between_looks == 0) [[unlikely]]
+    if (now >= look_at_.load(relaxed)) [[unlikely]]
       return leave_after_look(now);
     store_light_as<Plain>(taken_, now);  // [T3]
     if (!state().is_held()) [[unlikely]]
@@ -434,9 +439,10 @@ class sequence_task : public task_record, public room_giver {
   }
   [[gnu::noinline]] void leave_after_look(std::uint64_t now) noexcept {
     (void)uncounted(false);
-    const bool goes_on = cost_.is_still_cheap() && !outstays(host());
-    store_light(taken_, now);  // [T3]
-    if (!state().is_held() || !goes_on) stop_pulling();
+    const std::uint64_t more = outstays(host()) ? 0 : cost_.look(now / one_taken, now / one_taken - hold_from_);
+    look_at_.store(now + more * one_taken, relaxed);  // relaxed: the consumer's own
+    store_light(taken_, now);                         // [T3]
+    if (!state().is_held() || more == 0) stop_pulling();
   }
   /// Its code has come back for another reason: it is run on as any task.
   [[gnu::noinline]] void end_of_pulling() noexcept {
@@ -511,7 +517,7 @@ class sequence_task : public task_record, public room_giver {
   running_task entry_{this, nullptr};        ///< while its consumer runs it
   std::uint64_t hold_from_ = 0;              ///< the consumer's: he does not hold it before he has taken so many
   hold_links hold_;
-  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back
+  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back, or to hold the task any longer
   std::uint64_t seen_ = 0;                   ///< the consumer's: what `taken_` is with all values he knows to be published
   atomic<std::uint64_t> taken_{0};           ///< by the consumer, times one_taken; and whether he runs its code
   atomic<std::uint64_t> given_back_{0};
