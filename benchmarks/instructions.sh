@@ -12,12 +12,12 @@ set -euo pipefail
 # Instructions per step, by g++ 12.2 -O3 with the C++ and C libraries of Debian 12, on x86-64. Other compilers are only
 # compared with it. What the step works on (a few multiplications and shifts) is a part of the number.
 declare -A recorded=(
-  [yield]=68.2            # co_yield of an integer, room being there
+  [yield]=67.5            # co_yield of an integer, room being there
   [take]=41.2             # one value taken by values()
-  [take_ref]=81           # one ref taken from a stream, read and dropped
-  [take_in_turn]=164.3    # the same under backpressure{64}, the producer run by the same thread in between
-  [pull]=145.9            # a value of a cheap stream made and taken by values(), outside thread
-  [await_value]=197.9     # a value of a cheap stream made and taken by co_await async_value()
+  [take_ref]=77           # one ref taken from a stream, read and dropped
+  [take_in_turn]=159.5    # the same under backpressure{64}, the producer run by the same thread in between
+  [pull]=147.3            # a value of a cheap stream made and taken by values(), outside thread
+  [await_value]=199.3     # a value of a cheap stream made and taken by co_await async_value()
   [submit_get]=1013.1     # submit and get on a pool, run by the thread that waits
   [submit_get_inline]=652 # submit and get on an inline_executor
   [await_child]=361       # co_await of a child task<int>

@@ -48,7 +48,8 @@ inline constexpr std::size_t cache_line = 64;
 // | [W1] of a stream  | publishes a value, looks whether anybody waits          | begins to wait, then looks for a value       |
 // | [T3] pulling      | marks a stream as in use or not, looks for a revocation | revokes the hold, then looks whether in use  |
 //
-// Two light sides never face each other. Where the system call is refused, both sides write seq_cst.
+// Two light sides never face each other. Where the system call is refused, both sides write seq_cst. A stream of dear
+// values turns [W1] round for good: its publisher writes seq_cst, and who waits need not fence (segmented_buffer.hpp).
 
 #if defined(__linux__)
 

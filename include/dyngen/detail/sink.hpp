@@ -56,6 +56,7 @@ struct sink_base {
   std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
   signal why = signal::yielded;
   step refusal = step::surplus;
+  bool pending = false;                 ///< the value at place() waits for its budget
   std::exception_ptr destroyed_with;    ///< thrown by a local of a nested generator while it was destroyed
 
   /// Runs the coroutine until it has stored `stop_at` values, has ended, or was refused a value.
@@ -280,14 +281,14 @@ class sink : public sink_base {
       throw;
     }
     if (fits) return commit();
-    pending_ = true;
+    pending = true;
     return true;
   }
   /// Before the coroutine goes on: the value that waited for its budget is stored. Returns whether to suspend again.
-  bool settle_pending() noexcept { return std::exchange(pending_, false) && commit(); }
+  bool settle_pending() noexcept { return std::exchange(pending, false) && commit(); }
   /// The same if it never will.
   void drop_pending() noexcept {
-    if (!std::exchange(pending_, false)) return;
+    if (!std::exchange(pending, false)) return;
     budget_->take_back();
     destroy_reporting(*std::launder(static_cast<T*>(segmented_->place())), *task);
   }
@@ -315,7 +316,6 @@ class sink : public sink_base {
   segmented_buffer<T>* segmented_ = nullptr;
   fixed_buffer* fixed_ = nullptr;
   stream_budget<T>* budget_ = nullptr;
-  bool pending_ = false;  ///< the value at place() waits for its budget
 };
 
 }  // namespace dyngen::detail

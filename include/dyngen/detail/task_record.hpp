@@ -29,7 +29,7 @@
 namespace dyngen::detail {
 
 /// What made a step of a task's code come back.
-enum class step {
+enum class step : unsigned char {
   paused,        ///< it stored the value it was to stop at
   ended,         ///< its code has run to its end, or thrown
   surplus,       ///< it yielded more than it was asked for
