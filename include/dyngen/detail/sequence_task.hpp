@@ -370,7 +370,8 @@ class sequence_task : public task_record, public room_giver {
   }
 
   [[gnu::noinline]] bool run_at_home() noexcept {
-    if (!(cost_.is_cheap() || (taken() == 0 && !cost_.is_dear())) || turn() != nullptr || !may_help(context()) || outstays(host())) return false;
+    const bool is_new = taken() == 0 && !cost_.is_dear();
+    if (!(cost_.is_cheap() || is_new) || turn() != nullptr || !may_help(context()) || outstays(host())) return false;
     if (host().trace() != nullptr) return false;  // as it is not held: see lets_hold()
     ++context().helping;
     const bool ran = run_for_consumer(taken());
@@ -517,7 +518,7 @@ class sequence_task : public task_record, public room_giver {
   running_task entry_{this, nullptr};        ///< while its consumer runs it
   std::uint64_t hold_from_ = 0;              ///< the consumer's: he does not hold it before he has taken so many
   hold_links hold_;
-  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back, or to hold the task any longer
+  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back, or to hold on
   std::uint64_t seen_ = 0;                   ///< the consumer's: what `taken_` is with all values he knows to be published
   atomic<std::uint64_t> taken_{0};           ///< by the consumer, times one_taken; and whether he runs its code
   atomic<std::uint64_t> given_back_{0};
