@@ -38,7 +38,7 @@ class held_streams {
     append(task, task.hold_mark());
     any_.store(true, seq_cst);
   }
-  /// It has ended.
+  /// It has ended. If it was the last one, any() says so once somebody has looked.
   void remove(task_record& task) noexcept {
     std::lock_guard lock(mutex_);
     if (task.hold()->listed()) remove_locked(task);

@@ -573,7 +573,8 @@ class pool_core final : public task_host {
       context().busy_since = 0;
       task->run_popped();
       if (seats_.surplus()) {
-        stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }, sleep_beside_others()) == park_result::stopping;
+        const auto look = [this]() noexcept { return work_may_be_left(); };
+        stopping = seats_.retire(look, sleep_beside_others()) == park_result::stopping;
         return true;
       }
       task = next_task(w);
