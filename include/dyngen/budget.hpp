@@ -20,8 +20,8 @@ namespace dyngen {
 class budget {
  public:
   /// Throws std::invalid_argument if `limit` is 0, negative, or more than 2^48; std::bad_alloc.
-  template <std::integral I>
-  explicit budget(I limit) : state_(std::make_shared<detail::budget_state>(checked(limit))) {}
+  template <std::integral Integer>
+  explicit budget(Integer limit) : state_(std::make_shared<detail::budget_state>(checked(limit))) {}
 
   /// What it was made with.
   std::uint64_t limit() const noexcept { return state_->limit(); }
@@ -32,9 +32,9 @@ class budget {
   const std::shared_ptr<detail::budget_state>& state() const noexcept { return state_; }
 
  private:
-  template <class I>
-  static std::uint64_t checked(I limit) {
-    if (limit <= I{0} || static_cast<std::uint64_t>(limit) > (std::uint64_t{1} << 48))
+  template <class Integer>
+  static std::uint64_t checked(Integer limit) {
+    if (limit <= Integer{0} || static_cast<std::uint64_t>(limit) > (std::uint64_t{1} << 48))
       throw std::invalid_argument("dyngen: budget{" + std::to_string(limit) + "}: give a limit from 1 to 2^48");
     return static_cast<std::uint64_t>(limit);
   }

@@ -23,15 +23,15 @@ namespace dyngen {
 namespace detail {
 
 /// A count from any integer type. Throws std::invalid_argument for negative ones and for more than 2^31.
-template <std::integral I>
-constexpr std::uint64_t checked_count(I n, const char* option) {
-  const bool negative = std::is_signed_v<I> && n < I{0};
+template <std::integral Integer>
+constexpr std::uint64_t checked_count(Integer n, const char* option) {
+  const bool negative = std::is_signed_v<Integer> && n < Integer{0};
   if (negative || static_cast<std::uint64_t>(n) > (std::uint64_t{1} << 31))
     throw std::invalid_argument(std::string("dyngen: ") + option + "{" + std::to_string(n) + "}: give a number from 0 to 2^31");
   return static_cast<std::uint64_t>(n);
 }
 
-inline constexpr std::size_t at_run_time = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t at_run_time = (std::numeric_limits<std::size_t>::max)();
 
 }  // namespace detail
 
@@ -47,12 +47,12 @@ struct num_returns<detail::at_run_time> {
   /// How many values.
   std::uint64_t count;
   /// Throws std::invalid_argument if `n` is negative or more than 2^31.
-  template <std::integral I>
-  explicit constexpr num_returns(I n) : count(detail::checked_count(n, "num_returns")) {}
+  template <std::integral Integer>
+  explicit constexpr num_returns(Integer n) : count(detail::checked_count(n, "num_returns")) {}
 };
 /// `num_returns{n}`.
-template <std::integral I>
-num_returns(I) -> num_returns<detail::at_run_time>;
+template <std::integral Integer>
+num_returns(Integer) -> num_returns<detail::at_run_time>;
 
 /// The type of the option `dynamic`.
 struct dynamic_option {
@@ -89,8 +89,8 @@ struct backpressure {
   /// How many values.
   std::uint64_t limit;
   /// Throws std::invalid_argument if `n` is 0, negative or more than 2^31.
-  template <std::integral I>
-  explicit constexpr backpressure(I n) : limit(detail::checked_count(n, "backpressure")) {
+  template <std::integral Integer>
+  explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure")) {
     if (limit == 0)
       throw std::invalid_argument(
           "dyngen: backpressure{0}: a stream without room can store nothing; the smallest is backpressure{1}");
@@ -111,8 +111,8 @@ struct max_retries {
   /// How many attempts after the first.
   std::uint64_t count;
   /// Throws std::invalid_argument if `n` is negative or more than 2^31.
-  template <std::integral I>
-  explicit constexpr max_retries(I n) : count(detail::checked_count(n, "max_retries")) {}
+  template <std::integral Integer>
+  explicit constexpr max_retries(Integer n) : count(detail::checked_count(n, "max_retries")) {}
 };
 
 /// With max_retries: only exceptions for which `predicate(std::exception_ptr)` is true lead to another attempt. It is
@@ -142,8 +142,8 @@ struct max_concurrency {
   /// How many methods.
   std::uint64_t count;
   /// Throws std::invalid_argument if `n` is 0, negative or more than 2^31.
-  template <std::integral I>
-  explicit constexpr max_concurrency(I n) : count(detail::checked_count(n, "max_concurrency")) {
+  template <std::integral Integer>
+  explicit constexpr max_concurrency(Integer n) : count(detail::checked_count(n, "max_concurrency")) {
     if (count == 0) throw std::invalid_argument("dyngen: max_concurrency{0}: an actor that runs no method; the smallest is 1");
   }
 };

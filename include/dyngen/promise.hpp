@@ -54,7 +54,7 @@ class promised final : public single_buffer<producer> {
  private:
   explicit promised(void* memory) noexcept : single_buffer(memory, sizeof(T), alignof(T), std::uint32_t{2}) {}
 
-  static constexpr std::size_t alignment = std::max(alignof(producer), group::alignment_for(alignof(T)));
+  static constexpr std::size_t alignment = (std::max)(alignof(producer), group::alignment_for(alignof(T)));
   static const std::size_t offset;
   static std::size_t bytes() noexcept { return offset + single_shape::bytes(sizeof(T), alignof(T)); }
   void free_memory() noexcept override {
@@ -88,7 +88,7 @@ class promised<void> final : public producer {
 
  private:
   promised() noexcept : producer(2), group_(this, 1, 0, 1, -1, false, 1) {
-    ::new (group_.slots()) slot{slot::make(stage::empty, 0, 2)};
+    ::new (group_.slot_array()) slot{slot::make(stage::empty, 0, 2)};
     results_ = &group_;
   }
   void free_memory() noexcept override {

@@ -316,18 +316,18 @@ class stored_value final : public producer {
   template <class... Args>
   explicit stored_value(Args&&... args) : producer(1), group_(this, 2, sizeof(T), alignof(T), -1, false, 1) {
     // The completion is published, and nobody holds it.
-    ::new (group_.slots()) slot{slot::make(stage::value, 0, 0)};
-    ::new (group_.slots() + 1) slot{slot::make(stage::value, 1, 1)};
+    ::new (group_.slot_array()) slot{slot::make(stage::value, 0, 0)};
+    ::new (group_.slot_array() + 1) slot{slot::make(stage::value, 1, 1)};
     results_ = &group_;
     ::new (group_.value_at(1)) T(std::forward<Args>(args)...);
   }
 
-  static constexpr std::size_t alignment = std::max(alignof(producer), group::alignment_for(alignof(T)));
+  static constexpr std::size_t alignment = (std::max)(alignof(producer), group::alignment_for(alignof(T)));
   static constexpr std::size_t bytes() noexcept {
     return sizeof(stored_value) - sizeof(group) + group::values_offset(2, alignof(T)) + sizeof(T);
   }
 
-  slot& value() noexcept { return group_.slots()[1]; }
+  slot& value() noexcept { return group_.slot_array()[1]; }
   void destroy_value(slot& s) noexcept override {
     destroy_reporting(*static_cast<T*>(group::of(s).value_at(1)), *this);
   }

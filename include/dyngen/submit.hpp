@@ -77,7 +77,7 @@ struct asked {
   template <std::size_t N>
   struct count_in<num_returns<N>> : std::integral_constant<std::size_t, N> {};
   /// N of num_returns<N>, at_run_time if it is not known here.
-  static constexpr std::size_t n = std::min({at_run_time, count_in<Os>::value...});
+  static constexpr std::size_t n = (std::min)({at_run_time, count_in<Os>::value...});
 };
 
 /// The option of a pack for which `Is<O>` holds at `index`.
@@ -402,8 +402,8 @@ class submission {
       return refs;
     } else {
       Record* r = fixed<Record>(fixed_shape::of<T>(n), staged, std::forward<CallArgs>(call)...);
-      auto refs = [&]<std::size_t... I>(std::index_sequence<I...>) {
-        return std::array<ref<T>, ask::n>{access::adopt<T>(r->buffer().at(I))...};
+      auto refs = [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+        return std::array<ref<T>, ask::n>{access::adopt<T>(r->buffer().at(Index))...};
       }(std::make_index_sequence<ask::n>());
       start_kept(*r);
       return refs;
@@ -449,8 +449,8 @@ class submission {
   std::tuple<ref<Ts>...> tuple_refs(CallArgs&&... call) const {
     constexpr staging staged = ask::all_or_nothing ? staging::all_or_nothing : staging::none;
     Record* r = fixed<Record>(shape_of_tuple<Ts...>(), staged, std::forward<CallArgs>(call)...);
-    auto refs = [&]<std::size_t... I>(std::index_sequence<I...>) {
-      return std::tuple<ref<Ts>...>(access::adopt<Ts>(r->buffer().at(I))...);
+    auto refs = [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+      return std::tuple<ref<Ts>...>(access::adopt<Ts>(r->buffer().at(Index))...);
     }(std::index_sequence_for<Ts...>());
     start_kept(*r);
     return refs;

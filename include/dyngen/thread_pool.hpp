@@ -31,13 +31,13 @@ namespace dyngen {
 class thread_count {
  public:
   /// As many as the hardware runs at once, at least 1.
-  thread_count() noexcept : value_(std::max(1u, std::thread::hardware_concurrency())) {
+  thread_count() noexcept : value_((std::max)(1u, std::thread::hardware_concurrency())) {
     if (value_ > 4096) value_ = 4096;
   }
   /// So many; throws std::invalid_argument.
-  template <std::integral I>
-  thread_count(I n) : value_(static_cast<std::uint32_t>(n)) {
-    if (n < I{1} || static_cast<std::uint64_t>(n) > 4096)
+  template <std::integral Integer>
+  thread_count(Integer n) : value_(static_cast<std::uint32_t>(n)) {
+    if (n < Integer{1} || static_cast<std::uint64_t>(n) > 4096)
       throw std::invalid_argument("dyngen: thread_pool: " + std::to_string(n) + " threads; give a number from 1 to 4096");
   }
   /// From 1 to 4096.
@@ -95,8 +95,8 @@ class thread_pool {
   /// As many workers as the hardware runs at once. Throws std::system_error if a thread cannot be started.
   thread_pool() : thread_pool(thread_pool_options{}) {}
   /// `threads` workers, 1 to 4096; throws std::invalid_argument for any other number.
-  template <std::integral I>
-  explicit thread_pool(I threads) : thread_pool(with_threads(threads)) {}
+  template <std::integral Integer>
+  explicit thread_pool(Integer threads) : thread_pool(with_threads(threads)) {}
   /// As told. Throws std::system_error if a thread cannot be started.
   explicit thread_pool(thread_pool_options o)
       : core_(detail::pool_core::create({o.threads.value(), o.max_spare_threads, o.waiters_help, std::move(o.name),
@@ -167,8 +167,8 @@ class thread_pool {
     detail::task_host& host() const noexcept { return *core; }
   };
 
-  template <class I>
-  static thread_pool_options with_threads(I n) {
+  template <class Integer>
+  static thread_pool_options with_threads(Integer n) {
     thread_pool_options o;
     o.threads = thread_count(n);
     return o;

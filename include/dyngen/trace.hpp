@@ -41,8 +41,8 @@ class trace {
   /// For a million events, about 50 bytes each, allocated as they come. Throws std::bad_alloc.
   trace() : trace(1'000'000) {}
   /// For at most `max_events`, 1 to 2^31; throws std::invalid_argument for any other number.
-  template <std::integral I>
-  explicit trace(I max_events) : log_(std::make_shared<detail::trace_log>(checked(max_events))) {}
+  template <std::integral Integer>
+  explicit trace(Integer max_events) : log_(std::make_shared<detail::trace_log>(checked(max_events))) {}
   trace(const trace&) = delete;
   trace& operator=(const trace&) = delete;
 
@@ -62,9 +62,9 @@ class trace {
   const std::shared_ptr<detail::trace_log>& log() const noexcept { return log_; }
 
  private:
-  template <class I>
-  static std::uint64_t checked(I n) {
-    if (n < I{1} || static_cast<std::uint64_t>(n) > (std::uint64_t{1} << 31))
+  template <class Integer>
+  static std::uint64_t checked(Integer n) {
+    if (n < Integer{1} || static_cast<std::uint64_t>(n) > (std::uint64_t{1} << 31))
       throw std::invalid_argument("dyngen: trace{" + std::to_string(n) + "}: give a number of events from 1 to 2^31");
     return static_cast<std::uint64_t>(n);
   }

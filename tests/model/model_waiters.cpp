@@ -73,7 +73,7 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
 
   void publish(unsigned index) {
     stored[index - 1].set(7);
-    (void)detail::publish(group().slots()[index], stage::value);
+    (void)detail::publish(group().slot_array()[index], stage::value);
     group().waiters.notify(group().ready());
   }
 

@@ -70,7 +70,7 @@ void fill_and_drop() {
       buffer_of<T> b(count);
       CHECK(b.buffer.count() == count);
       CHECK(b.buffer.full() == (count == 0));
-      CHECK(group::of(b.owner.completion()).slots() == &b.owner.completion());
+      CHECK(group::of(b.owner.completion()).slot_array() == &b.owner.completion());
       bool right = true;
       for (std::uint64_t i = 0; i < count; ++i) {
         slot& s = b.buffer.at(i);

@@ -50,11 +50,11 @@ TEST_CASE("a group is found from each of its slots, and each value stands where 
         const std::size_t bytes = group::values_offset(count, alignment) + (count - without) * size;
         unit::guarded_memory memory(bytes, group::alignment_for(alignment));
         auto* g = ::new (memory.begin()) group(nullptr, count, size, alignment, 1000, false, without);
-        for (std::uint32_t i = 0; i < count; ++i) ::new (g->slots() + i) slot{slot::make(stage::empty, i, 1)};
+        for (std::uint32_t i = 0; i < count; ++i) ::new (g->slot_array() + i) slot{slot::make(stage::empty, i, 1)};
         bool right = true;
-        const auto* end_of_slots = reinterpret_cast<const std::byte*>(g->slots() + count);
+        const auto* end_of_slots = reinterpret_cast<const std::byte*>(g->slot_array() + count);
         for (std::uint32_t i = 0; i < count; ++i) {
-          slot& s = g->slots()[i];
+          slot& s = g->slot_array()[i];
           right = right && &group::of(s) == g && &group::of(s, i) == g && g->number_of(i) == 1000 + i;
           right = right && memory.holds(&s, sizeof(s));
           if (i < without) continue;
@@ -95,18 +95,18 @@ TEST_CASE("the last holder destroys the value, once, and gives the slot's refere
   unit::counting_producer<support::tracked> owner(2);
   auto* g = ::new (&memory) group(&owner, 2, sizeof(support::tracked), alignof(support::tracked), 0, false);
   owner.set_results(*g);
-  ::new (g->slots()) slot{slot::make(stage::value, 0, 2)};
-  ::new (g->slots() + 1) slot{slot::make(stage::failed, 1, 1)};
+  ::new (g->slot_array()) slot{slot::make(stage::value, 0, 2)};
+  ::new (g->slot_array() + 1) slot{slot::make(stage::failed, 1, 1)};
   ::new (g->value_at(0)) support::tracked(7);
 
-  dg::detail::drop<support::tracked>(g->slots()[0]);
+  dg::detail::drop<support::tracked>(g->slot_array()[0]);
   CHECK(support::tracked::live == 1);
   CHECK(owner.freed == 0);
-  dg::detail::drop<support::tracked>(g->slots()[0]);
+  dg::detail::drop<support::tracked>(g->slot_array()[0]);
   CHECK(support::tracked::live == 0);
   CHECK(owner.destroyed.size() == 1);
   CHECK(owner.freed == 0);
-  dg::detail::drop<support::tracked>(g->slots()[1]);  // holds no value
+  dg::detail::drop<support::tracked>(g->slot_array()[1]);  // holds no value
   CHECK(owner.destroyed.size() == 1);
   CHECK(owner.freed == 1);
   g->~group();

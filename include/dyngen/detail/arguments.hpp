@@ -122,11 +122,11 @@ template <class F>
   requires(std::is_class_v<F> && requires { &F::operator(); })
 struct signature<F> : member_signature<decltype(&F::operator())> {};
 
-/// The type of parameter `I`, void if it is not known.
-template <class F, std::size_t I>
+/// The type of parameter `At`, void if it is not known.
+template <class F, std::size_t At>
 constexpr auto parameter_type() {
   if constexpr (signature<F>::known) {
-    if constexpr (I < signature<F>::count) return std::type_identity<std::tuple_element_t<I, typename signature<F>::types>>{};
+    if constexpr (At < signature<F>::count) return std::type_identity<std::tuple_element_t<At, typename signature<F>::types>>{};
     else return std::type_identity<void>{};
   } else {
     return std::type_identity<void>{};
@@ -256,8 +256,8 @@ decltype(auto) unwrap_unresolved(A&& a) {
 }
 
 /// For each argument, which parameter it is for: those that take no place in the call are skipped.
-template <class... Args, std::size_t... I>
-constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<I...>) {
+template <class... Args, std::size_t... At>
+constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<At...>) {
   constexpr std::array<bool, sizeof...(Args)> places{takes_a_place<Args>...};
   std::array<std::size_t, sizeof...(Args)> result{};
   std::size_t next = 0;
@@ -270,16 +270,16 @@ constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::inde
 
 template <class F, class Indices, class... Args>
 struct stored_arguments;
-template <class F, std::size_t... I, class... Args>
-struct stored_arguments<F, std::index_sequence<I...>, Args...> {
+template <class F, std::size_t... At, class... Args>
+struct stored_arguments<F, std::index_sequence<At...>, Args...> {
   static constexpr auto positions = [] {
     if constexpr (sizeof...(Args) == 0)
       return std::array<std::size_t, 1>{};
     else
-      return parameter_positions<Args...>(std::index_sequence<I...>{});
+      return parameter_positions<Args...>(std::index_sequence<At...>{});
   }();
   using type = std::tuple<typename decltype(storage_for<
-      Args, typename decltype(parameter_type<F, positions[I]>())::type>())::type...>;
+      Args, typename decltype(parameter_type<F, positions[At]>())::type>())::type...>;
 };
 
 /// Is F a call of an actor? Then F::call_kind says which.

@@ -123,7 +123,7 @@ bool spin_until(Ready ready) noexcept {
 using deadline = std::chrono::steady_clock::time_point;
 
 /// The deadline of a wait that has none.
-inline constexpr deadline never = deadline::max();
+inline constexpr deadline never = (deadline::max)();
 
 inline deadline time_now() noexcept { return std::chrono::steady_clock::now(); }
 

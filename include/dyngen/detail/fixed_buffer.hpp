@@ -43,8 +43,9 @@ struct fixed_shape {
   }
   constexpr std::size_t bytes() const noexcept {
     const std::uint64_t last = groups() - 1;
-    const std::uint32_t slots = slots_in_group(last);
-    return offset_of_group(last) + group::values_offset(slots, alignment) + (slots - (last == 0 ? 1 : 0)) * stride;
+    const std::uint32_t slot_count = slots_in_group(last);
+    return offset_of_group(last) + group::values_offset(slot_count, alignment) +
+           (slot_count - (last == 0 ? 1 : 0)) * stride;
   }
 };
 
@@ -56,14 +57,14 @@ class fixed_buffer {
   fixed_buffer(producer& owner, void* memory, fixed_shape shape, staging staged, std::uint64_t holders = 1) noexcept
       : shape_(shape), staged_(staged), memory_(static_cast<std::byte*>(memory)) {
     for (std::uint64_t k = 0; k < shape.groups(); ++k) {
-      const std::uint32_t slots = shape.slots_in_group(k);
+      const std::uint32_t slot_count = shape.slots_in_group(k);
       auto* g = ::new (memory_ + shape.offset_of_group(k))
-          group(&owner, slots, shape.stride, shape.alignment, static_cast<std::int64_t>(k * slots_per_group) - 1, false,
-                k == 0 ? 1 : 0);
+          group(&owner, slot_count, shape.stride, shape.alignment, static_cast<std::int64_t>(k * slots_per_group) - 1,
+                false, k == 0 ? 1 : 0);
       const std::uint64_t flags = staged == staging::none ? 0 : slot::at_end;
-      for (std::uint32_t i = 0; i < slots; ++i) {
+      for (std::uint32_t i = 0; i < slot_count; ++i) {
         const bool is_completion = k == 0 && i == 0;
-        ::new (g->slots() + i)
+        ::new (g->slot_array() + i)
             slot{slot::make(stage::empty, i, is_completion ? 1 : holders + 1, is_completion ? 0 : flags)};
       }
     }
@@ -83,7 +84,7 @@ class fixed_buffer {
 
   /// The slot of value `i`.
   slot& at(std::uint64_t i) noexcept {
-    return group_at((i + 1) / slots_per_group).slots()[(i + 1) % slots_per_group];
+    return group_at((i + 1) / slots_per_group).slot_array()[(i + 1) % slots_per_group];
   }
 
   /// Where the next value is to be constructed. Not when full().
@@ -93,7 +94,7 @@ class fixed_buffer {
   template <class T>
   void commit() noexcept {
     group& g = *current_;
-    slot& s = g.slots()[next_];
+    slot& s = g.slot_array()[next_];
     ++made_;
     if (++next_ == slots_per_group && made_ < shape_.count) {
       current_ = &group_at((made_ + 1) / slots_per_group);

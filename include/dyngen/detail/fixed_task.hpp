@@ -78,7 +78,7 @@ class void_task : public task_record {
   void_task(void* memory, task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
       : task_record(host, references, std::move(extras)) {
     results_ = ::new (memory) group(this, 1, 0, 1, -1, false, 1);
-    ::new (results_->slots()) slot{slot::make(stage::empty, 0, 1)};
+    ::new (results_->slot_array()) slot{slot::make(stage::empty, 0, 1)};
   }
   ~void_task() { results_->~group(); }
 

@@ -47,11 +47,11 @@ public:
     return result;
   }
 
-  /// Takes up to `max` items, oldest first, and returns how many. Zero says nothing about why.
-  std::size_t try_pop_batch(work_item** out, std::size_t max) noexcept {
+  /// Takes up to `most` items, oldest first, and returns how many. Zero says nothing about why.
+  std::size_t try_pop_batch(work_item** out, std::size_t most) noexcept {
     if (seems_empty() || !try_lock()) return 0;
     std::size_t count = 0;
-    while (count != max) {
+    while (count != most) {
       const popped next = take();
       if (next.status != pop_status::item) break;
       out[count++] = next.item;

@@ -63,7 +63,7 @@ class pool_counters {
   /// The calling thread's.
   place here() noexcept {
     const unsigned number = thread_number();
-    const auto index = static_cast<std::uint8_t>(std::min(number, threads_apart));
+    const auto index = static_cast<std::uint8_t>((std::min)(number, threads_apart));
     return {shards_[index], index, index == threads_apart};
   }
   shard_type& at(std::uint8_t index) noexcept { return shards_[index]; }
@@ -99,7 +99,7 @@ class pool_counters {
     std::uint64_t peak = values_peak_.load(relaxed);
     while (peak < total.values_live && !values_peak_.compare_exchange_weak(peak, total.values_live, relaxed, relaxed)) {
     }
-    total.values_peak = std::max(peak, total.values_live);
+    total.values_peak = (std::max)(peak, total.values_live);
     return total;
   }
 

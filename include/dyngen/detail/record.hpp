@@ -461,8 +461,8 @@ class record final : public Base {
       return once();
   }
 
-  static constexpr std::size_t alignment = std::max(alignof(Base), alignof(Bound)) > Base::buffer_alignment
-                                               ? std::max(alignof(Base), alignof(Bound))
+  static constexpr std::size_t alignment = (std::max)(alignof(Base), alignof(Bound)) > Base::buffer_alignment
+                                               ? (std::max)(alignof(Base), alignof(Bound))
                                                : Base::buffer_alignment;
   static const std::size_t buffer_offset;
 

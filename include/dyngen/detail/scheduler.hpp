@@ -466,7 +466,7 @@ class pool_core final : public task_host {
       if (n < batch || left < n) break;
       left -= n;
     }
-    purge_at_.store(std::max(std::uint64_t{1024}, kept), relaxed);
+    purge_at_.store((std::max)(std::uint64_t{1024}, kept), relaxed);
     seats_.notify();  // for what was in no queue while a worker looked
   }
 

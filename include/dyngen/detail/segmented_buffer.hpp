@@ -27,9 +27,11 @@ namespace dyngen::detail {
 
 /// A block: its slots and values follow.
 struct segment {
-  segment(producer* owner, std::uint32_t slots, std::size_t value_size, std::size_t value_alignment,
+  segment(producer* owner, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
           std::uint64_t first) noexcept
-      : live(slots + 1), capacity(slots), head(owner, slots, value_size, value_alignment, static_cast<std::int64_t>(first), true) {}
+      : live(slot_count + 1),
+        capacity(slot_count),
+        head(owner, slot_count, value_size, value_alignment, static_cast<std::int64_t>(first), true) {}
 
   atomic<std::uint32_t> live;  ///< slots not released, and one for the cursor
   std::uint32_t capacity;
@@ -134,7 +136,7 @@ class segmented_buffer {
   slot& front() noexcept {
     if (position_ == cursor_end_) [[unlikely]]
       enter_next();
-    return cursor_->head.slots()[position_];
+    return cursor_->head.slot_array()[position_];
   }
   /// Takes front()'s value where it is; its slot goes back by destroyed_in_place(), with block_taken_from().
   T& take_in_place() noexcept {
@@ -191,7 +193,7 @@ class segmented_buffer {
       block = i / full_block;
       start = block * full_block;
     }
-    return directory_[static_cast<std::size_t>(block)]->head.slots()[i - start];
+    return directory_[static_cast<std::size_t>(block)]->head.slot_array()[i - start];
   }
   static T& value_of(slot& s) noexcept { return *static_cast<T*>(group::of(s).value_at(s.index())); }
 
@@ -248,7 +250,7 @@ class segmented_buffer {
     void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
     owner_.add_references(1);
     auto* s = ::new (static_cast<std::byte*>(memory) + lead) segment(&owner_, capacity, sizeof(T), alignof(T), made());
-    for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slots() + i) slot{slot::make(stage::value, i, 1)};
+    for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slot_array() + i) slot{slot::make(stage::value, i, 1)};
     if (random_access_) directory_.push_back(s);
     (tail_ == nullptr ? first_ : tail_->next) = s;
     tail_ = s;
@@ -262,9 +264,9 @@ class segmented_buffer {
     return capacity_ < largest_ ? capacity_ * 2 : largest_;
   }
   static constexpr std::uint8_t largest_for(std::uint64_t room) noexcept {
-    std::uint32_t slots = full_block < 4 ? full_block : 4;
-    while (slots < full_block && slots / 2 < room) slots *= 2;
-    return static_cast<std::uint8_t>(slots);
+    std::uint32_t slot_count = full_block < 4 ? full_block : 4;
+    while (slot_count < full_block && slot_count / 2 < room) slot_count *= 2;
+    return static_cast<std::uint8_t>(slot_count);
   }
 
   /// So that `head`, and with it the values, stand on the alignment that group expects.

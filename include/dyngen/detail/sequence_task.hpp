@@ -72,7 +72,7 @@ class sequence_task : public task_record, public room_giver {
     final_taken_ = true;
     return &final_slot();
   }
-  slot& final_slot() noexcept { return results().slots()[final_index]; }
+  slot& final_slot() noexcept { return results().slot_array()[final_index]; }
   bool final_pending() const noexcept { return !final_taken_ && failure_ != nullptr; }
 
   /// Hands over the first value's slot, with its hold. note_taken() follows.
@@ -195,7 +195,7 @@ class sequence_task : public task_record, public room_giver {
   std::uint64_t list_size() const noexcept { return buffer_.made() + (failure_ != nullptr ? 1 : 0); }
   slot& list_slot(std::uint64_t i) noexcept { return i < buffer_.made() ? buffer_.at(i) : final_slot(); }
 
-  slot& outer() noexcept { return results().slots()[outer_index]; }
+  slot& outer() noexcept { return results().slot_array()[outer_index]; }
 
   /// The final item comes after the last value; a list is the only thing that its task has stored.
   std::uint64_t number_of(slot& s) const noexcept final {
@@ -236,9 +236,9 @@ class sequence_task : public task_record, public room_giver {
     const bool stream = backpressure != 0;
     const fixed_shape shape = own_shape(stream);
     auto* g = ::new (own_slots_) group(this, shape.slots_in_group(0), shape.stride, shape.alignment, -1, false, 1);
-    ::new (g->slots()) slot{slot::make(stage::empty, 0, 1)};
-    ::new (g->slots() + final_index) slot{slot::make(stage::empty, final_index, 2, slot::at_end)};
-    if (!stream) ::new (g->slots() + outer_index) slot{slot::make(stage::empty, outer_index, 2, slot::at_end)};
+    ::new (g->slot_array()) slot{slot::make(stage::empty, 0, 1)};
+    ::new (g->slot_array() + final_index) slot{slot::make(stage::empty, final_index, 2, slot::at_end)};
+    if (!stream) ::new (g->slot_array() + outer_index) slot{slot::make(stage::empty, outer_index, 2, slot::at_end)};
     results_ = g;
   }
   ~sequence_task() { results_->~group(); }

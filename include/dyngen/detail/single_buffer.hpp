@@ -28,7 +28,7 @@ class single_buffer : public Producer {
   single_buffer& operator=(const single_buffer&) = delete;
 
   single_buffer& buffer() noexcept { return *this; }
-  slot& value() noexcept { return this->results_->slots()[single_shape::end_index]; }
+  slot& value() noexcept { return this->results_->slot_array()[single_shape::end_index]; }
   bool is_stored() const noexcept { return stored_; }
 
   /// Where the value is to be constructed, once.
@@ -61,8 +61,8 @@ class single_buffer : public Producer {
   single_buffer(void* memory, std::size_t size, std::size_t alignment, Args&&... args) noexcept
       : Producer(std::forward<Args>(args)...) {
     auto* const results = ::new (memory) group(this, 2, size, alignment, -1, false, 1);
-    ::new (results->slots()) slot{slot::make(stage::empty, 0, 0, slot::at_end)};
-    ::new (results->slots() + single_shape::end_index) slot{slot::make(stage::empty, single_shape::end_index, 2)};
+    ::new (results->slot_array()) slot{slot::make(stage::empty, 0, 0, slot::at_end)};
+    ::new (results->slot_array() + single_shape::end_index) slot{slot::make(stage::empty, single_shape::end_index, 2)};
     this->results_ = results;
     this->end_index_ = single_shape::end_index;
   }

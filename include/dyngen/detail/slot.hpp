@@ -80,10 +80,10 @@ struct observation;
 
 /// The head of up to 64 slots.
 struct alignas(slot) group {
-  group(producer* o, std::uint32_t slots, std::size_t value_size, std::size_t value_alignment,
+  group(producer* o, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
         std::int64_t first_number, bool segment, std::uint32_t slots_without_value = 0) noexcept
       : owner(o),
-        values(static_cast<std::int32_t>(values_offset(slots, value_alignment)) -
+        values(static_cast<std::int32_t>(values_offset(slot_count, value_alignment)) -
                static_cast<std::int32_t>(slots_without_value * value_size)),
         stride(static_cast<std::uint32_t>(value_size)),
         first(first_number * 2 + (segment ? 1 : 0)) {}
@@ -94,15 +94,15 @@ struct alignas(slot) group {
   std::uint32_t stride;  ///< bytes from one value to the next
   std::int64_t first;    ///< 2 × the number of slot 0 among the task's values, + 1 if it is a block of a segmented buffer
 
-  slot* slots() noexcept { return reinterpret_cast<slot*>(this + 1); }
+  slot* slot_array() noexcept { return reinterpret_cast<slot*>(this + 1); }
   void* value_at(std::uint32_t index) noexcept {
     return reinterpret_cast<std::byte*>(this) + values + static_cast<std::ptrdiff_t>(index) * static_cast<std::ptrdiff_t>(stride);
   }
   bool is_segment() const noexcept { return (first & 1) != 0; }
   std::uint64_t number_of(std::uint32_t index) const noexcept { return static_cast<std::uint64_t>((first >> 1) + index); }
 
-  static constexpr std::size_t values_offset(std::uint32_t slots, std::size_t value_alignment) noexcept {
-    const std::size_t end = sizeof(group) + slots * sizeof(slot);
+  static constexpr std::size_t values_offset(std::uint32_t slot_count, std::size_t value_alignment) noexcept {
+    const std::size_t end = sizeof(group) + slot_count * sizeof(slot);
     return (end + value_alignment - 1) / value_alignment * value_alignment;
   }
   static constexpr std::size_t alignment_for(std::size_t value_alignment) noexcept {
@@ -114,7 +114,7 @@ struct alignas(slot) group {
 
   /// For waiter_list: is slot `index`, which is not at_end, published?
   static bool published(const void* self, std::uint32_t index) noexcept {
-    auto& s = static_cast<group*>(const_cast<void*>(self))->slots()[index];
+    auto& s = static_cast<group*>(const_cast<void*>(self))->slot_array()[index];
     return slot::stage_of(s.word.load(seq_cst)) != stage::empty;  // [W1]
   }
   auto ready() noexcept {
@@ -209,14 +209,14 @@ class producer {
   }
 
   group& results() noexcept { return *results_; }
-  slot& completion() noexcept { return results_->slots()[0]; }
+  slot& completion() noexcept { return results_->slot_array()[0]; }
 
   /// The task has ended, and everything about it may be read.
   bool completed() const noexcept {
     // [S1]
-    return slot::stage_of(results_->slots()[end_index_].word.load(acquire)) != stage::empty;
+    return slot::stage_of(results_->slot_array()[end_index_].word.load(acquire)) != stage::empty;
   }
-  slot& end_slot() noexcept { return results_->slots()[end_index_]; }
+  slot& end_slot() noexcept { return results_->slot_array()[end_index_]; }
   /// Where to wait for that.
   wait_point end_point() noexcept { return {&results_->waiters, &group::published, results_, end_index_, nullptr, this}; }
 
@@ -256,7 +256,7 @@ class producer {
 inline std::int64_t wait_point::what() const noexcept {
   if (published != &group::published) return the_next;
   group& g = *static_cast<group*>(const_cast<void*>(object));
-  return &g.slots()[index] == &owner->end_slot() ? the_end : static_cast<std::int64_t>(g.number_of(index));
+  return &g.slot_array()[index] == &owner->end_slot() ? the_end : static_cast<std::int64_t>(g.number_of(index));
 }
 
 /// The slot is nobody's any more: its share of memory goes back.

@@ -17,8 +17,8 @@ namespace dyngen::detail {
 /// One slot of each type: all as far apart as the largest needs.
 template <class... Ts>
 constexpr fixed_shape shape_of_tuple() noexcept {
-  constexpr std::size_t alignment = std::max({alignof(Ts)...});
-  constexpr std::size_t size = std::max({sizeof(Ts)...});
+  constexpr std::size_t alignment = (std::max)({alignof(Ts)...});
+  constexpr std::size_t size = (std::max)({sizeof(Ts)...});
   return {(size + alignment - 1) / alignment * alignment, alignment, sizeof...(Ts)};
 }
 

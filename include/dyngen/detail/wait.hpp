@@ -251,7 +251,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
         wait->sleep(until);
       } else if (until != never || !role->run_one()) {
         // No thread could be had to take this one's place: look for work again soon.
-        wait->sleep(std::min(until, time_now() + std::chrono::milliseconds(1)));
+        wait->sleep((std::min)(until, time_now() + std::chrono::milliseconds(1)));
       }
     }
     if (role != nullptr && replaced) role->enter_seat();
