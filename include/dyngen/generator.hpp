@@ -7,6 +7,7 @@
 #include <dyngen/detail/awaiting.hpp>
 #include <dyngen/detail/sink.hpp>
 #include <dyngen/detail/tuple_sink.hpp>
+#include <dyngen/error.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -88,6 +89,11 @@ using element_of = std::conditional_t<owns_elements<Range> && std::is_lvalue_ref
                                       std::remove_reference_t<std::ranges::range_reference_t<Range>>&&,
                                       std::ranges::range_reference_t<Range>>;
 
+[[noreturn]] inline void throw_begun() {
+  throw error("dyngen: this generator has been iterated, and has not ended: each of its values is handed over once; go on "
+              "with the iterator that begin() returned");
+}
+
 /// Suspends if told so; with a constructor, since g++ 12 destroys aggregate awaiters twice.
 class suspend_if {
  public:
@@ -158,13 +164,13 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
       if constexpr (!std::ranges::input_range<Range>) {
         return std::suspend_never();  // elements_of itself says so
       } else if constexpr (std::is_same_v<std::remove_cvref_t<Range>, generator>) {
-        return nested(*this, std::move(elements.range));
+        return nested(*this, elements.range.give_up());
       } else {
         constexpr bool convertible = std::convertible_to<detail::element_of<Range>, T>;
         static_assert(convertible,
                       "dyngen: co_yield elements_of(range): the range's elements do not convert to the generator's T");
         if constexpr (convertible)
-          return nested(*this, all_of<Range>(std::forward<Range>(elements.range)));
+          return nested(*this, all_of<Range>(std::forward<Range>(elements.range)).give_up());
         else
           return std::suspend_never();
       }
@@ -222,7 +228,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
     class nested {
      public:
-      nested(detail::frame_promise& outer, generator&& inner) noexcept : coroutine_(outer, std::move(inner.frame_)) {}
+      nested(detail::frame_promise& outer, detail::frame_owner&& inner) noexcept : coroutine_(outer, std::move(inner)) {}
       bool await_ready() const noexcept { return coroutine_.inner() == nullptr; }
       void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter(); }
       void await_resume() { coroutine_.rethrow(); }
@@ -243,24 +249,24 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     return *this;
   }
   ~generator() {
-    if (local_) drop_value();
+    if (local_) local_->drop_value();
     if (frame_.get() != nullptr) frame_.destroy(local_ ? &local_->to : frame_.get()->driver);
     if (local_) detail::report_destruction(std::move(local_->to.destroyed_with), nullptr);
   }
 
   class iterator;
 
-  /// Starts the coroutine and runs it to its first value. To be called once. Throws what the body throws.
+  /// Starts the coroutine and runs it to its first value. Throws what the body throws. A generator that has ended, or
+  /// was moved from, is an empty range. Throws error if the coroutine has begun and has not ended: its values are
+  /// handed over once.
   iterator begin() {
-    local_ = std::make_unique<local>();
-    if (frame_.get() != nullptr) {
-      local_->to.leaf = frame_.get()->self;
-      frame_.get()->driver = &local_->to;
-      advance();
+    if (local_ != nullptr) {
+      if (!local_->over) detail::throw_begun();
     } else {
-      local_->over = true;
+      local_ = std::make_unique<local>(frame_.get());
+      local_->advance();
     }
-    return iterator(this);
+    return iterator(local_.get());
   }
   /// Reached when the coroutine has ended.
   std::default_sentinel_t end() const noexcept { return {}; }
@@ -271,44 +277,61 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
   explicit generator(promise_type& promise) noexcept : frame_(promise) {}
 
-  /// What iteration in place needs beside the frame: room for one value.
+  /// Is there a coroutine that has not begun? Throws error if it has begun and has not ended.
+  bool can_start() const {
+    if (local_ == nullptr) return frame_.get() != nullptr;
+    if (!local_->over) detail::throw_begun();
+    return false;
+  }
+  /// Gives up the coroutine, for another one to run. Null if it has ended, or was given up before.
+  detail::frame_owner give_up() { return can_start() ? std::move(frame_) : detail::frame_owner(); }
+
+  /// What iteration in place needs beside the frame: storage for one value. Iterators point to it, so that they stay
+  /// valid when the generator is moved.
   struct local {
-    local() = default;
+    explicit local(detail::frame_promise* f) noexcept : frame(f), over(f == nullptr) {
+      if (over) return;
+      to.leaf = frame->self;
+      frame->driver = &to;
+    }
     local(const local&) = delete;
     local& operator=(const local&) = delete;
     ~local() = default;  // the generator has cleared it
+
+    /// Runs the coroutine to its next value. Does nothing at the end.
+    void advance() {
+      if (over) return;
+      clear();
+      full = to.drive_in_place(reinterpret_cast<T*>(storage)) == detail::step::paused;
+      over = !full;
+      if (over && frame->thrown) std::rethrow_exception(std::exchange(frame->thrown, nullptr));
+    }
     void clear() noexcept(std::is_nothrow_destructible_v<T>) {
       if (std::exchange(full, false)) std::launder(reinterpret_cast<T*>(storage))->~T();
     }
+    void drop_value() noexcept {
+      std::exception_ptr thrown;
+      try {
+        clear();
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      detail::report_destruction(std::move(thrown), nullptr);
+    }
+
     alignas(T) std::byte storage[sizeof(T)];
+    detail::frame_promise* frame;
     bool full = false;
-    bool over = false;
+    bool over;
     detail::sink<T> to;
   };
-
-  void drop_value() noexcept {
-    std::exception_ptr thrown;
-    try {
-      local_->clear();
-    } catch (...) {
-      thrown = std::current_exception();
-    }
-    detail::report_destruction(std::move(thrown), nullptr);
-  }
-
-  void advance() {
-    local_->clear();
-    const detail::step last = local_->to.drive_in_place(reinterpret_cast<T*>(local_->storage));
-    local_->full = last == detail::step::paused;
-    local_->over = !local_->full;
-    if (local_->over && frame_.get()->thrown) std::rethrow_exception(std::exchange(frame_.get()->thrown, nullptr));
-  }
 
   detail::frame_owner frame_;
   std::unique_ptr<local> local_;
 };
 
-/// Input iterator of a generator that is iterated in place. The value lives until the next increment.
+/// Input iterator of a generator that is iterated in place. The value lives until the next increment. Valid as long as
+/// the coroutine: moving the generator moves its coroutine along. Incrementing it at the end does nothing.
 template <class T>
 class generator<T>::iterator {
  public:
@@ -319,7 +342,7 @@ class generator<T>::iterator {
   iterator& operator=(iterator&&) noexcept = default;
 
   /// The value, valid until the next increment; it may be moved from.
-  T& operator*() const noexcept { return *std::launder(reinterpret_cast<T*>(of_->local_->storage)); }
+  T& operator*() const noexcept { return *std::launder(reinterpret_cast<T*>(of_->storage)); }
   /// The same.
   T* operator->() const noexcept { return &**this; }
   /// Runs the coroutine to its next value. Throws what the body throws.
@@ -334,9 +357,9 @@ class generator<T>::iterator {
 
  private:
   friend class generator;
-  explicit iterator(generator* of) noexcept : of_(of) {}
-  bool at_end() const noexcept { return of_->local_->over; }
-  generator* of_;
+  explicit iterator(local* of) noexcept : of_(of) {}
+  bool at_end() const noexcept { return of_->over; }
+  local* of_;
 };
 
 /// A coroutine that yields exactly one value of each of `Ts`, in this order. Only for submit().
@@ -394,6 +417,7 @@ class [[nodiscard("a tuple_generator does nothing by itself; submit the function
   friend class detail::coroutine_body;
 
   explicit tuple_generator(promise_type& promise) noexcept : frame_(promise) {}
+  bool can_start() const noexcept { return frame_.get() != nullptr; }
 
   detail::frame_owner frame_;
 };

@@ -122,7 +122,12 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   }
 
   /// An input range of `T&&`: the fastest way through. Each value lives until the next increment, and counts as taken
-  /// from the moment it is reached. Throws the task's exception where it stands, and is then at its end.
+  /// from the moment it is reached. Throws the task's exception where it stands, and is then at its end. Iterated again,
+  /// the range goes on with the next value; at the end of the stream it is empty.
+  ///
+  /// `values() | std::views::take(n)` shows n values and takes n + 1: the standard's `take` increments the iterator once
+  /// more before it stops. It blocks until value n + 1 or the end is there, and destroys that value. To take exactly n,
+  /// call next_value() n times, or leave the loop by `break` in the body that handles value n.
   values_range values() & {
     checked();
     return values_range(*this);
@@ -133,7 +138,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return owning_values_range(std::move(*this));
   }
 
-  /// Blocks for the first item.
+  /// Blocks for the first item that was not handed over yet: iterated again, the stream goes on where it was.
   iterator begin() {
     checked();
     return iterator(*this);

@@ -119,6 +119,7 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
   friend struct detail::awaiting<task>;
 
   explicit task(promise_type& promise) noexcept : frame_(promise) {}
+  bool can_start() const noexcept { return frame_.get() != nullptr; }
 
   detail::frame_owner frame_;
 };

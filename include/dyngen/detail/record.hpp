@@ -75,7 +75,7 @@ class coroutine_body {
     if (!coroutine_) {
       task.note_started();
       coroutine_.emplace(make(call));
-      if (coroutine_->frame_.get() == nullptr) return moved_from();
+      if (!coroutine_->can_start()) return nothing_to_run();
       task.make_sink(sink_);
       promise& p = own_promise();
       sink_->leaf = p.self;
@@ -125,8 +125,8 @@ class coroutine_body {
 
   promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
 
-  /// The callable returned an object that was moved from: no values, but a result cannot be made up.
-  static step moved_from() {
+  /// The callable returned an object that was moved from, or has ended: no values, but a result cannot be made up.
+  static step nothing_to_run() {
     if constexpr (!requires(promise& p) { p.sink(); })
       throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
     return step::ended;
