@@ -25,15 +25,27 @@ int take(detail::work_item* work, item* items) {
   return index;
 }
 
-/// The owner pushes all items, and pops one after every `PopEvery`th push and whenever the deque is full.
-template <std::size_t Capacity, int Items, int PopEvery, unsigned Thieves>
-struct every_item_once : rl::test_suite<every_item_once<Capacity, Items, PopEvery, Thieves>, 1 + Thieves> {
+/// The owner pushes all items, and pops one after every `PopEvery`th push and whenever the deque is full; or, if it looks
+/// at old work, takes the oldest one as a thief does.
+template <std::size_t Capacity, int Items, int PopEvery, unsigned Thieves, bool OwnerTakesOldest = false>
+struct every_item_once
+  : rl::test_suite<every_item_once<Capacity, Items, PopEvery, Thieves, OwnerTakesOldest>, 1 + Thieves> {
   detail::basic_work_deque<Capacity> deque;
   item items[Items];
 
   void pop() {
     if (detail::work_item* const last = deque.pop()) take(last, items);
   }
+
+  void take_one() {
+    if (!OwnerTakesOldest) return pop();
+    const detail::popped oldest = deque.steal();
+    if (oldest.item == nullptr) return;
+    const int number = take(oldest.item, items);
+    MODEL_CHECK(number > oldest_taken);
+    oldest_taken = number;
+  }
+  int oldest_taken = -1;
 
   void own() {
     for (int i = 0; i != Items; ++i) {
@@ -43,7 +55,7 @@ struct every_item_once : rl::test_suite<every_item_once<Capacity, Items, PopEver
         pop();
         MODEL_CHECK(deque.push(&items[i]));  // one is gone, and only the owner pushes
       }
-      if (i % PopEvery == PopEvery - 1) pop();
+      if (i % PopEvery == PopEvery - 1) take_one();
     }
   }
 
@@ -116,6 +128,9 @@ int main(int count, char** arguments) {
   run.random<every_item_once<4, 4, 1, 2>>("two thieves at the last item");
   run.exhaustive<every_item_once<1, 3, 9, 1>>("a full deque of one cell", 4);
   run.random<every_item_once<2, 6, 9, 2>>("a full deque");
+  run.exhaustive<every_item_once<2, 3, 2, 1, true>>("the owner takes the oldest item", 4);
+  run.random<every_item_once<2, 5, 1, 2, true>>("the owner takes the oldest item");
+  run.random<every_item_once<4, 6, 2, 2, true>>("the owner takes the oldest item");
   run.exhaustive<nobody_sleeps_beside_an_item>("nobody sleeps beside an item", 3);
   run.random<nobody_sleeps_beside_an_item>("nobody sleeps beside an item");
   return run.finish();

@@ -27,7 +27,7 @@ RULES = {
     'S-AWAIT': 4,     # awaiting, promises, budgets
     'S-STOP': 5,      # how a pool ends
     'S-DETAIL': 11,   # settled details
-    'L': 20,          # orders of events
+    'L': 30,          # orders of events
 }
 
 # The library has no asymmetric fence whose model could be too strong.

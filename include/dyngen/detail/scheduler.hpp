@@ -16,6 +16,13 @@
 // [C3] the injected queue and thread_count_: a push links its task, then looks whether any worker is left; a worker takes
 //      itself off the count, then looks into the queue once more (seq_cst, all four). A task may have been helped to its
 //      end, and the pool with it, while its pusher was about to link it: that link would keep record and pool for ever.
+// [F]  No queued task waits for ever behind others. A worker takes the newest task of its own deque, which may never run
+//      dry: a task may push itself again until an older one has run, and a worker may block for as long as this one finds
+//      work. So of 61 picks one takes the oldest injected task, one the oldest task of another worker, each of them in
+//      turn, and one the oldest of the worker's own deque, also if it is the only worker. All three are first in, first
+//      out at that end, so each pick brings every task behind it one nearer. Only picks of tasks are counted for it: were
+//      children that run in the place of their parent counted too, 60 of them for each task would skip two of the looks
+//      for ever. They have a count of their own, by which their parent makes room for injected work.
 
 #include <dyngen/detail/dormant_tasks.hpp>
 #include <dyngen/detail/held_streams.hpp>
@@ -128,9 +135,9 @@ class pool_core final : public task_host {
   bool wants_others_to_run() noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return false;
-    if (++w->picks % 61 != 0) return false;
-    if (!injected_.maybe_nonempty()) return outstays(*this);  // what is queued elsewhere, or here, has its turn later
-    --w->picks;  // then this is what it takes next
+    if (++w->children % look_period != 0) return false;
+    if (!injected_.maybe_nonempty()) return outstays(*this);  // other queued work has its turn later
+    w->injected_is_next = true;
     return true;
   }
 
@@ -319,10 +326,14 @@ class pool_core final : public task_host {
     pool_core& pool;
     work_deque deque;
     worker* next = nullptr;  ///< in the list of all workers, which only grows
-    std::uint32_t picks = 0;
+    std::uint32_t picks = 0;           ///< of tasks
+    std::uint32_t children = 0;        ///< that ran in the place of their parent; see [F]
+    bool injected_is_next = false;     ///< a task left the worker for what the injected queue holds
     bool starts_child = false;  ///< makes a task of an offered child, whose parent has not ended
     worker* last_looked_at = nullptr;  ///< of the others
   };
+
+  static constexpr std::uint32_t look_period = 61;  ///< [F]
 
   friend class pool_dump;
   using totals = pool_counters::totals;
@@ -392,16 +403,20 @@ class pool_core final : public task_host {
     };
   }
 
-  /// The next task for a worker that is running: its own newest; now and then the oldest of those from outside, or of
-  /// another worker, who may be blocked for as long as this one keeps finding work.
+  /// The next task for a worker that is running.
   task_record* next_task(worker& w) noexcept {
-    const std::uint32_t pick = ++w.picks % 61;
-    if (pick == 0)
-      if (popped p = injected_.try_pop(); p.item != nullptr) return static_cast<task_record*>(p.item);
-    if (pick == 30)
-      if (task_record* task = steal_from(another(w), w)) return task;
+    if (task_record* task = next_old_task(w)) return task;
     if (task_record* task = next_own(w)) return task;
     return take_injected(w);
+  }
+
+  /// Now and then the oldest task of one of three places [F]; null otherwise.
+  task_record* next_old_task(worker& w) noexcept {
+    const std::uint32_t pick = std::exchange(w.injected_is_next, false) ? 0 : ++w.picks % look_period;
+    if (pick == 0) return static_cast<task_record*>(injected_.try_pop().item);
+    if (pick == look_period / 3) return steal_from(another(w), w);
+    if (pick == look_period * 2 / 3) return task_of(w, w.deque.steal());
+    return nullptr;
   }
 
   /// Takes some of what was pushed from outside; all but the first go to the worker's own deque.
@@ -442,8 +457,13 @@ class pool_core final : public task_host {
     if (p.item == nullptr) return nullptr;
     const auto [shard, index, shared] = counters_.here();
     shard.steals.add(1, shared);
-    task_record* const task = popped_task(thief, p.item);
-    return task != nullptr ? task : next_own(thief);
+    return task_of(thief, p);
+  }
+  /// The task that `w` runs for what it took from the old end of a deque. A child becomes the newest of its own deque.
+  task_record* task_of(worker& w, popped p) noexcept {
+    if (p.item == nullptr) return nullptr;
+    task_record* const task = popped_task(w, p.item);
+    return task != nullptr ? task : next_own(w);
   }
 
   /// Takes links of tasks that are not queued any more out of the injected queue, when there may be more of them than

@@ -9,7 +9,8 @@
 //        v                                      v
 //   ..., item, item, item, ... , item, item, (free), ...     cell of index i: cells_[i % capacity]
 //
-// Items are the indices top_ <= i < bottom_. `top_` only grows: who moves it from i to i + 1 owns item i.
+// Items are the indices top_ <= i < bottom_. `top_` only grows: the thread that moves it from i to i + 1 owns item i. The
+// owner may steal too, to take its own oldest item: between two of its own operations it differs in nothing from a thief.
 //
 // Dekker pairs, seq_cst on all four operations of each:
 //   [W1] owner takes index i: bottom_ = i, then reads top_ | thief takes index i: reads (or moves) top_, then reads bottom_
@@ -71,7 +72,7 @@ public:
     return cell(bottom_.load(relaxed) - 1).load(relaxed) == item && pop() != nullptr;
   }
 
-  /// Any thread. The oldest item; `busy` if another thread took it in this moment.
+  /// Any thread, also the owner. The oldest item; `busy` if another thread took it in this moment.
   popped steal() noexcept {
     // [W1] seq_cst on all three. The first too: one that saw another thief's move without being ordered after it would
     // not order the second after the owner's store, and item `bottom - 1` could go twice.
