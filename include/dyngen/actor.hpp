@@ -233,8 +233,12 @@ class actor {
     }(detail::make_pack(std::forward<Os>(os)...));
   }
 
-  /// Cancels calls that are queued or suspended, and lets the one that runs go on; then the actor is destroyed. Later
-  /// calls give refs that hold actor_died. Runs no code of the actor on the calling thread.
+  /// Cancels calls that are queued or suspended, also the construction if that has not begun, and asks methods in progress
+  /// to stop: a coroutine ends at its next co_yield or co_await, a plain function sees stop_requested(). What stops so holds
+  /// cancelled_error, and keeps the values it has stored. A constructor in progress goes on; if it throws, that is silent.
+  /// Then the actor is destroyed, on a worker. Later calls give refs that hold actor_died and are ready at once. Runs no
+  /// code of the actor on the calling thread but stop callbacks. Any thread may call it, any number of times, also a method,
+  /// a stop callback or the destructor of the actor.
   void kill() const {
     state().kill();
     state().end();

@@ -20,6 +20,12 @@ struct account {
     inside->set(inside->get() + n);
     return inside->get();
   }
+  /// Runs until it is asked to stop.
+  int polls() {
+    inside->set(1);
+    while (!this_task::stop_requested()) model::yield();
+    return 1;
+  }
   /// Suspended between its values, it keeps its turn.
   generator<int> add_twice(int n) {
     add(n);
@@ -37,6 +43,7 @@ struct actor_model : model::tasks_model<Model, Workers, Others> {
   std::optional<actor<account>> handles[Others];
 
   void begin() {
+    inside.set(-1);
     handles[0].emplace(this->on_workers().options().template make_actor<account>(std::ref(inside)));
     for (unsigned i = 1; i != Others; ++i) handles[i].emplace(*handles[0]);
   }
@@ -113,6 +120,15 @@ struct killed : actor_model<killed, 1, 2> {
   }
 };
 
+/// Killed while a method runs that ends only when it is asked to stop.
+struct killed_while_it_runs : actor_model<killed_while_it_runs, 1, 2> {
+  void other(unsigned number) {
+    const actor<account> mine = take_handle(number);
+    if (number == 1) return mine.kill();
+    mine.submit(&account::polls).wait();
+  }
+};
+
 /// A generator method yields into a stream that has no room: it is suspended with the turn that it keeps, goes on once
 /// something is taken, or ends when its stream is dropped; then the others' calls run.
 template <bool Dropped>
@@ -169,6 +185,35 @@ struct never_built : model::tasks_model<never_built, 1, 2> {
   }
 };
 
+/// The constructor fails while a call waits for an argument that never comes.
+struct never_built_nor_ready : model::tasks_model<never_built_nor_ready, 1, 2> {
+  struct broken {
+    broken() { throw 1; }
+    int call(int) { return 1; }
+  };
+  std::optional<actor<broken>> handles[2];
+  std::optional<promise<int>> never;
+  std::optional<ref<int>> argument;
+
+  void begin() {
+    never.emplace();
+    argument.emplace(never->get_ref());
+    handles[0].emplace(on_workers().make_actor<broken>());
+    handles[1].emplace(*handles[0]);
+  }
+  void other(unsigned number) {
+    const actor<broken> mine = *std::exchange(handles[number], std::nullopt);
+    if (number == 1) return;
+    const ref<int> call = mine.submit(&broken::call, *std::exchange(argument, std::nullopt));
+    call.wait();
+    MODEL_CHECK(call.failed());
+  }
+  void end() {
+    for (auto& each : handles) each.reset();
+    never.reset();
+  }
+};
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -178,9 +223,11 @@ int main(int count, char** arguments) {
   run.random<waits_for_its_argument>("waits for its argument", 20);
   run.random<cancelled_call>("cancelled", 30);
   run.random<killed>("killed", 30);
+  run.random<killed_while_it_runs>("killed while it runs", 20);
   run.random<suspended_call<false>>("suspended", 20);
   run.random<suspended_call<true>>("suspended, and dropped", 20);
   run.random<two_at_a_time>("two at a time", 20);
   run.random<never_built>("never built", 10);
+  run.random<never_built_nor_ready>("never built, and an argument that never comes", 10);
   return run.finish();
 }

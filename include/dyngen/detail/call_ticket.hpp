@@ -23,8 +23,9 @@ struct call_ticket {
   kind is = kind::method;
   bool ready = false;   ///< it waits for nothing but its turn
   bool begun = false;   ///< it has had its turn
-  bool refused = false; ///< the actor was dead when it was submitted: it fails, and needs no turn
-  bool inlined = false; ///< the same, and there is nobody left to run it
+  bool asked = false;   ///< to stop, since the actor is dead
+  bool dead = false;    ///< the actor was dead before the call could begin: it fails with actor_died
+  bool inlined = false; ///< it needs no turn: the submitting thread ends it
 };
 
 }  // namespace dyngen::detail

@@ -42,9 +42,11 @@ class actor_host : public task_host {
     const running_task* const here = context().tasks;
     t.submitter = here != nullptr ? here->task->id() << 1 : number_of_this_thread() << 1 | 1;
     std::lock_guard lock(mutex_);
-    t.inlined = how == admission::refused;
-    t.refused = t.inlined || (closed_ && t.is == call_ticket::kind::method);
-    if (t.refused || t.is == call_ticket::kind::ender) return;
+    const bool is_method = t.is == call_ticket::kind::method;
+    t.dead = is_method && (closed_ || how == admission::refused);
+    t.inlined = t.dead || how == admission::refused;
+    if (t.dead) task.state().set(state_word::cancelled);  // it does not wait for its arguments
+    if (t.inlined || t.is == call_ticket::kind::ender) return;
     line_up(t);
     unready_.append(t);
   }
@@ -58,16 +60,18 @@ class actor_host : public task_host {
     return death_;
   }
 
-  /// Cancels what is queued or suspended, and refuses what comes.
+  /// Cancels all calls, and the construction: what has not begun never will, what runs is asked to stop. Refuses calls
+  /// that come later. Further kills change nothing.
   void kill() noexcept {
     const std::exception_ptr why = make_death("it was killed", nullptr);
     {
       std::lock_guard lock(mutex_);
+      if (killed_.load(relaxed)) return;  // relaxed: written under the mutex
       if (!death_) death_ = why;
       closed_ = true;
-      killed_.store(true, relaxed);  // relaxed: see left() and allows_retries()
+      killed_.store(true, relaxed);  // relaxed: see allows_retries()
     }
-    cancel_waiting();
+    cancel_calls(false);
   }
 
   // --- as the host of its calls ---
@@ -102,11 +106,11 @@ class actor_host : public task_host {
   void push(task_record& task, bool) noexcept override {
     const keeper alive(*this);
     call_ticket& t = *task.ticket();
-    if (t.inlined) return inline_queue::run_in_turn(task);
-    bool let_go = t.refused;
+    if (t.inlined) return task.run_popped();
+    bool let_go = false;
     bool held = false;
     task_record* next = nullptr;
-    if (!let_go) {
+    {
       std::lock_guard lock(mutex_);
       if (t.begun) {
         resumed_.append(t);
@@ -150,8 +154,6 @@ class actor_host : public task_host {
       next = take_turn();
     }
     if (next != nullptr) hand_on(*next);
-    // relaxed: the killer, who did not find this call waiting, had the mutex before.
-    if (killed_.load(relaxed)) cancel_waiting();
   }
   void parks() noexcept override {
     const keeper alive(*this);
@@ -174,8 +176,9 @@ class actor_host : public task_host {
       std::lock_guard lock(mutex_);
       if (t.is == call_ticket::kind::builder) {
         built_ = true;
+        if (why) closed_ = true;
         if (!death_) death_ = why;
-        if (failed) untold_ = task.failure();
+        if (failed && !killed_.load(relaxed)) untold_ = task.failure();  // relaxed: written under the mutex
         kept = std::exchange(builder_, nullptr);
       }
       if (t.begun) {
@@ -186,6 +189,7 @@ class actor_host : public task_host {
       next = take_turn();
     }
     if (next != nullptr) hand_on(*next);
+    if (failed) cancel_calls(true);
     base_.ended(task);
     if (kept != nullptr) drop<void>(*kept);
   }
@@ -337,9 +341,9 @@ class actor_host : public task_host {
     return nullptr;
   }
 
-  /// Takes a call that has not begun out of the order. It was ready, so it held up nobody: no turn is to be given.
+  /// Takes a call that has not begun out of the order. It was ready, so it held up no other: no turn is to be given.
   bool take_out(call_ticket& t) noexcept {
-    if (t.begun || !t.ready || t.is != call_ticket::kind::method) return false;
+    if (t.begun || !t.ready || t.is == call_ticket::kind::ender) return false;
     leave_line(t);
     t.ready = false;
     return true;
@@ -367,28 +371,34 @@ class actor_host : public task_host {
     }
   }
 
-  /// Cancels all that waits here, but the end itself; what runs is left to run.
-  void cancel_waiting() noexcept {
+  /// Cancels every call and the construction, but not the end of the actor; those that have not begun first, as stop
+  /// callbacks of the others may wait for them. `dead`: only those that have not begun, and they fail with actor_died.
+  void cancel_calls(bool dead) noexcept {
     for (;;) {
       task_record* found = nullptr;
       {
         std::lock_guard lock(mutex_);
-        for (call_ticket* t = calls_.first(); t != nullptr && found == nullptr; t = t->queued.next)
-          if (t->is == call_ticket::kind::method && !is_cancelled(*t)) found = t->task;
-        for (call_ticket* t = begun_.first(); t != nullptr && found == nullptr; t = t->others.next)
-          if (t->is == call_ticket::kind::method && !is_cancelled(*t) && !runs(*t)) found = t->task;
-        if (found == nullptr) return;
+        call_ticket* t = calls_.first();
+        while (t != nullptr && (t->asked || t->is == call_ticket::kind::ender)) t = t->queued.next;
+        if (t != nullptr) {
+          t->dead = dead;
+        } else if (!dead) {
+          // Those that were asked stand behind the others.
+          t = begun_.first();
+          if (t != nullptr && t->is == call_ticket::kind::ender) t = nullptr;  // then it is the only one
+          if (t != nullptr && !t->asked) {
+            begun_.remove(*t);
+            begun_.append(*t);
+          }
+        }
+        if (t == nullptr || t->asked) return;
+        t->asked = true;
+        found = t->task;
         found->add_references(1);
       }
       found->cancel();
       found->drop_references(1);
     }
-  }
-  static bool is_cancelled(const call_ticket& t) noexcept {
-    return (t.task->state().load() & state_word::cancelled) != 0;
-  }
-  static bool runs(const call_ticket& t) noexcept {
-    return state_word::phase_of(t.task->state().load()) == phase::running;
   }
 
   task_host& base_;
@@ -409,7 +419,7 @@ class actor_host : public task_host {
   task_record* active_ = nullptr;    ///< has the turn
   std::uint64_t in_progress_ = 0;    ///< begun, and not ended
   bool built_ = false;
-  bool closed_ = false;              ///< no further calls
+  bool closed_ = false;              ///< calls that come now are dead
   slot* builder_ = nullptr;          ///< held until it has ended
   std::exception_ptr untold_;        ///< of the constructor, until some call has failed with it
   std::exception_ptr death_;

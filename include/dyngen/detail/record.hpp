@@ -420,15 +420,15 @@ class record final : public Base {
   /// if its turn comes before the killer has come to it.
   std::exception_ptr why_not() noexcept {
     auto& actor = static_cast<actor_host&>(this->host());
-    std::exception_ptr why = actor.death(ticket_.refused);
-    if (!why || ticket_.refused || actor.allows_retries()) return why;
+    std::exception_ptr why = actor.death(false);
+    if (!why || actor.allows_retries()) return why;
     this->state().set(state_word::cancelled);
     return this->make_cancelled_error();
   }
 
   std::exception_ptr refusal() noexcept override {
     if constexpr (Bound::is_call)
-      return ticket_.refused ? static_cast<actor_host&>(this->host()).death(true) : nullptr;
+      return ticket_.dead ? static_cast<actor_host&>(this->host()).death(true) : nullptr;
     else
       return nullptr;
   }

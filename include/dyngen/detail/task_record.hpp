@@ -553,11 +553,13 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
-/// Of this task, or of another one that it has waited for.
+/// Of this task, or of another one that it has waited for; or the call of a dead actor.
 inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
   try {
     std::rethrow_exception(failure);
   } catch (const cancelled_error&) {
+    return true;
+  } catch (const actor_died&) {
     return true;
   } catch (...) {
     return false;
