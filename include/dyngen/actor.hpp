@@ -139,14 +139,11 @@ inline constexpr bool is_actor_call<actor_method<A, F>> = true;
 
 /// What is known of the callable's parameters, without the first, which is the actor.
 template <class A, class F>
-  requires(signature<F>::known && signature<F>::count > 0)
-struct signature<actor_method<A, F>> {
-  static constexpr bool known = true;
-  template <class First, class... Rest>
-  static std::tuple<Rest...> without_first(std::tuple<First, Rest...>*);
-  using types = decltype(without_first(static_cast<typename signature<F>::types*>(nullptr)));
-  static constexpr std::size_t count = std::tuple_size_v<types>;
-};
+struct signature<actor_method<A, F>> : decltype(rest_of<1, signature<F>>()) {};
+template <class A, class F, class... Q>
+  requires(!signature<F>::known)
+struct call_signature<actor_method<A, F>, std::tuple<Q...>>
+    : decltype(rest_of<1, call_signature<F, std::tuple<A&, Q...>>>()) {};
 
 /// Submits a call.
 template <class A, class... Os, class F, class... Args>

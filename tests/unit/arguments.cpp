@@ -34,6 +34,8 @@ struct object {
   int on_rvalue(char) &&;
   int sure(int) noexcept;
   int sure_constant(int) const noexcept;
+  int volatile_too(int) const volatile&& noexcept;
+  int variadic_too(const char*, ...) volatile;
   int data = 0;
 };
 struct functor {
@@ -46,6 +48,10 @@ struct overloaded {
   int operator()(int) const { return 1; }
   int operator()(const std::string&) const { return 2; }
 };
+struct inherits : functor {};
+struct volatile_functor {
+  int operator()(const std::string&, ...) const volatile&& noexcept { return 1; }
+};
 inline constexpr auto generic = [](auto&&...) {};
 inline constexpr auto lambda = [](const std::string&, int&) {};
 inline constexpr auto changing = [i = 0](int) mutable { return ++i; };
@@ -57,25 +63,71 @@ static_assert(takes<functor, const std::string&, int>);
 static_assert(takes<mutable_functor, std::vector<int>&&>);
 static_assert(takes<std::remove_cv_t<decltype(lambda)>, const std::string&, int&>);
 static_assert(takes<std::remove_cv_t<decltype(changing)>, int>);
-static_assert(takes<std::function<int(const std::string&)>, const std::string&> ||
-              !signature<std::function<int(const std::string&)>>::known);
 static_assert(!signature<overloaded>::known);
 static_assert(!signature<std::remove_cv_t<decltype(generic)>>::known);
 static_assert(!signature<int>::known);
 static_assert(!signature<int object::*>::known);
 
+// Whatever its qualifiers are, and with parameters of C behind.
+static_assert(takes<int (*)(const char*, ...) noexcept, const char*>);
+static_assert(takes<inherits, const std::string&, int>);
+static_assert(takes<volatile_functor, const std::string&>);
+static_assert(takes<std::reference_wrapper<const functor>, const std::string&, int>);
+static_assert(takes<std::function<int(const std::string&)>, const std::string&>);
+static_assert(takes<decltype(std::bind_front(functor(), "text")), int>);
+static_assert(takes<decltype(std::bind_front(&object::plain, nullptr)), int, const std::string&>);
+static_assert(takes<decltype(std::bind_front(&object::plain, nullptr, 1)), const std::string&>);
+static_assert(takes<decltype(std::mem_fn(&object::plain)), any_object, int, const std::string&>);
+
+// Of a template, for one call: what is not deduced.
+template <class F, class... Args>
+using in_call = decltype(signature_in_call<std::remove_cvref_t<F>, Args...>());
+template <class Signature, class... P>
+constexpr bool knows = std::is_same_v<typename Signature::types, std::tuple<P...>>;
+inline constexpr auto half = [](auto, const std::string&) -> dg::generator<int> { co_return; };
+inline constexpr auto returns_auto = [](auto x, const std::string& s) { return x + static_cast<int>(s.size()); };
+inline constexpr auto forwards = [](auto&& x, const std::string&, const auto& y, const double&) { return x + y; };
+inline constexpr auto many = [](const std::string&, auto&&... x) { return (x + ...); };
+inline constexpr auto all_deduced = [](auto x, auto y) { return x + y; };
+struct defaulted {
+  template <class T = int>
+  auto operator()(const std::string&) const { return T{1} + 1; }
+};
+static_assert(knows<in_call<decltype(half), int, const char*>, int, const std::string&>);
+static_assert(knows<in_call<decltype(half), dg::ref<int>, const char*>, int, const std::string&>);
+static_assert(knows<in_call<decltype(returns_auto), int, const char (&)[3]>, int, const std::string&>);
+static_assert(knows<in_call<decltype(forwards), int&, const char (&)[3], long, int>, int&&, const std::string&,
+                    const long&, const double&>);
+static_assert(knows<in_call<decltype(many), const char (&)[3], long, int>, const std::string&, long&&, int&&>);
+static_assert(knows<in_call<defaulted, const char*>, const std::string&>);
+static_assert(knows<in_call<decltype(std::bind_front(half, 1)), const char*>, const std::string&>);
+static_assert(!in_call<decltype(all_deduced), int, long>::known);
+static_assert(!in_call<decltype(generic), int, long>::known);
+static_assert(!in_call<overloaded, const char*>::known);
+// Nothing of an overload is instantiated that is not called.
+template <class... F>
+struct overload : F... {
+  using F::operator()...;
+};
+inline constexpr auto with_text = [](const std::string& s) { return s.size(); };
+inline constexpr auto with_member = [](auto x) { return x.member; };
+static_assert(!in_call<overload<std::remove_const_t<decltype(with_text)>, std::remove_const_t<decltype(with_member)>>,
+                       std::string>::known);
+
 // A member function's object comes first, and nothing is assumed about it.
 template <class M, class... P>
-constexpr bool member_takes = takes<M, typename signature<M>::any_object, P...>;
+constexpr bool member_takes = takes<M, any_object, P...>;
 static_assert(member_takes<decltype(&object::plain), int, const std::string&>);
 static_assert(member_takes<decltype(&object::constant), double>);
 static_assert(member_takes<decltype(&object::on_lvalue)>);
 static_assert(member_takes<decltype(&object::on_rvalue), char>);
 static_assert(member_takes<decltype(&object::sure), int>);
 static_assert(member_takes<decltype(&object::sure_constant), int>);
+static_assert(member_takes<decltype(&object::volatile_too), int>);
+static_assert(member_takes<decltype(&object::variadic_too), const char*>);
 
 template <class F, std::size_t I>
-using parameter = typename decltype(parameter_type<F, I>())::type;
+using parameter = typename decltype(parameter_type<signature<F>, I>())::type;
 static_assert(std::is_same_v<parameter<functor, 0>, const std::string&>);
 static_assert(std::is_same_v<parameter<functor, 1>, int>);
 static_assert(std::is_void_v<parameter<functor, 2>>);
@@ -126,6 +178,9 @@ static_assert(stored_as<concrete, const abstract&, concrete>);
 static_assert(stored_as<std::string, const std::vector<int>&, std::string>);
 static_assert(stored_as<std::reference_wrapper<int>, const int&, std::reference_wrapper<int>>);
 static_assert(stored_as<std::reference_wrapper<int>, int&, std::reference_wrapper<int>>);
+static_assert(stored_as<std::reference_wrapper<derived>, const base&, std::reference_wrapper<derived>>);
+// A reference_wrapper whose object must be converted is no longer one.
+static_assert(stored_as<std::reference_wrapper<int>, const long&, long>);
 
 // Refs: the value, unless the known parameter is that ref, or the caller says otherwise.
 static_assert(std::is_same_v<stored<dg::ref<int>, void>, resolved_argument<int>>);
@@ -135,6 +190,11 @@ static_assert(stored_as<dg::ref<int>&, dg::ref<int>, dg::ref<int>>);
 static_assert(stored_as<dg::ref<int>, const dg::ref<int>&, dg::ref<int>>);
 static_assert(std::is_same_v<stored<dg::ref<int>, dg::ref<long>>, resolved_argument<int>>);
 static_assert(std::is_same_v<stored<dg::ref<void>&, void>, resolved_argument<void>>);
+// Their value is converted where a reference would be bound to a temporary.
+static_assert(std::is_same_v<stored<dg::ref<int>, const long&>, converted_argument<resolved_argument<int>, long>>);
+static_assert(std::is_same_v<stored<dg::consumed_ref<int>, long&&>, converted_argument<consumed_argument<int>, long>>);
+static_assert(std::is_same_v<stored<dg::ref<derived>, const base&>, resolved_argument<derived>>);
+static_assert(std::is_same_v<stored<dg::ref<std::string>, const int&>, resolved_argument<std::string>>);
 static_assert(stored_as<dg::unresolved_ref<int>, void, dg::ref<int>>);
 static_assert(std::is_same_v<stored<dg::consumed_ref<int>, void>, consumed_argument<int>>);
 static_assert(stored_as<std::vector<dg::ref<int>>&, void, std::vector<dg::ref<int>>>);

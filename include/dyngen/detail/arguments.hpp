@@ -7,6 +7,7 @@
 
 #include <dyngen/detail/attempts.hpp>
 #include <dyngen/detail/late_value.hpp>
+#include <dyngen/detail/signature.hpp>
 #include <dyngen/ref.hpp>
 
 #include <array>
@@ -68,71 +69,6 @@ inline constexpr detail::consume_function consume{};
 
 namespace detail {
 
-// --- what is known of a callable's parameters ---
-
-template <class F>
-struct signature {
-  static constexpr bool known = false;
-};
-template <class... P>
-struct known_parameters {
-  static constexpr bool known = true;
-  static constexpr std::size_t count = sizeof...(P);
-  using types = std::tuple<P...>;
-};
-template <class R, class... P>
-struct signature<R (*)(P...)> : known_parameters<P...> {};
-template <class R, class... P>
-struct signature<R (*)(P...) noexcept> : known_parameters<P...> {};
-
-/// Of a member function, without its object.
-template <class M>
-struct member_signature : signature<void> {};
-template <class M>
-struct member_of;
-#define DYNGEN_DETAIL_MEMBER(QUALIFIERS)                                          \
-  template <class R, class C, class... P>                                          \
-  struct member_signature<R (C::*)(P...) QUALIFIERS> : known_parameters<P...> {};
-DYNGEN_DETAIL_MEMBER()
-DYNGEN_DETAIL_MEMBER(const)
-DYNGEN_DETAIL_MEMBER(&)
-DYNGEN_DETAIL_MEMBER(const&)
-DYNGEN_DETAIL_MEMBER(&&)
-DYNGEN_DETAIL_MEMBER(const&&)
-DYNGEN_DETAIL_MEMBER(noexcept)
-DYNGEN_DETAIL_MEMBER(const noexcept)
-DYNGEN_DETAIL_MEMBER(& noexcept)
-DYNGEN_DETAIL_MEMBER(const& noexcept)
-DYNGEN_DETAIL_MEMBER(&& noexcept)
-DYNGEN_DETAIL_MEMBER(const&& noexcept)
-#undef DYNGEN_DETAIL_MEMBER
-
-template <class F>
-  requires std::is_member_function_pointer_v<F>
-struct signature<F> {
-  static constexpr bool known = member_signature<F>::known;
-  // The object comes first; nothing is assumed about how it is passed.
-  struct any_object {};
-  template <class... P>
-  static std::tuple<any_object, P...> with_object(std::tuple<P...>*);
-  using types = decltype(with_object(static_cast<typename member_signature<F>::types*>(nullptr)));
-  static constexpr std::size_t count = std::tuple_size_v<types>;
-};
-template <class F>
-  requires(std::is_class_v<F> && requires { &F::operator(); })
-struct signature<F> : member_signature<decltype(&F::operator())> {};
-
-/// The type of parameter `At`, void if it is not known.
-template <class F, std::size_t At>
-constexpr auto parameter_type() {
-  if constexpr (signature<F>::known) {
-    if constexpr (At < signature<F>::count) return std::type_identity<std::tuple_element_t<At, typename signature<F>::types>>{};
-    else return std::type_identity<void>{};
-  } else {
-    return std::type_identity<void>{};
-  }
-}
-
 // --- how one argument is stored, waited for and passed ---
 
 /// Stored as a T, passed as T&&.
@@ -186,6 +122,29 @@ class consumed_argument {
   late_value<U> value_;
 };
 
+/// A dependency that is passed as a P, made of its value when the task begins: a reference to P would refer to something
+/// that is gone when the callable, a coroutine, has suspended.
+template <class Dependency, class P>
+class converted_argument {
+ public:
+  static constexpr bool passed = true;
+  static constexpr std::size_t dependencies = 1;
+  template <class A>
+  explicit converted_argument(A&& a) : dependency_(std::forward<A>(a)) {}
+  slot& dependency() const noexcept { return dependency_.dependency(); }
+  P&& pass() {
+    return std::move(value_.make([this]() -> P { return dependency_.pass(); }));
+  }
+  const P& pass_again() {
+    if (!value_.has_value()) pass();
+    return *value_;
+  }
+
+ private:
+  Dependency dependency_;
+  late_value<P> value_;
+};
+
 template <class T>
 inline constexpr bool is_consumed = false;
 template <class T>
@@ -217,23 +176,45 @@ template <class P>
 inline constexpr bool binds_to_temporary =
     std::is_rvalue_reference_v<P> || (std::is_lvalue_reference_v<P> && std::is_const_v<std::remove_reference_t<P>>);
 
+/// Would a reference parameter P be bound to a temporary that is made of the argument, of type T?
+template <class P, class T>
+inline constexpr bool needs_conversion =
+    binds_to_temporary<P> && !std::is_same_v<std::remove_cvref_t<P>, T> && !std::is_base_of_v<std::remove_cvref_t<P>, T> &&
+    !std::is_abstract_v<std::remove_cvref_t<P>>;
+template <class P, class T>
+inline constexpr bool needs_conversion<P, std::reference_wrapper<T>> = needs_conversion<P, std::remove_cv_t<T>>;
+
+/// The storage for a dependency whose value is passed as `Passed`.
+template <class Dependency, class Passed, class P>
+constexpr auto dependency_storage_for() {
+  using parameter = std::remove_cvref_t<P>;
+  if constexpr (std::is_reference_v<Passed>) {
+    if constexpr (needs_conversion<P, std::remove_cvref_t<Passed>> && std::is_convertible_v<Passed, parameter>)
+      return std::type_identity<converted_argument<Dependency, parameter>>{};
+    else
+      return std::type_identity<Dependency>{};
+  } else {
+    return std::type_identity<Dependency>{};
+  }
+}
+
 /// The storage for an argument of type A that is meant for a parameter of type P (void if unknown).
 template <class A, class P>
 constexpr auto storage_for() {
   using type = std::decay_t<A>;
   using parameter = std::remove_cvref_t<P>;
   if constexpr (is_consumed<type>) {
-    return std::type_identity<consumed_argument<typename decltype(type::handle)::value_type>>{};
+    using value = typename decltype(type::handle)::value_type;
+    return dependency_storage_for<consumed_argument<value>, value&&, P>();
   } else if constexpr (is_unresolved<type>) {
     return std::type_identity<plain_argument<decltype(type::handle)>>{};
   } else if constexpr (is_ref<type>) {
+    using value = typename type::value_type;
     if constexpr (std::is_same_v<parameter, type>)
       return std::type_identity<plain_argument<type>>{};
     else
-      return std::type_identity<resolved_argument<typename type::value_type>>{};
-  } else if constexpr (binds_to_temporary<P> && !is_reference_wrapper<type> && !std::is_same_v<parameter, type> &&
-                       !std::is_base_of_v<parameter, type> && !std::is_abstract_v<parameter> &&
-                       std::is_constructible_v<parameter, A>) {
+      return dependency_storage_for<resolved_argument<value>, std::add_lvalue_reference_t<const value>, P>();
+  } else if constexpr (needs_conversion<P, type> && std::is_constructible_v<parameter, A>) {
     return std::type_identity<plain_argument<parameter>>{};
   } else {
     return std::type_identity<plain_argument<type>>{};
@@ -268,6 +249,45 @@ constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::inde
   return result;
 }
 
+/// The type of parameter `At`, void if it is not known.
+template <class Signature, std::size_t At>
+constexpr auto parameter_type() {
+  if constexpr (!Signature::known)
+    return std::type_identity<void>{};
+  else if constexpr (At < Signature::count)
+    return std::type_identity<std::tuple_element_t<At, typename Signature::types>>{};
+  else
+    return std::type_identity<void>{};
+}
+
+/// As what stored arguments are passed.
+template <class Stored, bool Again>
+struct passed_types;
+template <class... Stored, bool Again>
+struct passed_types<std::tuple<Stored...>, Again> {
+  template <class S>
+  static auto one() {
+    if constexpr (S::passed)
+      return std::type_identity<std::tuple<decltype(pass<Again>(std::declval<S&>()))>>{};
+    else
+      return std::type_identity<std::tuple<>>{};
+  }
+  template <class... Tuples>
+  static auto joined(std::type_identity<Tuples>...) {
+    return std::type_identity<decltype(std::tuple_cat(std::declval<Tuples>()...))>{};
+  }
+  using type = typename decltype(joined(one<Stored>()...))::type;
+};
+
+/// What is known of F's parameters in a call with arguments given as Args.
+template <class F, class... Args>
+constexpr auto signature_in_call() {
+  if constexpr (signature<F>::known || sizeof...(Args) == 0)
+    return signature<F>{};
+  else
+    return call_signature<F, typename passed_types<std::tuple<typename decltype(storage_for<Args, void>())::type...>, false>::type>{};
+}
+
 template <class F, class Indices, class... Args>
 struct stored_arguments;
 template <class F, std::size_t... At, class... Args>
@@ -278,8 +298,9 @@ struct stored_arguments<F, std::index_sequence<At...>, Args...> {
     else
       return parameter_positions<Args...>(std::index_sequence<At...>{});
   }();
+  using parameters = decltype(signature_in_call<F, Args...>());
   using type = std::tuple<typename decltype(storage_for<
-      Args, typename decltype(parameter_type<F, positions[At]>())::type>())::type...>;
+      Args, typename decltype(parameter_type<parameters, positions[At]>())::type>())::type...>;
 };
 
 /// Is F a call of an actor? Then F::call_kind says which.
@@ -374,13 +395,6 @@ template <class F, class Stored, bool Again = false>
 struct call_result;
 template <class F, class... Stored, bool Again>
 struct call_result<F, std::tuple<Stored...>, Again> {
-  template <class S>
-  static auto passed_types() {
-    if constexpr (S::passed)
-      return std::type_identity<std::tuple<decltype(pass<Again>(std::declval<S&>()))>>{};
-    else
-      return std::type_identity<std::tuple<>>{};
-  }
   template <class... P>
   static constexpr bool invocable(std::type_identity<std::tuple<P...>>) {
     return std::is_invocable_v<F, P...>;
@@ -392,11 +406,7 @@ struct call_result<F, std::tuple<Stored...>, Again> {
     else
       return std::type_identity<void>{};
   }
-  template <class... Tuples>
-  static auto joined(std::type_identity<Tuples>...) {
-    return std::type_identity<decltype(std::tuple_cat(std::declval<Tuples>()...))>{};
-  }
-  using passed = decltype(joined(passed_types<Stored>()...));
+  using passed = std::type_identity<typename passed_types<std::tuple<Stored...>, Again>::type>;
   static constexpr bool is_invocable = invocable(passed{});
   using type = typename decltype(result(passed{}))::type;
 };
