@@ -37,10 +37,14 @@ class type_order_error : public error {
   using error::error;
 };
 
-/// The task was cancelled, or its executor went away, before it stored this value.
+/// The task was cancelled, or its executor went away, before it stored this value. If an exception left the task's code
+/// after the task was asked to stop, this nests it (std::rethrow_if_nested). Code of a task that throws one cancels its
+/// own task with it.
 class cancelled_error : public error {
  public:
   using error::error;
+  /// For code that ends its own task as cancelled.
+  cancelled_error() : error("dyngen: the task was cancelled") {}
 };
 
 /// A wait with a time limit reached it. Nothing was consumed: the same call may be made again.

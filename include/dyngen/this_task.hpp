@@ -27,6 +27,12 @@ namespace dyngen::this_task {
 /// Was this task asked to stop? A plain function is not interrupted: it polls this now and then.
 inline bool stop_requested() { return detail::current_task().stop_requested(); }
 
+/// Throws cancelled_error if this task was asked to stop: a short way to end it there.
+inline void throw_if_stop_requested() {
+  detail::task_record& task = detail::current_task();
+  if (task.stop_requested()) throw cancelled_error("dyngen: task " + task.label() + " was asked to stop");
+}
+
 /// A token of which stop is requested when this task is asked to stop, for code that takes one. Callbacks registered
 /// with it run on the thread that cancels. The same for all attempts. Throws std::bad_alloc.
 inline std::stop_token get_stop_token() { return detail::current_task().stop_token(); }

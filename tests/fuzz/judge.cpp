@@ -196,25 +196,17 @@ class court {
     if ((marks & (cancel_asked | actor_killed)) != 0 || pool_cancelled) {
       all.push_back({0, most, {tag::cancelled, 0}});
       all.push_back({0, 0, {tag::cancelled, 0}, true});
-      add_last_throws(t, false, all);
     }
     if ((marks & actor_killed) != 0 || (p.actor != none && pool != pool_end::by::nobody))
       all.push_back({0, 0, {tag::died, 0}, true});
     if ((marks & stream_dropped) != 0 || is_given_away(t)) {
       all.push_back({0, most, {tag::cancelled, 0}, false, true});
-      add_last_throws(t, true, all);
     }
     // What nobody takes is not counted: a shorter attempt is not noticed.
     if ((marks & stream_detached) != 0)
       for (std::size_t i = all.size(); i-- > 0;)
         if (all[i].how.what == tag::nondeterministic) all.push_back({0, most, {tag::well, 0}, false, true});
   }
-  /// A task that is cancelled is not retried: it may end with what an attempt has thrown.
-  void add_last_throws(index t, bool unseen, std::vector<ending>& all) {
-    const story s = tell(plan(t), t);
-    for (unsigned a = 0; a + 1 < s.runs; ++a) all.push_back({s.stored[a], s.stored[a], boom_of(t, a), false, unseen});
-  }
-
   static std::uint32_t most_values(const task_plan& p, index t) {
     return p.given == input::stream && !is_one(p.what) ? std::min(p.attempts[0].length, has_arity(p.what) ? p.count : 0xffffffff)
                                                        : tell(p, t).total;

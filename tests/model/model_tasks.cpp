@@ -81,6 +81,29 @@ struct cancelled_at_its_end : model::tasks_model<cancelled_at_its_end, 1, 2> {
   void end() { value.reset(), second.reset(); }
 };
 
+/// A cancel against an exception that leaves the task: cancel() says whether it came in time [S-CANCEL-6].
+struct cancelled_as_it_throws : model::tasks_model<cancelled_as_it_throws, 1, 2> {
+  std::optional<ref<int>> value;
+  std::optional<ref<int>> second;
+
+  void begin() {
+    value.emplace(on_workers().submit([]() -> int { throw 1; }));
+    second.emplace(*value);
+  }
+  void other(unsigned number) {
+    ref<int> mine = std::move(number == 0 ? *value : *second);
+    if (number == 1) {
+      mine.wait();
+      MODEL_CHECK(!mine.cancel());
+    } else {
+      const bool in_time = mine.cancel();
+      mine.wait();
+      MODEL_CHECK(model::was_cancelled(mine) == in_time);
+    }
+  }
+  void end() { value.reset(), second.reset(); }
+};
+
 /// A cancel against a retry: one attempt more, or none; what the failed one leaves is gone before [L-19]. With `Handshake`
 /// the first attempt fails only when it was cancelled: there must be no second.
 template <bool Handshake>
@@ -263,6 +286,8 @@ int main(int count, char** arguments) {
   run.random<helped<1, true>>("helped by two, and cancelled", 50);
   run.exhaustive<cancelled_at_its_end>("cancelled at its end", 0);
   run.random<cancelled_at_its_end>("cancelled at its end", 50);
+  run.exhaustive<cancelled_as_it_throws>("cancelled as it throws", 0);
+  run.random<cancelled_as_it_throws>("cancelled as it throws", 50);
   run.random<cancelled_while_it_retries<false>>("cancelled while it retries", 50);
   run.random<cancelled_while_it_retries<true>>("cancelled before it would retry", 30);
   run.random<read_while_it_retries>("read while it retries", 50);

@@ -167,7 +167,7 @@ class actor_host : public task_host {
     std::exception_ptr why;
     bool failed = false;
     if (t.is == call_ticket::kind::builder && task.failure()) {
-      failed = (task.state().load() & state_word::cancelled) == 0;
+      failed = !is_cancellation(task.failure());
       why = failed ? make_death("its constructor failed", task.failure()) : make_death("it was cancelled before it was built", nullptr);
     }
     task_record* next = nullptr;

@@ -26,6 +26,7 @@
 //   unrunnable  queued, but its executor will never run it: it ends instead
 //   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
 //   revoked     somebody else than its consumer wants a task that he holds to run
+//   thrown      an exception has left the task's code, and no attempt follows: a cancellation comes too late
 //   runs_ahead  its stream is never held by its consumer: somebody may wait for what it does between two values
 //
 // held_by_consumer: a stream whose producer is suspended although it has room. Its consumer, a thread, resumes it for one
@@ -60,6 +61,7 @@ class state_word {
   static constexpr std::uint32_t unrunnable = 1024;
   static constexpr std::uint32_t revoked = 2048;
   static constexpr std::uint32_t runs_ahead = 4096;
+  static constexpr std::uint32_t thrown = 8192;
   static constexpr std::uint32_t one_revoker = 1u << 16;
   /// A running task looks at these before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;

@@ -73,6 +73,17 @@ struct task_extras {
   ~task_extras() { delete stop.load(relaxed); }
 };
 
+/// Is it a cancelled_error: of this task, or of another one that it has waited for?
+inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const cancelled_error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 class task_record : public producer, public work_item {
  public:
   /// What submit() does last: starts it, or has its dependencies start it. Takes over one reference for the queue.
@@ -245,6 +256,21 @@ class task_record : public producer, public work_item {
     }
   }
 
+  /// What the task ends with if it was asked to stop before `thrown` left its code.
+  std::exception_ptr cancelled_error_around(const std::exception_ptr& thrown) {
+    if (is_cancellation(thrown)) return thrown;
+    const cancelled_error outer("dyngen: task " + label() + " was cancelled; the exception that its code threw is nested in this one");
+    try {
+      std::rethrow_exception(thrown);
+    } catch (...) {
+      try {
+        std::throw_with_nested(outer);
+      } catch (...) {
+        return std::current_exception();
+      }
+    }
+  }
+
   static constexpr std::uint32_t registering = std::uint32_t{1} << 31;
   static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
   atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
@@ -296,11 +322,12 @@ class task_record : public producer, public work_item {
   }
   /// Has it a value for each that was given up to `wanted`, and may go on?
   way_out leave_after_help() noexcept { return hold_for_consumer() ? way_out() : leave_queued(false); }
-  /// Not if it has ended for good.
-  bool goes_on_after(step last) noexcept {
+  /// Not if it has ended for good, and then `last` says how.
+  bool goes_on_after(step& last) noexcept {
     if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
-    return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && tries_again());
+    return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && goes_on_after_exception(last));
   }
+  bool goes_on_after_exception(step& last) noexcept;
   bool tries_again() noexcept;
   way_out leave_parked(trace_kind why) const noexcept {
     if (recorder* const log = host_->trace()) [[unlikely]]
@@ -375,7 +402,7 @@ inline void task_record::run_popped() noexcept {
 
 inline bool task_record::cancel() noexcept {
   const std::uint32_t before = state_.set(state_word::cancelled);
-  if (state_word::phase_of(before) == phase::ended) return false;
+  if (state_word::phase_of(before) == phase::ended || (before & state_word::thrown) != 0) return false;
   // [X2] seq_cst, both; that the source is seen whole: [X1].
   if (task_extras* const extras = extras_.load(seq_cst))
     if (std::stop_source* const source = extras->stop.load(seq_cst)) source->request_stop();
@@ -444,7 +471,7 @@ inline task_record::way_out task_record::run_traced(std::uint64_t wanted) noexce
 inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step* made_already) noexcept {
   for (;;) {
     if (made_already != nullptr) {
-      const step last = *std::exchange(made_already, nullptr);
+      step last = *std::exchange(made_already, nullptr);
       if (last == step::rescheduled) return leave_queued(true);
       if (last != step::awaiting && !goes_on_after(last)) return finish(last);
     }
@@ -460,7 +487,11 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
     if (!begun_) {
       begun_ = true;
       failure_ = failed_dependency();
-      if (failure_) return finish((state_.load() & state_word::cancelled) != 0 ? step::cancelled : step::ended);
+      if (failure_) {
+        const bool cancelled = (state_.load() & state_word::cancelled) != 0;
+        if (cancelled) failure_ = nullptr;  // it ends with an error of its own
+        return finish(cancelled ? step::cancelled : step::ended);
+      }
     }
     if (awaits()) {
       if (park_awaiting()) return leave_parked(trace_kind::awaits);
@@ -482,12 +513,22 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
     std::uint64_t stop_at = (now / 64 + 1) * 64;  // often enough to look at the clock
     if (stop_at > end) stop_at = end;
     if (wanted < stop_at) stop_at = wanted + 1;
-    const step last = resume(stop_at);
+    step last = resume(stop_at);
     if (last == step::rescheduled) return leave_queued(true);
     if (last == step::awaiting) continue;
     if (!goes_on_after(last)) return finish(last);
     if (outstays(*host_)) return leave_queued(true);
   }
+}
+
+/// `failure_` has left the task's code. Sets `last` to step::cancelled if the task was asked to stop before that, by one
+/// transition with which cancel() competes, or if the exception is a cancelled_error.
+[[gnu::noinline]] inline bool task_record::goes_on_after_exception(step& last) noexcept {
+  const bool is_cancelled_error = is_cancellation(failure_);
+  if (!is_cancelled_error && tries_again()) return true;
+  const bool asked = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
+  if (asked || is_cancelled_error || host_->cancelling() || !host_->allows_retries()) last = step::cancelled;
+  return false;
 }
 
 /// True: the task is parked, or somebody else has it already. False: what it parks for is there after all.
@@ -545,7 +586,7 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
       case step::surplus: return surplus_error();
       case step::too_few:
       case step::out_of_order: return failure_;
-      case step::cancelled: return make_cancelled_error();
+      case step::cancelled: return failure_ ? cancelled_error_around(failure_) : make_cancelled_error();
     }
   } catch (...) {
     return std::current_exception();
@@ -553,8 +594,8 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
-/// Of this task, or of another one that it has waited for; or the call of a dead actor.
-inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
+/// Does it say only that a task was cancelled, or that an actor is dead?
+inline bool is_silent(const std::exception_ptr& failure) noexcept {
   try {
     std::rethrow_exception(failure);
   } catch (const cancelled_error&) {
@@ -574,7 +615,7 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   if (late && !only_late) report(late);
   const std::uint32_t flags = state_.end();
   const bool carried = seal(flags) && !only_late;
-  if (failure_ && !carried && last != step::cancelled && !is_cancellation(failure_)) report(failure_);
+  if (failure_ && !carried && last != step::cancelled && !is_silent(failure_)) report(failure_);
   task_host& host = *host_;
   const task_outcome outcome = !failure_                 ? task_outcome::completed
                                : last == step::cancelled ? task_outcome::cancelled
