@@ -10,13 +10,13 @@
 namespace dyngen {
 
 /// Base of all exceptions that the library throws of its own.
-class error : public std::runtime_error {
+class [[gnu::visibility("default")]] error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 /// A task produced fewer or more values than `num_returns` asked for.
-class arity_error : public error {
+class [[gnu::visibility("default")]] arity_error : public error {
  public:
   /// For the library.
   arity_error(const std::string& what, std::uint64_t expected, std::uint64_t yielded)
@@ -32,7 +32,7 @@ class arity_error : public error {
 };
 
 /// A `tuple_generator` yielded a value that does not convert to the type whose turn it was.
-class type_order_error : public error {
+class [[gnu::visibility("default")]] type_order_error : public error {
  public:
   using error::error;
 };
@@ -40,7 +40,7 @@ class type_order_error : public error {
 /// The task was cancelled, or its executor went away, before it stored this value. If an exception left the task's code
 /// after the task was asked to stop, this nests it (std::rethrow_if_nested). Code of a task that throws one cancels its
 /// own task with it.
-class cancelled_error : public error {
+class [[gnu::visibility("default")]] cancelled_error : public error {
  public:
   using error::error;
   /// For code that ends its own task as cancelled.
@@ -48,50 +48,50 @@ class cancelled_error : public error {
 };
 
 /// A wait with a time limit reached it. Nothing was consumed: the same call may be made again.
-class timeout_error : public error {
+class [[gnu::visibility("default")]] timeout_error : public error {
  public:
   using error::error;
 };
 
 /// A new attempt of a task produced fewer values than an earlier one had stored already.
-class nondeterministic_error : public error {
+class [[gnu::visibility("default")]] nondeterministic_error : public error {
  public:
   using error::error;
 };
 
 /// A call of an actor that is dead: it was killed, has lost its pool, or its constructor threw; in the last case this
 /// nests that exception (std::rethrow_if_nested).
-class actor_died : public error {
+class [[gnu::visibility("default")]] actor_died : public error {
  public:
   using error::error;
 };
 
 /// A value was to be moved out of a ref while others hold it too, and it cannot be copied.
-class shared_value : public error {
+class [[gnu::visibility("default")]] shared_value : public error {
  public:
   using error::error;
 };
 
 /// A promise was destroyed before it was fulfilled.
-class broken_promise : public error {
+class [[gnu::visibility("default")]] broken_promise : public error {
  public:
   using error::error;
 };
 
 /// A promise was fulfilled twice.
-class promise_already_satisfied : public error {
+class [[gnu::visibility("default")]] promise_already_satisfied : public error {
  public:
   using error::error;
 };
 
 /// An empty handle (default-constructed, moved from, or already consumed) was used.
-class empty_ref : public error {
+class [[gnu::visibility("default")]] empty_ref : public error {
  public:
   using error::error;
 };
 
 /// `submit` on a pool that has been shut down.
-class pool_stopped : public error {
+class [[gnu::visibility("default")]] pool_stopped : public error {
  public:
   using error::error;
 };

@@ -67,7 +67,7 @@ namespace detail {
 class inline_host final : public task_host {
  public:
   static inline_host& instance() noexcept {
-    static inline_host host;
+    static constinit inline_host host;
     return host;
   }
   void push(task_record& task, bool) noexcept override { inline_queue::run_in_turn(task); }
@@ -87,7 +87,7 @@ class manual_host final : public task_host {
   }
   task_record* pop() noexcept {
     std::lock_guard lock(mutex_);
-    return queue_.pop();
+    return static_cast<task_record*>(queue_.pop());
   }
   bool empty() const noexcept {
     std::lock_guard lock(mutex_);

@@ -8,6 +8,7 @@ Builds and runs the program in this folder as users of the library do, with ever
   subproject   the tree at ROOT is a subproject of a meson project
   pkgconfig    it is installed, and found by pkgconf
   cmake        it is installed, moved to another place, and found by CMake
+  objects      a program, shared objects and plugins contain it, and hand pools and handles to each other
   checkout     not a user's way: what is said where the tests cannot be built, and whether all say the same version
 
 Warnings are errors, and whatever reaches the program beside an include path and -pthread is one too. A COMPILER may hold
@@ -124,6 +125,10 @@ class Checks:
         yield 'versions', self.cmake_versions
         yield 'other folders', self.cmake_other_folders
 
+    def ways_objects(self):
+        for compiler in self.compilers:
+            yield f'{compiler}', self.objects, compiler
+
     def ways_checkout(self):
         yield 'versions', self.versions
         yield 'without Catch2', self.without_catch2
@@ -155,6 +160,41 @@ class Checks:
                 (left.add if macro.group(1) == 'define' else left.discard)(macro.group(2))
         expected = {f'DYNGEN_VERSION_{part}' for part in ('MAJOR', 'MINOR', 'PATCH')}
         expect(left == expected, f'macros that the headers leave: {sorted(left)}, expected {sorted(expected)}')
+
+    # -- several objects of one process
+
+    def objects(self, compiler):
+        """In all these the objects have copies of the library's variables, or share them, or some."""
+        needed(shlex.split(compiler)[0])
+        folder = self.folder(f'objects for {compiler}')
+        compiled = [*shlex.split(compiler), '-std=c++20', '-pthread', '-fPIC', *WARNINGS, '-I', self.root / 'include', '-c']
+        made = {}
+        for name, flags in [('program', []), ('plugins', []), ('library', []), ('hidden library', ['-fvisibility=hidden'])]:
+            made[name] = folder / f'{name}.o'
+            run(*compiled, *flags, HERE / 'objects' / f'{name.split()[-1]}.cpp', '-o', made[name])
+        linked = [*shlex.split(compiler), '-pthread', '-o']
+        shared = {}
+        for name, source, flags in [('default', 'library', []), ('hidden', 'hidden library', []),
+                                    ('symbolic', 'library', ['-Wl,-Bsymbolic'])]:
+            shared[name] = folder / f'lib{name}.so'
+            run(*linked, shared[name], '-shared', *flags, made[source])
+        for name, flags in [('program', []), ('exporting program', ['-rdynamic']), ('plugins', [])]:
+            run(*linked, folder / name, made[name.split()[-1]], *flags, '-ldl')
+        for name, path in shared.items():
+            run(*linked, folder / f'program with {name}', made['program'], '-Wl,--no-as-needed', path, f'-Wl,-rpath,{folder}')
+            self.is_well(f'linked with {name}', folder / f'program with {name}')
+            self.is_well(f'plugin {name}', folder / 'program', path)
+            self.is_well(f'plugin {name} of an exporting program', folder / 'exporting program', path)
+            self.is_well(f'two plugins, {name} and hidden', folder / 'plugins', path,
+                         shutil.copy(shared['hidden'], folder / f'other-{name}.so'))
+
+    @staticmethod
+    def is_well(what, *command):
+        try:
+            printed = run(*command)
+        except (Failure, subprocess.SubprocessError) as reason:
+            raise Failure(f'{what}: {reason}') from None
+        expect(printed == 'all is well\n', f'{what}: printed {printed!r}')
 
     def refused(self, compiler, flags, sentence):
         needed(shlex.split(compiler)[0])

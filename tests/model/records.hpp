@@ -24,7 +24,7 @@ public:
     detail::model::fences_are_refused = rl::rand(2) == 0;
     detail::model::clock = detail::deadline(std::chrono::hours(1));
     ++detail::model::life::epoch;
-    for (detail::thread_context& each : detail::model::contexts) ::new (&each) detail::thread_context();
+    for (detail::thread_context& each : detail::model::things_of_fibers<detail::thread_context>) ::new (&each) detail::thread_context();
     current_ = this;
     detail::model::arena::freed = [](const std::byte* memory, std::size_t bytes) { current_->freed(memory, bytes); };
   }
@@ -54,7 +54,7 @@ private:
 /// In after(): nothing is left, neither memory nor anything that a thread still owes.
 inline void check_all_gone() {
   for (const long live : detail::model::arena::live) MODEL_CHECK(live == 0);
-  for (const detail::thread_context& each : detail::model::contexts)
+  for (const detail::thread_context& each : detail::model::things_of_fibers<detail::thread_context>)
     MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.dropped == nullptr &&
                 (each.helping == 0 || each.helping == detail::stranger));
 }

@@ -4,12 +4,15 @@
 // sleep on an atomic. Everything else writes `detail::atomic<T>`, `sleep_on` and so on: a model checker puts a header of
 // this name earlier on the include path, and so checks the very code that users run.
 
+#include <dyngen/detail/process.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 #if defined(__linux__)
@@ -48,30 +51,60 @@ inline constexpr std::size_t cache_line = 64;
 // | [W1] of a stream  | publishes a value, looks whether anybody waits          | begins to wait, then looks for a value       |
 // | [T3] pulling      | marks a stream as in use or not, looks for a revocation | revokes the hold, then looks whether in use  |
 //
-// Two light sides never face each other. Where the system call is refused, both sides write seq_cst. A stream of dear
+// Two light sides never face each other. If the kernel refuses to register the process, both sides write seq_cst. It may
+// also refuse later what it has registered: a seccomp filter is installed, or it has no memory. A light side has no way to
+// learn that in time, so the heavy side makes up for it. It asks for the system-wide kind of membarrier; if that is refused
+// too, it waits for 1 ms. The wait is a fence as far as stores do not stay in a store buffer, nor loads unfinished in a
+// pipeline, for longer than that: both last less than some microseconds on a processor that runs, and an interrupt ends
+// them (Morrison and Afek, Temporally Bounding TSO for Fence-Free Asymmetric Synchronization, 2015). Nothing is remembered
+// of a refusal: as soon as the kernel has memory again, the fence is fast again. A stream of dear
 // values turns [W1] round for good: its publisher writes seq_cst, and who waits need not fence (segmented_buffer.hpp).
 
 #if defined(__linux__)
 
-/// Set, once and for good, before the first heavy_fence() returns.
-inline atomic<bool> light_sides_are_free{false};
+/// Has the kernel registered this process for membarrier? Decided once for all objects of the process.
+struct fence_decision {
+  static constexpr std::string_view name_in_process = "fence_decision";
+  static constexpr std::uint32_t granted = 1, refused = 2;
+
+  atomic<std::uint32_t> made{0};
+};
+
+/// Does this object know that it is granted?
+inline constinit atomic<bool> light_sides_are_free{false};
+
+inline bool membarrier(int command) noexcept { return syscall(SYS_membarrier, command, 0, 0) == 0; }
 
 inline bool decide_fences() noexcept {
-  static const bool decided = [] {
-    const bool registered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-    light_sides_are_free.store(registered, seq_cst);
-    return registered;
-  }();
-  return decided;
+  atomic<std::uint32_t>& made = process_wide<fence_decision>().made;
+  std::uint32_t decision = made.load(seq_cst);
+  if (decision == 0) {
+    const bool registered = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    const std::uint32_t mine = registered ? fence_decision::granted : fence_decision::refused;
+    if (made.compare_exchange_strong(decision, mine, seq_cst)) decision = mine;
+  }
+  const bool granted = decision == fence_decision::granted;
+  light_sides_are_free.store(granted, seq_cst);
+  return granted;
 }
 
 /// Is a light side's store an ordinary one? Once it is, it stays so.
 // relaxed: a store that does not see the switch yet is the dearer one.
 inline bool light_stores_are_plain() noexcept { return light_sides_are_free.load(relaxed); }
 
+/// What heavy_fence() does if the kernel refuses a membarrier that it has granted: see above.
+[[gnu::noinline]] inline void fence_without_membarrier() noexcept {
+  // A forked child may have to register anew.
+  if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
+  if (membarrier(MEMBARRIER_CMD_GLOBAL)) return;
+  const auto drained = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+  while (std::chrono::steady_clock::now() < drained) std::this_thread::sleep_until(drained);
+}
+
 /// Between a seq_cst store and looks at what light sides have stored.
 inline void heavy_fence() noexcept {
-  if (decide_fences()) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  if (decide_fences() && !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) [[unlikely]]
+    fence_without_membarrier();
 }
 
 #else
@@ -106,7 +139,10 @@ template <class T>
 /// takes the cache line away from it.
 template <class Ready>
 bool spin_until(Ready ready) noexcept {
-  static const int longest = std::thread::hardware_concurrency() > 1 ? 512 : 0;
+  // Not a static variable with a guard: a child process after fork() would wait for a thread that is initializing it.
+  static constinit atomic<int> most{-1};
+  int longest = most.load(relaxed);  // relaxed, here and below: all threads compute the same number
+  if (longest < 0) most.store(longest = std::thread::hardware_concurrency() > 1 ? 512 : 0, relaxed);
   for (int pauses = 64; pauses <= longest; pauses *= 2) {
     for (int i = 0; i < pauses; ++i) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -163,14 +199,19 @@ inline void wake_all(atomic<std::uint32_t>& word) noexcept {
 #else
 
 // No futex: sleepers share a few condition variables, chosen by the word's address.
+// These are never destroyed, as static pools may use them until the process has ended; all objects share them.
 struct sleeping_place {
   std::mutex mutex;
   std::condition_variable changed;
 };
+struct sleeping_places {
+  static constexpr std::string_view name_in_process = "sleeping_places";
+
+  sleeping_place all[64];
+};
 
 inline sleeping_place& place_of(const void* word) noexcept {
-  static sleeping_place places[64];
-  return places[(reinterpret_cast<std::uintptr_t>(word) >> 4) % 64];
+  return process_wide<sleeping_places>().all[(reinterpret_cast<std::uintptr_t>(word) >> 4) % 64];
 }
 
 inline void sleep_on(atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = never) noexcept {

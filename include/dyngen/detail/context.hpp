@@ -5,12 +5,16 @@
 // A coroutine may change threads at each suspension, so all of it is read through one function that is not inlined.
 
 #include <dyngen/detail/atomic.hpp>
+#include <dyngen/detail/process.hpp>
+#include <dyngen/detail/work_item.hpp>
 
 #include <cstdint>
+#include <string_view>
 
 namespace dyngen::detail {
 
 class producer;
+class thread_memory;
 struct slot;
 struct trace_row;
 
@@ -57,6 +61,8 @@ class room_giver {
 inline constexpr unsigned stranger = 1u << 30;
 
 struct thread_context {
+  static constexpr std::string_view name_in_process = "thread_context";
+
   thread_role* role = nullptr;
   running_task* tasks = nullptr;
   std::int64_t busy_since = 0;   ///< when it was first seen to keep others waiting since it last slept, in ns; 0: never
@@ -71,15 +77,17 @@ struct thread_context {
   atomic<running_task*> shown{nullptr};
   thread_context* previous_known = nullptr;  ///< of all threads that observers know; guarded by them, as the next
   thread_context* next_known = nullptr;
+  work_list inline_tasks;        ///< what is to run inline on this thread (inline_queue.hpp)
+  thread_memory* memory = nullptr;   ///< what it keeps (memory.hpp)
+  bool memory_over = false;          ///< it has given that back, as it ends
+  std::uint64_t identity = 0;        ///< see thread_identity()
   trace_row* row = nullptr;      ///< where this thread records, in the trace with the number `row_of`
   std::uint64_t row_of = 0;
 };
 
-/// The calling thread's. Valid until that thread ends; never keep it over a suspension.
-[[gnu::noinline]] inline thread_context& context() noexcept {
-  static thread_local constinit thread_context here;
-  return here;
-}
+/// The calling thread's, the same in all objects of the process (process.hpp). Valid until that thread ends; never keep it
+/// over a suspension.
+[[gnu::always_inline]] inline thread_context& context() noexcept { return thread_wide<thread_context>(); }
 
 /// Is this task's code on the calling thread's stack?
 inline bool runs_on_this_stack(const producer& task) noexcept {

@@ -9,39 +9,12 @@
 
 namespace dyngen::detail {
 
-/// A first-in first-out list of queued tasks, through their own links. Not synchronised.
-class work_list {
- public:
-  void push(task_record& task) noexcept {
-    // relaxed: whoever owns the list orders its uses.
-    task.next_in_queue.store(nullptr, relaxed);
-    if (last_ == nullptr)
-      first_ = &task;
-    else
-      last_->next_in_queue.store(&task, relaxed);
-    last_ = &task;
-  }
-  task_record* pop() noexcept {
-    if (first_ == nullptr) return nullptr;
-    auto* task = static_cast<task_record*>(first_);
-    // relaxed: as above.
-    first_ = first_->next_in_queue.load(relaxed);
-    if (first_ == nullptr) last_ = nullptr;
-    return task;
-  }
-  bool empty() const noexcept { return first_ == nullptr; }
-
- private:
-  work_item* first_ = nullptr;
-  work_item* last_ = nullptr;
-};
-
 class inline_queue {
  public:
   /// Runs the task, whose link is handed over, when those before it have been run.
   static void run_in_turn(task_record& task) noexcept {
-    list().push(task);
     thread_context& here = context();
+    here.inline_tasks.push(task);
     if (here.run_inline != nullptr) return;
     if (here.firing != 0)
       here.after_firing = &run_all;
@@ -50,13 +23,9 @@ class inline_queue {
   }
 
  private:
-  [[gnu::noinline]] static work_list& list() noexcept {
-    static thread_local constinit work_list here;
-    return here;
-  }
   static bool run_next() noexcept {
-    task_record* next = list().pop();
-    if (next != nullptr) next->run_popped();
+    work_item* const next = context().inline_tasks.pop();
+    if (next != nullptr) static_cast<task_record*>(next)->run_popped();
     return next != nullptr;
   }
   static void run_all() noexcept {

@@ -20,6 +20,7 @@
 //      flag (seq_cst) and learns in the same operation whether it is held.
 
 #include <dyngen/detail/inline_queue.hpp>
+#include <dyngen/detail/memory.hpp>
 #include <dyngen/detail/task_record.hpp>
 #include <dyngen/error.hpp>
 
@@ -40,7 +41,7 @@ class actor_host : public task_host {
   void enlist(call_ticket& t, task_record& task, admission how) noexcept {
     t.task = &task;
     const running_task* const here = context().tasks;
-    t.submitter = here != nullptr ? here->task->id() << 1 : number_of_this_thread() << 1 | 1;
+    t.submitter = here != nullptr ? here->task->id() << 1 : thread_identity() << 1 | 1;
     std::lock_guard lock(mutex_);
     const bool is_method = t.is == call_ticket::kind::method;
     t.dead = is_method && (closed_ || how == admission::refused);
@@ -229,14 +230,6 @@ class actor_host : public task_host {
   virtual void free() noexcept = 0;
 
  private:
-  /// No two threads have the same, not even one after the other.
-  [[gnu::noinline]] static std::uint64_t number_of_this_thread() noexcept {
-    static atomic<std::uint64_t> next{0};
-    // relaxed: only the number itself matters, it publishes nothing.
-    static thread_local const std::uint64_t number = next.fetch_add(1, relaxed);
-    return number;
-  }
-
   /// Keeps the actor alive while a member goes on after others may have let it go.
   class keeper {
    public:

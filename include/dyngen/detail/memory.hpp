@@ -7,8 +7,15 @@
 // Each thread keeps two batches of each size; full and empty batches change hands in a depot, so that memory which is
 // taken by one thread and given back by another goes back where it came from without a lock for each piece. After
 // Bonwick and Adams, Magazines and Vmem (2001).
+//
+// All objects of a process that contain this library share what a thread keeps, its number, and the counts (process.hpp).
+// The depot is each object's own: all pieces come from operator new, so they may change objects.
+// A thread never waits for the depot. If another one has its mutex, it does without, and asks operator new or delete. In
+// a child process after fork() the thread that had the mutex may not exist; such a depot is then never used again.
 
 #include <dyngen/detail/atomic.hpp>
+#include <dyngen/detail/context.hpp>
+#include <dyngen/detail/process.hpp>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +23,7 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
+#include <string_view>
 #include <utility>
 
 namespace dyngen::detail {
@@ -69,8 +77,7 @@ struct size_class {
 class memory_depot {
  public:
   void put(free_piece* batch, std::size_t index) noexcept {
-    {
-      std::lock_guard lock(mutex_);
+    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
       if (count_ < most) {
         batch->next_batch = std::exchange(first_, batch);
         ++count_;
@@ -80,7 +87,8 @@ class memory_depot {
     release(batch, index);
   }
   free_piece* take() noexcept {
-    std::lock_guard lock(mutex_);
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return nullptr;
     free_piece* const batch = first_;
     if (batch != nullptr) {
       first_ = batch->next_batch;
@@ -102,6 +110,16 @@ class memory_depot {
   static memory_depot all_[size_class::count];
 };
 inline constinit memory_depot memory_depot::all_[size_class::count];
+
+/// What the threads of the process have in common.
+struct memories {
+  static constexpr std::string_view name_in_process = "memories";
+
+  atomic<thread_memory*> all{nullptr};
+  atomic<unsigned> next_number{0};
+  atomic<long> elsewhere[memory_kinds]{};  ///< counted by threads without a thread_memory
+  atomic<std::uint64_t> last_task{0}, last_thread{0}, last_trace{0};
+};
 
 /// What one thread keeps, and its part of the counts. It outlives the thread, for the next one.
 class thread_memory {
@@ -153,13 +171,14 @@ class thread_memory {
   }
   static void count_elsewhere(memory_kind kind, long change) noexcept {
     // relaxed: as above, but several threads write.
-    elsewhere_[static_cast<unsigned>(kind)].fetch_add(change, relaxed);
+    process_wide<memories>().elsewhere[static_cast<unsigned>(kind)].fetch_add(change, relaxed);
   }
   static long live(memory_kind kind) noexcept {
     const auto k = static_cast<unsigned>(kind);
     // relaxed: as above. acquire: [M1] sees a whole thread_memory.
-    long sum = elsewhere_[k].load(relaxed);
-    for (const thread_memory* m = all_.load(acquire); m != nullptr; m = m->next_) sum += m->counts_[k].load(relaxed);
+    const memories& common = process_wide<memories>();
+    long sum = common.elsewhere[k].load(relaxed);
+    for (const thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_) sum += m->counts_[k].load(relaxed);
     return sum;
   }
 
@@ -184,28 +203,37 @@ class thread_memory {
   }
 
   [[gnu::noinline]] static thread_memory* begin() noexcept {
-    if (over_) return nullptr;
-    thread_memory* mine = reuse();
-    if (mine == nullptr) mine = add();
-    if (mine == nullptr) return nullptr;
-    static thread_local ending at_end;
-    (void)at_end;
-    return current_ = mine;
+    thread_context& here = context();
+    if (here.memory_over) return nullptr;
+    const bool is_new = here.memory == nullptr;
+    memories& common = process_wide<memories>();
+    if (is_new) here.memory = reuse(common);
+    if (here.memory == nullptr) here.memory = add(common);
+    if (here.memory == nullptr) return nullptr;
+    // Each object forgets it when the thread ends; the first one, whose destructor runs last, gives it back.
+    if (is_new) {
+      static thread_local ending at_end;
+      (void)at_end;
+    } else {
+      static thread_local forgetting at_end;
+      (void)at_end;
+    }
+    if (!leaving_) current_ = here.memory;
+    return here.memory;
   }
-  static thread_memory* reuse() noexcept {
-    for (thread_memory* m = all_.load(acquire); m != nullptr; m = m->next_)  // [M1]
+  static thread_memory* reuse(memories& common) noexcept {
+    for (thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_)  // [M1]
       // [M2] acquire: the thread that had it before has left it whole. relaxed: only saves the exchange.
       if (!m->used_.load(relaxed) && !m->used_.exchange(true, acquire)) return m;
     return nullptr;
   }
-  static thread_memory* add() noexcept {
-    static atomic<unsigned> next{0};
+  static thread_memory* add(memories& common) noexcept {
     // relaxed: only the number itself matters, it publishes nothing.
-    auto* const fresh = new (std::nothrow) thread_memory(next.fetch_add(1, relaxed));
+    auto* const fresh = new (std::nothrow) thread_memory(common.next_number.fetch_add(1, relaxed));
     if (fresh == nullptr) return nullptr;
     // relaxed: verified by the exchange. [M1] release: publishes it whole.
-    fresh->next_ = all_.load(relaxed);
-    while (!all_.compare_exchange_weak(fresh->next_, fresh, release, relaxed)) {
+    fresh->next_ = common.all.load(relaxed);
+    while (!common.all.compare_exchange_weak(fresh->next_, fresh, release, relaxed)) {
     }
     return fresh;
   }
@@ -213,8 +241,10 @@ class thread_memory {
   /// The thread ends: what it kept goes to others.
   struct ending {
     ~ending() {
-      over_ = true;
-      thread_memory& mine = *std::exchange(current_, nullptr);
+      thread_context& here = context();
+      here.memory_over = true;
+      current_ = nullptr;
+      thread_memory& mine = *std::exchange(here.memory, nullptr);
       for (std::size_t i = 0; i < size_class::count; ++i) {
         shelf& s = mine.shelves_[i];
         if (s.aside != nullptr) memory_depot::of(i).put(std::exchange(s.aside, nullptr), i);
@@ -225,22 +255,36 @@ class thread_memory {
     }
   };
 
+  struct forgetting {
+    ~forgetting() {
+      leaving_ = true;
+      current_ = nullptr;
+    }
+  };
+
   shelf shelves_[size_class::count];
   atomic<long> counts_[memory_kinds]{};
   atomic<bool> used_{true};
   thread_memory* next_ = nullptr;  ///< in the list of all, which only grows
 
-  static inline atomic<thread_memory*> all_{nullptr};
-  static inline atomic<long> elsewhere_[memory_kinds]{};  ///< counted by threads without a thread_memory
-  static inline thread_local constinit thread_memory* current_ = nullptr;
-  static inline thread_local constinit bool over_ = false;
+  static inline thread_local constinit thread_memory* current_ = nullptr;  ///< the context's, as this object knows it
+  static inline thread_local constinit bool leaving_ = false;              ///< this object looks into the context from now on
 };
 
-/// A number that was never given before, from 1.
+/// The number of a task, or of a trace, that was never given to another one, from 1.
 inline std::uint64_t fresh_number() noexcept {
-  static atomic<std::uint64_t> last{0};
-  // relaxed: the number stands for itself.
-  return last.fetch_add(1, relaxed) + 1;
+  // relaxed, here and below: the number stands for itself.
+  return process_wide<memories>().last_task.fetch_add(1, relaxed) + 1;
+}
+inline std::uint64_t fresh_trace_number() noexcept {
+  return process_wide<memories>().last_trace.fetch_add(1, relaxed) + 1;
+}
+
+/// A number of the calling thread that no other thread has, not even one after the other; from 1.
+inline std::uint64_t thread_identity() noexcept {
+  thread_context& here = context();
+  if (here.identity == 0) here.identity = process_wide<memories>().last_thread.fetch_add(1, relaxed) + 1;
+  return here.identity;
 }
 
 inline constexpr unsigned no_thread_number = ~0u;

@@ -19,14 +19,18 @@
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/context.hpp>
+#include <dyngen/detail/process.hpp>
 
 #include <cstdint>
 #include <mutex>
+#include <string_view>
 
 namespace dyngen::detail {
 
 class observers {
  public:
+  static constexpr std::string_view name_in_process = "observers";
+
   observers() noexcept = default;
   observers(const observers&) = delete;
   observers& operator=(const observers&) = delete;
@@ -113,10 +117,7 @@ class observers {
   thread_context* known_ = nullptr;  ///< the first of all known threads
 };
 
-/// Those of all tasks of the program.
-[[gnu::always_inline]] inline observers& everybody() noexcept {
-  static constinit observers all;
-  return all;
-}
+/// Those of all tasks of the process.
+[[gnu::always_inline]] inline observers& everybody() noexcept { return process_wide<observers>(); }
 
 }  // namespace dyngen::detail

@@ -130,7 +130,7 @@ struct wait_point {
   bool (*published)(const void* object, std::uint32_t index) noexcept = nullptr;
   const void* object = nullptr;
   std::uint32_t index = 0;
-  void (*fence)(const void* object) noexcept = nullptr;  ///< the heavy side of [W1], if the publisher has the light one
+  void (*fence)(const void* object) noexcept = nullptr;  ///< of a stream's next value: the heavy side of [W1]
   producer* owner = nullptr;                             ///< who brings it
 
   // What it is, of what the owner brings, if it is no value with a number.
@@ -254,7 +254,7 @@ class producer {
 };
 
 inline std::int64_t wait_point::what() const noexcept {
-  if (published != &group::published) return the_next;
+  if (fence != nullptr) return the_next;
   group& g = *static_cast<group*>(const_cast<void*>(object));
   return &g.slot_array()[index] == &owner->end_slot() ? the_end : static_cast<std::int64_t>(g.number_of(index));
 }

@@ -106,7 +106,7 @@ class task_host {
   recorder* trace() const noexcept { return trace_; }
 
  protected:
-  explicit task_host(recorder* trace = nullptr) noexcept : trace_(trace) {}
+  constexpr explicit task_host(recorder* trace = nullptr) noexcept : trace_(trace) {}
   ~task_host() = default;
   recorder* const trace_;
 };

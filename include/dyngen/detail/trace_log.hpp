@@ -14,6 +14,7 @@
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/context.hpp>
+#include <dyngen/detail/memory.hpp>
 #include <dyngen/detail/recorder.hpp>
 
 #include <algorithm>
@@ -136,17 +137,6 @@ class trace_log final : public recorder {
   }
 
  private:
-  static std::uint64_t next_number() noexcept {
-    static atomic<std::uint64_t> last{0};
-    // relaxed: only the number itself matters, it publishes nothing.
-    return last.fetch_add(1, relaxed) + 1;
-  }
-  /// No two threads have the same, not even one after the other.
-  [[gnu::noinline]] static std::uint64_t number_of_this_thread() noexcept {
-    static thread_local const std::uint64_t number = next_number();
-    return number;
-  }
-
   /// The calling thread's row; a new one, if it has none, gets the name. Null if there is no memory for it.
   trace_row* row_here(std::string* name = nullptr) noexcept {
     thread_context& here = context();
@@ -162,7 +152,7 @@ class trace_log final : public recorder {
     return row;
   }
   trace_row* find_row(std::string* name) noexcept {
-    const std::uint64_t mine = number_of_this_thread();
+    const std::uint64_t mine = thread_identity();
     for (trace_row* r = rows_.load(acquire); r != nullptr; r = r->next)  // [R2]
       if (r->thread == mine) return r;
     auto* const row = new (std::nothrow) trace_row(mine);
@@ -261,7 +251,7 @@ class trace_log final : public recorder {
 
   static constexpr std::int64_t at_once = 10'000;  ///< ns between two stretches that are one event
 
-  const std::uint64_t number_ = next_number();  ///< not 0
+  const std::uint64_t number_ = fresh_trace_number();
   const deadline began_ = time_now();
   atomic<std::uint64_t> room_;            ///< for so many more events
   atomic<trace_row*> rows_{nullptr};      ///< the newest first; only grows

@@ -15,6 +15,8 @@ enum class memory_kind : unsigned { record, frame, block, waiter };
 /// One for each of Relacy's threads.
 inline unsigned thread_number() noexcept { return rl::is_ctx() ? rl::thread_index() : 0; }
 inline constexpr unsigned threads_apart = 3;
+inline std::uint64_t thread_identity() noexcept { return thread_number(); }
+inline std::uint64_t fresh_trace_number() noexcept { return 1; }
 
 namespace model {
 
