@@ -552,36 +552,66 @@ struct when_all_function {
 // --- any of several ---
 
 inline task<std::size_t> any_of(std::vector<watched> handles) {
-  if (handles.empty())
-    throw std::invalid_argument("dyngen: when_any of nothing would never return: give it at least one ref or stream");
-  const std::size_t start = rotating_start(handles.size());
+  if (handles.empty()) throw_nothing_to_wait_for("when_any");
+  const auto start = static_cast<std::size_t>(next_turn() % handles.size());
   for (;;) {
     std::vector<wait_point> points;
     std::vector<producer*> owners;
-    std::size_t ended = 0;
     bool own_host = true;
-    for (std::size_t k = 0; k < handles.size(); ++k) {
-      const std::size_t i = (start + k) % handles.size();
-      switch (handles[i].look()) {
-        case watched::seen::ready: co_return i;
-        case watched::seen::ended: ++ended; break;
-        case watched::seen::nothing:
-          points.push_back(handles[i].point);
-          owners.push_back(handles[i].owner);
-          own_host = own_host && home_of_caller() != nullptr && owners.back()->home() == home_of_caller();
+    const std::size_t found = look_in_turn(handles.size(), start, [&](std::size_t i) {
+      const watched::seen seen = handles[i].look();
+      if (seen == watched::seen::nothing) {
+        points.push_back(handles[i].point);
+        owners.push_back(handles[i].owner);
+        own_host = own_host && home_of_caller() != nullptr && owners.back()->home() == home_of_caller();
       }
-    }
-    if (ended == handles.size()) co_return start;
+      return seen;
+    });
+    if (found != none_ready) co_return found;
     co_await wait_for_points{points.data(), points.size(), 1, own_host, owners.data()};
   }
 }
 
+/// Of a range that lives as long as the coroutine.
+template <class Range>
+task<std::size_t> any_in(Range& range) {
+  const std::size_t count = count_of(range, "when_any");
+  std::size_t found = look_first(range, count);
+  if (found == none_ready) found = co_await any_of(watch_all(range, count));
+  co_return found;
+}
+/// Of handles of its own.
+template <class Handle>
+task<std::size_t> any_held(std::vector<Handle> handles) {
+  co_return co_await any_in(handles);
+}
+
 struct when_any_function {
   /// `co_await when_any(a, b, …)`, or of one range: the index of a ref or stream that is ready, as wait_any(). Consumes
-  /// nothing, cancels nobody. The handles must live so long. Throws std::invalid_argument for none.
+  /// nothing, cancels nobody. The handles, and a range that is an lvalue, must live so long. Throws
+  /// std::invalid_argument for none.
   template <class... Handles>
-  task<std::size_t> operator()(const Handles&... handles) const {
-    return any_of(watch(handles...));
+  task<std::size_t> operator()(Handles&&... handles) const {
+    if constexpr ((any_handle<Handles> && ...)) {
+      return any_of({watched::of(handles)...});
+    } else if constexpr (sizeof...(Handles) == 1 && (any_handles<Handles> && ...)) {
+      return of_range<Handles...>(handles...);
+    } else {
+      static_assert(sizeof...(Handles) == static_cast<std::size_t>(-1),
+                    "dyngen: when_any takes refs and streams, or one range of them");
+      return any_of({});
+    }
+  }
+
+ private:
+  template <class Given, class Range>
+  static task<std::size_t> of_range(Range& range) {
+    if constexpr (!read_again<Range>)
+      return any_held(held<Range>(range));
+    else if constexpr (std::is_lvalue_reference_v<Given>)
+      return any_in(range);
+    else
+      return any_of(watch_all(range, count_of(range, "when_any")));
   }
 };
 

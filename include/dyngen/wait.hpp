@@ -7,23 +7,25 @@
 #include <dyngen/ref_stream.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <ranges>
+#include <span>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace dyngen {
 
-/// What wait() gives: the refs that are ready (failed ones are), and the others, each in input order.
+/// What wait() gives, each part in input order.
 template <class Ref>
 struct wait_result {
-  /// Holding a value or an exception.
+  /// The first `num_ready` of those that hold a value or an exception; fewer if the time limit passed before.
   std::vector<Ref> ready;
-  /// Holding nothing when they were looked at.
+  /// All others, ready or not.
   std::vector<Ref> pending;
 };
 
@@ -64,34 +66,79 @@ struct watched {
   }
 };
 
-[[gnu::noinline]] inline std::size_t rotating_start(std::size_t count) noexcept {
-  static thread_local constinit std::size_t next = 0;
-  return next++ % count;
-}
-
 inline constexpr std::size_t none_ready = static_cast<std::size_t>(-1);
 
-/// The index of one that is ready, none_ready past the deadline.
-inline std::size_t wait_for_any(const std::vector<watched>& handles, deadline until) {
-  if (handles.empty())
-    throw std::invalid_argument("dyngen: wait_any of nothing would never return: give it at least one ref or stream");
-  const std::size_t start = rotating_start(handles.size());
-  for (;;) {
-    std::vector<wait_point> points;
-    std::vector<producer*> owners;
-    std::size_t ended = 0;
-    for (std::size_t k = 0; k < handles.size(); ++k) {
-      const std::size_t i = (start + k) % handles.size();
-      // One look each: what is published between two looks must not be taken for a stream that has ended.
-      switch (handles[i].look()) {
-        case watched::seen::ready: return i;
-        case watched::seen::ended: ++ended; break;
-        case watched::seen::nothing:
-          points.push_back(handles[i].point);
-          owners.push_back(handles[i].owner);
-      }
+/// A number that is different in each call, for fairness.
+[[gnu::noinline]] inline std::uint64_t next_turn() noexcept {
+  static thread_local constinit std::uint64_t turns = 0;
+  return turns++;
+}
+
+/// Up to so many handles all are looked at, in turn, beginning with another one in each call.
+inline constexpr std::size_t looks_at_all = 64;
+
+/// Of more, some are looked at first, which are spread over the range evenly, and over the calls: a step of the golden
+/// ratio after each (Knuth, The Art of Computer Programming 3, 6.4). Where a fixed share of them is ready, one is found
+/// after a number of looks that does not depend on how many there are.
+class spread_positions {
+ public:
+  explicit spread_positions(std::size_t count) noexcept : count_(count), at_(next_turn() * looks * step) {}
+  static constexpr int looks = 32;
+  std::size_t next() noexcept {
+    at_ += step;
+    return static_cast<std::size_t>((at_ >> 32) * count_ >> 32);
+  }
+
+ private:
+  static constexpr std::uint64_t step = 0x9E3779B97F4A7C15;
+  std::uint64_t count_;
+  std::uint64_t at_;
+};
+
+/// Looks at all handles in turn, from `start` on. The index of the first that is ready; if there is none, `start` if all
+/// are streams that have ended, else none_ready.
+template <class Look>
+std::size_t look_in_turn(std::size_t count, std::size_t start, Look look) {
+  std::size_t ended = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    const std::size_t i = k < count - start ? start + k : start + k - count;
+    // One look each: what is published between two looks must not be taken for a stream that has ended.
+    switch (look(i)) {
+      case watched::seen::ready: return i;
+      case watched::seen::ended: ++ended; break;
+      case watched::seen::nothing: break;
     }
-    if (ended == handles.size()) return start;
+  }
+  return ended == count ? start : none_ready;
+}
+
+[[noreturn]] inline void throw_nothing_to_wait_for(const char* function) {
+  throw std::invalid_argument("dyngen: " + std::string(function) +
+                              " of nothing would never return: give it at least one ref or stream");
+}
+
+/// The index of one that is ready, none_ready past the deadline.
+inline std::size_t wait_for_any(std::span<const watched> handles, deadline until) {
+  if (handles.empty()) throw_nothing_to_wait_for("wait_any");
+  const auto start = static_cast<std::size_t>(next_turn() % handles.size());
+  std::vector<wait_point> points;
+  std::vector<producer*> owners;
+  for (;;) {
+    points.clear();
+    owners.clear();
+    const std::size_t found = look_in_turn(handles.size(), start, [&](std::size_t i) {
+      const watched::seen seen = handles[i].look();
+      if (seen == watched::seen::nothing) {
+        if (points.capacity() == 0) {
+          points.reserve(handles.size());
+          owners.reserve(handles.size());
+        }
+        points.push_back(handles[i].point);
+        owners.push_back(handles[i].owner);
+      }
+      return seen;
+    });
+    if (found != none_ready) return found;
     if (until == never) refuse_self_waits(owners.data(), owners.size(), 1);
     if (until <= time_now() || !block(points.data(), points.size(), 1, until)) {
       for (std::size_t i = 0; i < handles.size(); ++i)
@@ -102,43 +149,126 @@ inline std::size_t wait_for_any(const std::vector<watched>& handles, deadline un
 }
 
 template <class Handle>
-void watch_one(std::vector<watched>& all, const Handle& handle) {
-  static_assert(any_handle<Handle>, "dyngen: wait_any takes refs and streams, or one range of them");
-  if constexpr (any_handle<Handle>) all.push_back(watched::of(handle));
+void refuse_empty(const Handle& handle) {
+  if (!handle.valid()) throw_empty(any_ref<Handle> ? "ref" : "ref_stream");
 }
 
-template <class... Handles>
-std::vector<watched> watch(const Handles&... handles) {
-  std::vector<watched> all;
-  if constexpr (sizeof...(Handles) == 1 && (std::ranges::range<Handles> && ...) && !(any_handle<Handles> && ...)) {
-    (
-        [&](const auto& range) {
-          for (auto&& h : range) watch_one(all, h);
-        }(handles),
-        ...);
-  } else {
-    all.reserve(sizeof...(Handles));
-    (watch_one(all, handles), ...);
+/// One look at a range of `count` handles, before anything is built for a wait. As look_in_turn(); of many that can be
+/// reached directly, at some only. Refuses the empty handles that it comes across; of few, all.
+template <class Range>
+std::size_t look_first(Range& range, std::size_t count) {
+  if (count <= looks_at_all) {
+    for (const auto& handle : range) refuse_empty(handle);
+  } else if constexpr (std::ranges::random_access_range<Range>) {
+    const auto at = std::ranges::begin(range);
+    spread_positions positions(count);
+    for (int k = 0; k < spread_positions::looks; ++k) {
+      const std::size_t i = positions.next();
+      if (watched::of(at[static_cast<std::ranges::range_difference_t<Range>>(i)]).look() == watched::seen::ready) return i;
+    }
+    return none_ready;
   }
+  const auto start = static_cast<std::size_t>(next_turn() % count);
+  std::size_t first = none_ready;
+  std::size_t ended = 0;
+  std::size_t i = 0;
+  for (const auto& handle : range) {
+    if (i >= start || first == none_ready) {
+      const watched::seen seen = watched::of(handle).look();
+      if (seen == watched::seen::ready) {
+        if (i >= start) return i;
+        first = i;
+      }
+      if (seen == watched::seen::ended) ++ended;
+    }
+    ++i;
+  }
+  return ended == count ? start : first;
+}
+
+/// The number of its elements, which must not be 0.
+template <class Range>
+std::size_t count_of(Range& range, const char* function) {
+  const auto count = static_cast<std::size_t>(std::ranges::distance(range));
+  if (count == 0) throw_nothing_to_wait_for(function);
+  return count;
+}
+template <class Range>
+std::vector<watched> watch_all(Range& range, std::size_t count) {
+  std::vector<watched> all;
+  all.reserve(count);
+  for (const auto& handle : range) all.push_back(watched::of(handle));
   return all;
+}
+
+/// As wait_for_any(), of a range that may be read again and again.
+template <class Range>
+std::size_t wait_for_any_in(Range& range, deadline until) {
+  const std::size_t count = count_of(range, "wait_any");
+  const std::size_t found = look_first(range, count);
+  return found != none_ready ? found : wait_for_any(watch_all(range, count), until);
+}
+
+template <class Range>
+concept read_again = std::ranges::forward_range<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+
+template <class Range>
+concept any_handles = std::ranges::input_range<Range> && any_handle<std::ranges::range_reference_t<Range>>;
+
+/// The handles of a range that can be read once only, or whose elements are made when they are read.
+template <class Range>
+auto held(Range& range) {
+  using reference = std::ranges::range_reference_t<Range>;
+  using handle = std::remove_cvref_t<reference>;
+  constexpr bool can_be_held = std::constructible_from<handle, reference>;
+  static_assert(can_be_held, "dyngen: these streams are in a range that can be read once only; put them into a container first");
+  std::vector<handle> all;
+  if constexpr (can_be_held)
+    for (auto&& h : range) all.push_back(std::forward<decltype(h)>(h));
+  return all;
+}
+
+/// What a wait_any was given: handles, or one range of them.
+template <class... Handles>
+std::size_t wait_for_any_of(deadline until, Handles&... handles) {
+  if constexpr (sizeof...(Handles) == 0) {
+    throw_nothing_to_wait_for("wait_any");
+  } else if constexpr ((any_handle<Handles> && ...)) {
+    const watched all[] = {watched::of(handles)...};
+    return wait_for_any(all, until);
+  } else if constexpr (sizeof...(Handles) == 1 && (any_handles<Handles> && ...)) {
+    return [until]<class Range>(Range& range) {
+      if constexpr (read_again<Range>) {
+        return wait_for_any_in(range, until);
+      } else {
+        auto all = held(range);
+        return wait_for_any_in(all, until);
+      }
+    }(handles...);
+  } else {
+    static_assert(sizeof...(Handles) == static_cast<std::size_t>(-1), "dyngen: wait_any takes refs and streams, or one range of them");
+    return none_ready;
+  }
 }
 
 struct wait_any_function {
   /// Blocks until one of the refs and streams (or of one range of them) is ready; its index. A stream is ready when
-  /// its next item is there; one that has ended counts only when all given have ended. The search starts at a
-  /// rotating place, so that none starves. Consumes nothing. Throws std::invalid_argument if nothing is given; error, in
-  /// a task that none of them could come before.
+  /// its next item is there; one that has ended counts only when all given have ended. Consumes nothing. The search
+  /// starts at another place in each call, so that none starves; where a fixed share of a random-access range is ready,
+  /// the call takes constant time. Throws std::invalid_argument if nothing is given; empty_ref if a handle is empty, of a
+  /// range of more than 64 only if it looks at that one; error, in a task that none of them could come before;
+  /// std::bad_alloc.
   template <class... Handles>
-  std::size_t operator()(const Handles&... handles) const {
-    return wait_for_any(watch(handles...), never);
+  std::size_t operator()(Handles&&... handles) const {
+    return wait_for_any_of(never, handles...);
   }
 };
 
 struct wait_any_for_function {
   /// The same, at most for `d`; throws timeout_error.
   template <class Rep, class Period, class... Handles>
-  std::size_t operator()(const std::chrono::duration<Rep, Period>& d, const Handles&... handles) const {
-    const std::size_t i = wait_for_any(watch(handles...), deadline_after(d));
+  std::size_t operator()(const std::chrono::duration<Rep, Period>& d, Handles&&... handles) const {
+    const std::size_t i = wait_for_any_of(deadline_after(d), handles...);
     if (i == none_ready)
       throw timeout_error("dyngen: wait_any_for: the time limit passed before any of the refs and streams was ready");
     return i;
@@ -146,51 +276,98 @@ struct wait_any_for_function {
 };
 
 struct wait_function {
-  /// Blocks until `num_ready` of the refs are ready, failed ones included; each occurrence of a duplicate counts.
-  /// Throws std::invalid_argument if there are fewer.
+  /// Blocks until `num_ready` of the refs are ready, failed ones included; each occurrence of a duplicate counts. Gives
+  /// the first `num_ready` of those that are ready, never more, and all others as pending, each in input order: a loop
+  /// that uses `ready` and goes on with `pending` loses none. Consumes nothing. The refs are copied, once; out of a
+  /// container given by std::move they are moved, if the call does not throw.
+  ///
+  /// Takes time in proportion to the number of refs. To see all that are ready: `wait(refs, refs.size(), 0s)`.
+  ///
+  /// Throws std::invalid_argument if there are fewer than `num_ready`; empty_ref; error, in a task that they could not
+  /// come before; std::bad_alloc.
   template <std::ranges::input_range Refs>
     requires any_ref<std::ranges::range_reference_t<Refs>>
-  auto operator()(const Refs& refs, std::size_t num_ready = 1) const {
-    return wait_until(refs, num_ready, never);
+  auto operator()(Refs&& refs, std::size_t num_ready = 1) const {
+    return wait_until<Refs>(refs, num_ready, never);
   }
 
-  /// The same, at most for `timeout`: returns what is ready by then.
+  /// The same, at most for `timeout`: `ready` may then have fewer.
   template <std::ranges::input_range Refs, class Rep, class Period>
     requires any_ref<std::ranges::range_reference_t<Refs>>
-  auto operator()(const Refs& refs, std::size_t num_ready, const std::chrono::duration<Rep, Period>& timeout) const {
-    return wait_until(refs, num_ready, deadline_after(timeout));
+  auto operator()(Refs&& refs, std::size_t num_ready, const std::chrono::duration<Rep, Period>& timeout) const {
+    return wait_until<Refs>(refs, num_ready, deadline_after(timeout));
+  }
+
+  /// Does not compile: streams are waited for by wait_any.
+  template <std::ranges::input_range Streams, class... More>
+    requires is_stream<std::remove_cvref_t<std::ranges::range_reference_t<Streams>>>
+  void operator()(Streams&&, More...) const {
+    static_assert(sizeof...(More) == static_cast<std::size_t>(-1), "dyngen: wait takes refs; for streams write wait_any(streams)");
   }
 
  private:
-  template <class Refs>
-  auto wait_until(const Refs& refs, std::size_t num_ready, deadline until) const {
-    using handle = std::remove_cvref_t<std::ranges::range_reference_t<const Refs>>;
-    std::vector<handle> all;
-    for (auto&& r : refs) all.push_back(r);
-    if (num_ready > all.size())
-      throw std::invalid_argument("dyngen: wait: " + std::to_string(num_ready) + " of " + std::to_string(all.size()) +
+  /// Refs: as it was given, to be moved from if that is an owning rvalue.
+  template <class Refs, class Range>
+  static auto wait_until(Range& refs, std::size_t num_ready, deadline until) {
+    using handle = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+    constexpr bool gives_up = !std::is_lvalue_reference_v<Refs> && !std::ranges::view<std::remove_cvref_t<Refs>> &&
+                              !std::ranges::borrowed_range<Refs>;
+    if constexpr (read_again<Range>) {
+      return split<handle, gives_up>(refs, num_ready, until);
+    } else {
+      std::vector<handle> all;
+      if constexpr (std::ranges::sized_range<Range>) all.reserve(static_cast<std::size_t>(std::ranges::size(refs)));
+      for (auto&& r : refs) all.push_back(std::forward<decltype(r)>(r));
+      return split<handle, true>(all, num_ready, until);
+    }
+  }
+
+  template <class Handle, bool Move, class Range>
+  static wait_result<Handle> split(Range& refs, std::size_t num_ready, deadline until) {
+    std::size_t count = 0;
+    std::size_t there = 0;
+    for (const auto& r : refs) {
+      ++count;
+      if (r.ready()) ++there;
+    }
+    if (num_ready > count)
+      throw std::invalid_argument("dyngen: wait: " + std::to_string(num_ready) + " of " + std::to_string(count) +
                                   " refs can never be ready");
+    wait_result<Handle> result;
+    result.ready.reserve(num_ready);
+    result.pending.reserve(count - (there < num_ready ? 0 : num_ready));
+    if (there < num_ready) wait_for(refs, count, num_ready, until);
+    for (auto& r : refs) {
+      std::vector<Handle>& part = result.ready.size() < num_ready && r.ready() ? result.ready : result.pending;
+      if constexpr (Move)
+        part.push_back(std::move(r));
+      else
+        part.push_back(r);
+    }
+    return result;
+  }
+
+  template <class Range>
+  static void wait_for(Range& refs, std::size_t count, std::size_t num_ready, deadline until) {
     std::vector<wait_point> points;
     std::vector<producer*> owners;
-    for (const handle& r : all) {
+    points.reserve(count);
+    owners.reserve(count);
+    for (const auto& r : refs) {
       if (r.ready()) continue;
       slot& s = *access::slot_of(r);
       points.push_back(point_of(s));
       owners.push_back(group::of(s).owner);
     }
-    const std::size_t there = all.size() - points.size();
-    const auto missing = static_cast<std::int64_t>(num_ready) - static_cast<std::int64_t>(there);
+    const auto missing = static_cast<std::int64_t>(num_ready + points.size()) - static_cast<std::int64_t>(count);
     if (missing > 0 && until == never) refuse_self_waits(owners.data(), owners.size(), missing);
     if (missing > 0 && until > time_now()) block(points.data(), points.size(), missing, until);
-    wait_result<handle> result;
-    for (handle& r : all) (r.ready() ? result.ready : result.pending).push_back(std::move(r));
-    return result;
   }
 };
 
 }  // namespace detail
 
-/// wait(refs, num_ready = 1[, timeout]): which of them are ready.
+/// wait(refs, num_ready = 1[, timeout]): the first num_ready that are ready, and the others.
 inline constexpr detail::wait_function wait{};
 /// wait_any(ref_or_stream…) or wait_any(range): the index of one that is ready.
 inline constexpr detail::wait_any_function wait_any{};

@@ -13,6 +13,7 @@
 // expect 11: after takes refs; to wait for a whole stream, give its completion()
 // expect 12: on(e): e is no executor; it needs a member void execute(dyngen::work) noexcept
 // expect 13: deleted
+// expect 14: wait takes refs; for streams write wait_any(streams)
 #include <dyngen/dyngen.hpp>
 
 #include <chrono>
@@ -63,6 +64,13 @@ void caller(dg::thread_pool& pool) {
 #else
   (void)dg::wait_any(one, other);
   (void)dg::wait_any(refs);
+#endif
+
+  std::vector<dg::ref_stream<int>> streams;
+#if CASE == 14
+  dg::wait(streams, 1);
+#else
+  (void)dg::wait_any(streams);
 #endif
 
   runs_at_once executor;

@@ -663,6 +663,7 @@ class agent {
                                                : dg::wait(refs, o.n, 0s);
     if (ready.size() + pending.size() != refs.size()) fault("wait() has lost or added refs");
     if (o.how != 2 && ready.size() < o.n) fault("wait() came back too early");
+    if (ready.size() > o.n) fault("wait() gave more than were asked for");
     if (!in_order(refs, ready, pending)) fault("wait() does not keep the order");
     for (const auto& r : ready)
       if (!r.ready()) fault("wait() calls a ref ready that is not");

@@ -4,10 +4,15 @@
 #include "../catch.hpp"
 #include "../support.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <optional>
+#include <ranges>
+#include <span>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -242,6 +247,99 @@ TEST_CASE("wait returns what is ready and what is not, each in input order", "[w
   auto all = dg::wait(refs, 6);
   CHECK(all.ready == refs);
   CHECK(all.pending.empty());
+}
+
+TEST_CASE("wait gives no more than it was asked for, and the others as pending", "[wait][S-WAIT-3]") {
+  support::watchdog dog("wait for some of those that are ready");
+  dg::manual_executor manual;
+  std::vector<dg::ref<int>> refs;
+  for (int i = 0; i < 6; ++i) refs.push_back(i == 1 || i == 4 ? dg::on(manual).submit([i] { return i; }) : dg::put(i));
+  for (const bool timed : {false, true}) {
+    auto some = timed ? dg::wait(refs, 2, 1h) : dg::wait(refs, 2);
+    CHECK(some.ready == std::vector<dg::ref<int>>{refs[0], refs[2]});
+    CHECK(some.pending == std::vector<dg::ref<int>>{refs[1], refs[3], refs[4], refs[5]});
+    auto none = timed ? dg::wait(refs, 0, 0s) : dg::wait(refs, 0);
+    CHECK(none.ready.empty());
+    CHECK(none.pending == refs);
+  }
+  auto all_there = dg::wait(refs, refs.size(), 0s);
+  CHECK(all_there.ready == std::vector<dg::ref<int>>{refs[0], refs[2], refs[3], refs[5]});
+  CHECK(all_there.pending == std::vector<dg::ref<int>>{refs[1], refs[4]});
+  const std::vector<dg::ref<int>> twice{refs[1], refs[0], refs[0], refs[0]};
+  auto two = dg::wait(twice, 2);
+  CHECK(two.ready == std::vector<dg::ref<int>>{refs[0], refs[0]});
+  CHECK(two.pending == std::vector<dg::ref<int>>{refs[1], refs[0]});
+  manual.run_all();
+}
+
+TEST_CASE("a loop that uses what wait calls ready and goes on with the others loses nothing", "[wait][S-WAIT-3]") {
+  support::watchdog dog("the loop over wait");
+  dg::thread_pool pool(2);
+  std::vector<dg::ref<int>> rest;
+  for (int i = 0; i < 300; ++i) rest.push_back(pool.submit([i] { return i; }));
+  std::vector<int> seen;
+  for (std::size_t many = 1; !rest.empty(); many = many % 3 + 1) {
+    auto [ready, pending] = dg::wait(std::move(rest), many < rest.size() ? many : 1);
+    for (const dg::ref<int>& r : ready) seen.push_back(r.get());
+    rest = std::move(pending);
+  }
+  std::sort(seen.begin(), seen.end());
+  REQUIRE(seen.size() == 300);
+  for (int i = 0; i < 300; ++i) REQUIRE(seen[static_cast<std::size_t>(i)] == i);
+}
+
+TEST_CASE("wait moves the refs out of a container that is given up, if it does not throw", "[wait][S-WAIT-3]") {
+  std::vector<dg::ref<std::unique_ptr<int>>> refs;
+  for (int i = 0; i < 3; ++i) refs.push_back(dg::put(std::make_unique<int>(i)));
+  CHECK_THROWS_AS(dg::wait(std::move(refs), 4), std::invalid_argument);
+  refs.emplace_back();
+  CHECK_THROWS_AS(dg::wait(std::move(refs), 1), dg::empty_ref);
+  refs.pop_back();
+  REQUIRE(refs.size() == 3);
+  for (const auto& r : refs) REQUIRE(r.valid());
+  auto [ready, pending] = dg::wait(std::move(refs), 2);
+  REQUIRE(ready.size() == 2);
+  REQUIRE(pending.size() == 1);
+  CHECK(*std::move(ready[0]).take() == 0);  // the only one on its value
+  CHECK(*std::move(pending[0]).take() == 2);
+
+  std::vector<dg::ref<std::unique_ptr<int>>> kept;
+  for (int i = 0; i < 3; ++i) kept.push_back(dg::put(std::make_unique<int>(i)));
+  auto of_view = dg::wait(std::span(kept), 1);  // a view owns nothing
+  for (const auto& r : kept) CHECK(r.valid());
+  CHECK(of_view.ready.front() == kept[0]);
+}
+
+TEST_CASE("wait reads a range once that makes its refs", "[wait][S-WAIT-3]") {
+  support::watchdog dog("ranges that make their refs");
+  dg::thread_pool pool(2);
+  int made = 0;
+  auto tasks = std::views::iota(0, 5) | std::views::transform([&](int i) { return ++made, pool.submit([i] { return i; }); });
+  auto [ready, pending] = dg::wait(tasks, 5);
+  CHECK(made == 5);
+  REQUIRE(ready.size() == 5);
+  for (int i = 0; i < 5; ++i) CHECK(ready[static_cast<std::size_t>(i)].get() == i);
+  CHECK(dg::wait_any(tasks) < 5u);
+  CHECK(made == 10);
+
+  const auto refs = [&]() -> dg::generator<dg::ref<int>> {
+    for (int i = 0; i < 3; ++i) {
+      auto r = pool.submit([i] { return i; });
+      co_yield std::move(r);
+    }
+  };
+  auto generated = refs();
+  CHECK(dg::wait(generated, 2).ready.size() == 2);
+  auto any = refs();
+  CHECK(dg::wait_any(any) < 3u);
+
+  std::vector<dg::ref<int>> some{dg::put(1), dg::put(2), dg::put(3)};
+  auto odd = some | std::views::filter([](const dg::ref<int>& r) { return r.get() % 2 == 1; });
+  CHECK(dg::wait(odd, 2).ready == std::vector<dg::ref<int>>{some[0], some[2]});
+  CHECK(dg::wait_any(odd) < 2u);
+  std::list<dg::ref<int>> list(some.begin(), some.end());
+  CHECK(dg::wait(list, 3).ready == some);
+  CHECK(dg::wait_any(list) < 3u);
 }
 
 TEST_CASE("wait asks for one if not told otherwise", "[wait][S-WAIT-3]") {
@@ -620,6 +718,79 @@ TEST_CASE("wait_any starts its search at a rotating place, so that none starves"
   std::vector<int> range_hits(3);
   for (int i = 0; i < 300; ++i) ++range_hits[dg::wait_any(range)];
   for (int hit : range_hits) CHECK(hit >= 30);
+}
+
+TEST_CASE("wait_any looks at few of many if a fixed share of them is ready", "[wait][wait_any][S-WAIT-3]") {
+  support::watchdog dog("wait_any of many");
+  dg::manual_executor never_run;
+  const dg::ref<int> there = dg::put(1);
+  const dg::ref<int> not_there = dg::on(never_run).submit([] { return 0; });
+  constexpr int count = 100'000;
+  for (const int share : {1, 2, 10}) {
+    for (const bool at_the_end : {true, false}) {
+      long looks = 0;
+      const auto refs = std::views::iota(0, count) | std::views::transform([&](int i) -> const dg::ref<int>& {
+                          ++looks;
+                          const int from_there = at_the_end ? count - 1 - i : i;
+                          return from_there < count / share ? there : not_there;
+                        });
+      constexpr int calls = 1000;
+      for (int call = 0; call < calls; ++call) {
+        const std::size_t found = dg::wait_any(refs);
+        REQUIRE(found < static_cast<std::size_t>(count));
+        REQUIRE(refs[static_cast<int>(found)].ready());
+      }
+      INFO("one of " << share << " is ready, " << (at_the_end ? "the last" : "the first"));
+      CHECK(looks <= calls * (2 * share + 2));
+    }
+  }
+  // None but one: found nevertheless, in each place.
+  for (int place = 0; place < 200; place += 7) {
+    std::vector<dg::ref<int>> refs(200, not_there);
+    refs[static_cast<std::size_t>(place)] = there;
+    REQUIRE(dg::wait_any(refs) == static_cast<std::size_t>(place));
+    REQUIRE(dg::wait_any_for(1h, refs) == static_cast<std::size_t>(place));
+  }
+  // All: none is starved.
+  const std::vector<dg::ref<int>> refs(100, there);
+  std::vector<int> hits(100);
+  for (int i = 0; i < 10'000; ++i) ++hits[dg::wait_any(refs)];
+  for (int hit : hits) CHECK(hit >= 50);
+  const std::vector<dg::ref<int>> none(200, not_there);
+  CHECK_FALSE(index_within([&] { return dg::wait_any_for(1ms, none); }, 200).has_value());
+  never_run.run_all();
+}
+
+TEST_CASE("wait_any and when_any refuse the empty handles that they come across", "[wait][wait_any]") {
+  const dg::ref<int> there = dg::put(1);
+  std::vector<dg::ref<int>> few(64, there);
+  few[63] = dg::ref<int>();
+  for (int i = 0; i < 70; ++i) CHECK_THROWS_AS(dg::wait_any(few), dg::empty_ref);
+  std::vector<dg::ref<int>> many(1000);
+  CHECK_THROWS_AS(dg::wait_any(many), dg::empty_ref);
+  dg::inline_executor here;
+  CHECK_THROWS_AS(dg::on(here).submit([&]() -> dg::task<std::size_t> { co_return co_await dg::when_any(few); }).get(), dg::empty_ref);
+  std::vector<dg::ref<int>> nothing;
+  CHECK_THROWS_AS(dg::on(here).submit([&]() -> dg::task<std::size_t> { co_return co_await dg::when_any(nothing); }).get(), std::invalid_argument);
+}
+
+TEST_CASE("when_any takes ranges of each kind", "[wait][await]") {
+  support::watchdog dog("when_any of ranges");
+  dg::thread_pool pool(2);
+  const auto body = [&]() -> dg::task<int> {
+    int found = 0;
+    std::vector<dg::ref<int>> many(1000, dg::put(1));
+    found += co_await dg::when_any(many) < 1000u;
+    std::vector<dg::ref<int>> few(3, dg::put(1));
+    found += co_await dg::when_any(std::move(few)) < 3u;
+    auto made = std::views::iota(0, 3) | std::views::transform([&](int i) { return pool.submit([i] { return i; }); });
+    found += co_await dg::when_any(made) < 3u;
+    auto later = pool.submit([] { return 1; });
+    std::vector<dg::ref<int>> one(200, later);
+    found += co_await dg::when_any(one) < 200u;
+    co_return found;
+  };
+  CHECK(pool.submit(body).get() == 4);
 }
 
 TEST_CASE("wait_any finds the one that is ready and consumes nothing", "[wait][wait_any]") {
