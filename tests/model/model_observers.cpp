@@ -7,12 +7,10 @@
 
 #include <dyngen/detail/context.hpp>
 
-#define constinit  // Relacy's mutex has no constant initialization; nobody here calls everybody()
 #if !defined(OBSERVER_UNDER_TEST)  // mutants.py has another one
 #  define OBSERVER_UNDER_TEST "../../include/dyngen/detail/observer.hpp"
 #endif
 #include OBSERVER_UNDER_TEST
-#undef constinit
 
 #include <dyngen/detail/state_word.hpp>
 
@@ -40,13 +38,15 @@ struct parked : rl::test_suite<parked<Claimers>, 1 + Claimers> {
   void thread(unsigned index) {
     if (index != 0) {
       if (!state.claim_parked()) return;
-      all.give_way();
+      all.give_way(&state);
       awaited.set(awaited.get() + 1);
       return (void)state.park(0);
     }
     for (int i = 0; i < 2; ++i) {
       detail::observers::look looking(all);
-      if (state_word::phase_of(state.load()) == phase::parked) MODEL_CHECK(awaited.get() <= Claimers);
+      looking.at(&state, [this]() noexcept {
+        if (state_word::phase_of(state.load()) == phase::parked) MODEL_CHECK(awaited.get() <= Claimers);
+      });
     }
   }
   void after() { MODEL_CHECK(state_word::phase_of(state.load()) == phase::parked); }
@@ -95,6 +95,53 @@ struct running : rl::test_suite<running<Runners>, 1 + Runners> {
   void after() {}
 };
 
+/// An observer that has stopped in the middle of its look holds up no thread but one that wants what it watches: it goes on
+/// only when the others have run their tasks. One of them adds itself meanwhile.
+struct stopped : rl::test_suite<stopped, 2> {
+  detail::observers all;
+  detail::thread_context others;
+  int watched = 0;
+  int task = 0;
+  running_task entry{nullptr, nullptr};
+  detail::atomic<std::uint32_t> over{0};
+
+  void before() { detail::model::fences_are_refused = rl::rand(2) == 0; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      detail::observers::look looking(all);
+      return looking.at(&watched, [this]() noexcept {
+        while (over.load(detail::seq_cst) == 0) detail::sleep_on(over, 0);
+      });
+    }
+    all.add(others);
+    all.give_way(&task);
+    detail::observers::show(others, entry);
+    all.hide(others, entry);
+    over.store(1, detail::seq_cst);
+    detail::wake_all(over);
+    all.forget(others);
+  }
+  void after() {}
+};
+
+/// Threads add themselves and end while their list is gone through.
+struct known : rl::test_suite<known, 3> {
+  detail::observers all;
+  detail::thread_context threads[2];
+  void before() { detail::model::fences_are_refused = rl::rand(2) == 0; }
+  void thread(unsigned index) {
+    if (index == 0) {
+      detail::observers::look looking(all);
+      return looking.for_each_running([](const running_task&, const running_task*) noexcept { MODEL_CHECK(false); });
+    }
+    for (int i = 0; i < 2; ++i) {
+      all.add(threads[index - 1]);
+      all.forget(threads[index - 1]);
+    }
+  }
+  void after() {}
+};
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -102,6 +149,9 @@ int main(int count, char** arguments) {
   run.exhaustive<parked<1>>("one task, one claimer");
   run.exhaustive<parked<2>>("one task, two claimers");
   run.random<parked<2>>("one task, two claimers");
+  run.exhaustive<stopped>("an observer that has stopped");
+  run.exhaustive<known>("threads that come and go");
+  run.random<known>("threads that come and go");
   run.exhaustive<running<1>>("one thread that runs tasks");
   run.random<running<2>>("two threads that run tasks");
   return run.finish();

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string_view>
 #include <thread>
 
@@ -208,6 +209,10 @@ struct sleeping_places {
   static constexpr std::string_view name_in_process = "sleeping_places";
 
   sleeping_place all[64];
+
+  void after_fork() noexcept {  // other threads may have held the mutexes
+    for (sleeping_place& each : all) ::new (&each) sleeping_place;
+  }
 };
 
 inline sleeping_place& place_of(const void* word) noexcept {

@@ -75,8 +75,7 @@ struct thread_context {
   void* freed_frame = nullptr;   ///< the coroutine frame whose memory went back last
   /// The innermost task of this thread that others may look at (observer.hpp).
   atomic<running_task*> shown{nullptr};
-  thread_context* previous_known = nullptr;  ///< of all threads that observers know; guarded by them, as the next
-  thread_context* next_known = nullptr;
+  thread_context* next_known = nullptr;  ///< of all threads that observers know; guarded by them
   work_list inline_tasks;        ///< what is to run inline on this thread (inline_queue.hpp)
   thread_memory* memory = nullptr;   ///< what it keeps (memory.hpp)
   bool memory_over = false;          ///< it has given that back, as it ends

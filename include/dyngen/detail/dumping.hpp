@@ -8,6 +8,7 @@
 #include <dyngen/detail/scheduler.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -48,11 +49,19 @@ class pool_dump {
 
   /// Those that run now, then those that wait, or have waited before. Returns how many others there are.
   std::uint64_t collect() {
-    {
+    bool all = false;
+    for (std::size_t room = 64; !all; room *= 2) {
+      tasks_.clear();
+      tasks_.reserve(room);  // not while a thread is watched
       observers::look looking(everybody());
-      looking.for_each_running([&](const running_task& entry, const running_task*) {
+      all = true;
+      looking.for_each_running([&](const running_task& entry, const running_task*) noexcept {
         producer& task = *entry.task;
-        if (task.home() == static_cast<const task_host*>(&pool_) && !task.completed()) tasks_.emplace_back(task);
+        if (task.home() != static_cast<const task_host*>(&pool_) || task.completed()) return;
+        if (tasks_.size() == tasks_.capacity())
+          all = false;
+        else
+          tasks_.emplace_back(task);
       });
     }
     std::vector<const producer*> running;

@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How one thread looks at tasks that others run, without stopping them: describe() and dump(). Whoever runs a task pays
-// for it a look at one word that hardly ever changes.
+// How one thread looks at tasks that others run, without stopping them: describe() and dump(). A thread that runs a task
+// pays for it a look at one word that hardly ever changes.
 //
-// An observer holds the mutex, one at a time, and says that it is there. Then it reads
-//   - the inside of a task that waits or is parked: the arguments that are not there yet, what its coroutine awaits.
-//     Whoever gets to run such a task changes its state word first, and gives way to the observer before it touches
-//     these [O1];
-//   - what each thread runs, through `shown` in its context: a list of the tasks on its stack. Each is taken out of the
-//     list when it is left, and only when the thread has then given way to the observer, the task may go [O2].
-// Giving way is waiting for the mutex. An observer runs no code of the user, and waits for nobody but for mutexes that are
-// held for a few instructions.
+// There is one observer at a time: it holds the mutex. It names what it is about to read in `watched_`, reads it, and names
+// the next thing. It watches
+//   - a task, to read the inside of one that waits or is parked: the arguments that are not there yet, what its coroutine
+//     awaits. A thread that gets to run such a task changes its state word first, and gives way before it touches these
+//     [O1];
+//   - the context of a thread, to read what that thread runs: `shown`, a list of the tasks on its stack. The thread takes
+//     each out of the list when it leaves it, and gives way before the entry and the task may go [O2].
+// Giving way is waiting until the observer does not watch this very thing any more. All other threads run on: an observer
+// that loses its processor while it looks holds up one thread at most, the one that is about to run the very task it
+// watches, or that leaves a task while its own list is watched, for as long as the observer has no processor. While it
+// watches it runs no code of the user, allocates nothing, takes no mutex, and goes through what one task waits for, or
+// what one stack has, once; for a thread it also passes the heavy fence.
+// A thread adds itself to the list of those that are known without waiting. It waits for the mutex, and so for an observer,
+// when it ends.
 //
-// [O1] The observer writes `present_` (seq_cst), then reads the state word (seq_cst); who claims the task writes the word
-//      (seq_cst), then looks at `present_` (seq_cst).
-// [O2] The observer writes `present_` (seq_cst), passes the heavy fence, then reads `shown` (seq_cst); a thread writes
-//      `shown` on the light side, then looks at `present_` (seq_cst).
+// [O1] The observer writes `watched_` (seq_cst), then reads the state word (seq_cst); a thread that claims the task writes
+//      the word (seq_cst), then looks at `watched_` (seq_cst).
+// [O2] The observer writes `watched_` (seq_cst), passes the heavy fence, then reads `shown` (seq_cst); a thread writes
+//      `shown` on the light side, then looks at `watched_` (seq_cst).
+// [O3] A thread that gives way counts itself in `waiting_`, then looks at `watched_` again; the observer changes `watched_`
+//      and `round_`, then looks at `waiting_` (seq_cst, all of them). So a thread that sleeps is woken.
+// [O4] A thread publishes its context in `known_` (release); the observer finds it there (acquire). Only a thread that has
+//      the mutex takes contexts out.
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/context.hpp>
@@ -23,6 +33,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string_view>
 
 namespace dyngen::detail {
@@ -35,15 +46,16 @@ class observers {
   observers(const observers&) = delete;
   observers& operator=(const observers&) = delete;
 
-  // --- for who runs tasks ---
+  // --- for threads that run tasks ---
 
-  /// Waits until nobody looks at what was to be seen before.
-  [[gnu::always_inline]] void give_way() noexcept {
-    if (present_.load(seq_cst) != 0) [[unlikely]]  // [O1][O2]
-      wait();
+  /// Waits until no observer reads what was to be seen of `thing` before: a task, or the context of this thread.
+  [[gnu::always_inline]] void give_way(const void* thing) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(thing);
+    if (watched_.load(seq_cst) == address) [[unlikely]]  // [O1][O2]
+      wait(address);
   }
   /// The task of `entry` runs on this thread from now on.
-  void show(thread_context& here, running_task& entry) noexcept {
+  static void show(thread_context& here, running_task& entry) noexcept {
     // relaxed: only this thread writes it. [O2] release: who finds the entry sees it, and its task, whole.
     entry.shown_before = here.shown.load(relaxed);
     here.shown.store(&entry, release);
@@ -51,7 +63,7 @@ class observers {
   /// It has been left; once this has returned, it may go.
   void hide(thread_context& here, const running_task& entry) noexcept {
     store_light(here.shown, entry.shown_before);  // [O2]
-    give_way();
+    give_way(&here);
   }
   /// Observers know this thread from now on: called before it runs the first task of a pool, which it does as a worker, or
   /// for a wait. Returns whether they did not before.
@@ -68,39 +80,65 @@ class observers {
     return true;
   }
   void add(thread_context& here) noexcept {
-    std::lock_guard lock(mutex_);
-    here.next_known = known_;
-    if (known_ != nullptr) known_->previous_known = &here;
-    known_ = &here;
+    // relaxed: verified by the exchange. [O4] release: publishes the context whole.
+    here.next_known = known_.load(relaxed);
+    while (!known_.compare_exchange_weak(here.next_known, &here, release, relaxed)) {
+    }
   }
   /// When it ends.
   void forget(thread_context& here) noexcept {
     std::lock_guard lock(mutex_);
-    (here.previous_known != nullptr ? here.previous_known->next_known : known_) = here.next_known;
-    if (here.next_known != nullptr) here.next_known->previous_known = here.previous_known;
+    thread_context* first = &here;
+    // [O4] acquire: it may be another thread's now, added meanwhile.
+    if (known_.compare_exchange_strong(first, here.next_known, acq_rel, acquire)) return;
+    while (first != nullptr && first->next_known != &here) first = first->next_known;
+    if (first != nullptr) first->next_known = here.next_known;
   }
 
-  // --- for who looks ---
+  /// In the child process, whose only thread is the one that called fork(). Another one may have been an observer.
+  void after_fork() noexcept {
+    thread_context& here = context();
+    ::new (&mutex_) mutex;
+    watched_.store(0, seq_cst);
+    waiting_.store(0, seq_cst);
+    here.next_known = nullptr;
+    known_.store(here.helping != stranger ? &here : nullptr, seq_cst);
+  }
+
+  // --- for observers ---
 
   /// As long as it lives, the calling thread is the one that may look.
   class look {
    public:
-    explicit look(observers& all) noexcept : all_(all), lock_(all.mutex_) { all_.present_.store(1, seq_cst); }  // [O1]
+    explicit look(observers& all) noexcept : all_(all), lock_(all.mutex_) {}
     look(const look&) = delete;
     look& operator=(const look&) = delete;
-    // release: what it has read comes before what those do who were to wait for it.
-    ~look() { all_.present_.store(0, release); }
 
-    /// Calls visit(entry, inner) for each task that a known thread runs, and the one inside it on its stack, or null.
+    /// Calls read() while `thing` is watched, for what stands at the top.
+    template <class Read>
+    void at(const void* thing, Read read) noexcept {
+      all_.watched_.store(reinterpret_cast<std::uintptr_t>(thing), seq_cst);  // [O1][O2]
+      read();
+      // What was read comes before what a thread does that sees the change: seq_cst is a release too.
+      all_.watched_.store(0, seq_cst);   // [O3]
+      all_.round_.fetch_add(1, seq_cst);      // [O3]
+      if (all_.waiting_.load(seq_cst) != 0) [[unlikely]]  // [O3]
+        wake_all(all_.round_);
+    }
+    /// Calls visit(entry, inner) for each task that a known thread runs, and the one inside it on its stack, or null: while
+    /// that thread is watched.
     template <class Visit>
-    void for_each_running(Visit visit) {
-      heavy_fence();  // [O2]
-      for (const thread_context* t = all_.known_; t != nullptr; t = t->next_known) {
-        const running_task* inner = nullptr;
-        for (const running_task* e = t->shown.load(seq_cst); e != nullptr; e = e->shown_before) {  // [O2]
-          visit(*e, inner);
-          inner = e;
-        }
+    void for_each_running(Visit visit) noexcept {
+      for (const thread_context* t = all_.known_.load(acquire); t != nullptr; t = t->next_known) {  // [O4]
+        if (t->shown.load(relaxed) == nullptr) continue;  // relaxed: a glance; it has run nothing a moment ago
+        at(t, [&]() noexcept {
+          heavy_fence();  // [O2]
+          const running_task* inner = nullptr;
+          for (const running_task* e = t->shown.load(seq_cst); e != nullptr; e = e->shown_before) {  // [O2]
+            visit(*e, inner);
+            inner = e;
+          }
+        });
       }
     }
 
@@ -110,11 +148,22 @@ class observers {
   };
 
  private:
-  [[gnu::noinline]] void wait() noexcept { std::lock_guard lock(mutex_); }
+  [[gnu::noinline]] void wait(std::uintptr_t thing) noexcept {
+    waiting_.fetch_add(1, seq_cst);  // [O3]
+    for (;;) {
+      const std::uint32_t round = round_.load(seq_cst);
+      if (watched_.load(seq_cst) != thing) break;  // [O3]
+      sleep_on(round_, round);
+    }
+    // relaxed: an observer that does not see it yet wakes no thread, in vain.
+    waiting_.fetch_sub(1, relaxed);
+  }
 
-  atomic<std::uint32_t> present_{0};
+  atomic<std::uintptr_t> watched_{0};  ///< its address
+  atomic<std::uint32_t> round_{0};    ///< changes each time something is watched no more
+  atomic<std::uint32_t> waiting_{0};  ///< threads that give way
   mutex mutex_;
-  thread_context* known_ = nullptr;  ///< the first of all known threads
+  atomic<thread_context*> known_{nullptr};  ///< the first of all known threads
 };
 
 /// Those of all tasks of the process.

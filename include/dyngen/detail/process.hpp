@@ -19,6 +19,10 @@
 // unloaded. What belongs to a thread stands in the thread-local storage of the object that used it first on that thread;
 // the others find it by a pthread key. A thread-local destructor keeps that object loaded until the thread ends.
 //
+// In a child process after fork() only the thread that called it exists, and what it finds is as the others left it in that
+// moment. A thing for which this matters has a member after_fork(), which makes it anew. It runs in the child before fork()
+// returns, at least once, by a handler that the object takes with it when it is unloaded.
+//
 // Two objects share these things if they were compiled with the same version of this library and with the same C++
 // standard library: the type in the note covers both. Objects that differ may not hand pools or handles to each other.
 // Without ELF a thing exists once for each copy of its symbol, which has default visibility.
@@ -180,6 +184,10 @@ class process_wide_thing {
     if (word_.compare_exchange_strong(mine, all != nullptr ? all : fresh, std::memory_order_acq_rel, std::memory_order_acquire))
       mine = all != nullptr ? all : fresh;
     if (mine != memory) std::free(memory);
+#if defined(__ELF__)
+    if constexpr (requires(T& thing) { thing.after_fork(); })
+      pthread_atfork(nullptr, nullptr, [] { get().after_fork(); });  // if there is no memory for it, without
+#endif
     return *static_cast<T*>(mine);
   }
 

@@ -359,7 +359,7 @@ class task_scope {
   explicit task_scope(task_record& task) noexcept : here_(context()), entry_(&task, here_.tasks) {
     here_.tasks = &entry_;
     dropped_ = std::exchange(here_.dropped, nullptr);
-    everybody().show(here_, entry_);
+    observers::show(here_, entry_);
   }
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
@@ -475,7 +475,7 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
       if (last == step::rescheduled) return leave_queued(true);
       if (last != step::awaiting && !goes_on_after(last)) return finish(last);
     }
-    everybody().give_way();  // [O1]
+    everybody().give_way(this);  // [O1]
     std::uint32_t word = state_.load();
     if ((word & state_word::unrunnable) != 0 || host_->cancelling())
       word = state_.set(state_word::cancelled) | state_word::cancelled;
@@ -631,28 +631,24 @@ inline task_record::way_out task_record::finish(step last) noexcept {
 inline void task_record::observe(observation& o) noexcept {
   observers::look looking(everybody());
   o.is_task = true;
-  o.word = state_.load();  // [O1]
   o.attempt = attempt();
   observe_stream(o);
-  switch (state_word::phase_of(o.word)) {
-    case phase::waiting: observe_dependencies(o); break;
-    case phase::parked:
-      if (const thread_wait* const wait = awaited()) {
-        o.awaits = true;
-        wait->observe(o);
-      }
-      break;
-    case phase::running:
-      looking.for_each_running([&](const running_task& entry, const running_task* inner) noexcept {
-        if (entry.task != this || inner == nullptr) return;
-        o.helps = true;
-        o.add(*inner->task, wait_point::the_end);
-      });
-      break;
-    case phase::queued:
-    case phase::held_by_consumer:
-    case phase::ended: break;
-  }
+  looking.at(this, [&]() noexcept {
+    o.word = state_.load();  // [O1]
+    const phase now = state_word::phase_of(o.word);
+    if (now == phase::waiting) return observe_dependencies(o);
+    if (now != phase::parked) return;
+    if (const thread_wait* const wait = awaited()) {
+      o.awaits = true;
+      wait->observe(o);
+    }
+  });
+  if (state_word::phase_of(o.word) == phase::running)
+    looking.for_each_running([&](const running_task& entry, const running_task* inner) noexcept {
+      if (entry.task != this || inner == nullptr) return;
+      o.helps = true;
+      o.add(*inner->task, wait_point::the_end);
+    });
   host_->observe(*this, o);
 }
 

@@ -9,8 +9,8 @@ namespace dyngen::detail {
 
 class observers {
  public:
-  void give_way() noexcept {}
-  void show(thread_context& here, running_task& entry) noexcept {
+  void give_way(const void*) noexcept {}
+  static void show(thread_context& here, running_task& entry) noexcept {
     entry.shown_before = here.shown.load(std::memory_order_relaxed);
     here.shown.store(&entry, std::memory_order_relaxed);
   }
@@ -25,6 +25,10 @@ class observers {
   class look {
    public:
     explicit look(observers&) noexcept {}
+    template <class Read>
+    void at(const void*, Read read) {
+      read();
+    }
     template <class Visit>
     void for_each_running(Visit) {}
   };
