@@ -23,6 +23,7 @@ class pool_dump {
 
   /// One line for the pool, one for each task, and one for the number of those that are only queued.
   std::string text() {
+    if (pool_.is_inherited()) return head(0);
     const std::uint64_t others = collect();
     std::string lines;
     std::uint64_t described = 0;
@@ -40,7 +41,7 @@ class pool_dump {
  private:
   std::string head(std::uint64_t alive) const {
     const pool_settings& s = pool_.settings_;
-    const char* const state[] = {"", ", draining", ", cancelling"};
+    const char* const state[] = {"", ", draining", ", cancelling", ", of the parent process"};
     // relaxed: what was true a moment ago.
     return "pool" + (s.name.empty() ? std::string() : " " + in_quotes(s.name)) + ", " +
            counted(s.width, "thread", "threads") + state[static_cast<unsigned>(pool_.closing_.load(relaxed))] + ": " +

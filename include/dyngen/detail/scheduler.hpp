@@ -30,6 +30,7 @@
 #include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/offered_child.hpp>
 #include <dyngen/detail/pool_counters.hpp>
+#include <dyngen/detail/pool_list.hpp>
 #include <dyngen/detail/pool_settings.hpp>
 #include <dyngen/detail/seats.hpp>
 #include <dyngen/detail/task_record.hpp>
@@ -51,10 +52,7 @@
 
 namespace dyngen::detail {
 
-/// How far a pool is on its way down, in this order.
-enum class closing : std::uint32_t { open, draining, cancelling };
-
-class pool_core final : public task_host {
+class pool_core final : public task_host, public listed_pool {
  public:
   /// Starts the threads. Throws std::system_error or std::bad_alloc, and then none is left. `end()` ends it.
   static pool_core* create(pool_settings settings) {
@@ -79,11 +77,15 @@ class pool_core final : public task_host {
     shard.started.add_and_look(1, shared);       // [C1]
     const closing now = closing_.load(seq_cst);  // [C1]
     if (now == closing::open) return admission::granted;
+    if (now == closing::inherited) {
+      retract();
+      throw pool_stopped("dyngen: submit on a pool of the parent process" + name_in_brackets() +
+                         ": after fork() it has no threads; make another one in the child");
+    }
     if (!runs_own_task() && !starts_child()) {
       retract();
       throw pool_stopped("dyngen: submit on a pool that was shut down" +
-                         (settings_.name.empty() ? std::string() : " ('" + settings_.name + "')") +
-                         "; only its own tasks may still submit to it");
+                         name_in_brackets() + "; only its own tasks may still submit to it");
     }
     return now == closing::cancelling ? admission::as_cancelled : admission::granted;
   }
@@ -92,7 +94,7 @@ class pool_core final : public task_host {
     shard.started.add_and_look(1, shared);       // [C1]
     const closing now = closing_.load(seq_cst);  // [C1]
     if (now == closing::open) return admission::granted;
-    if (!runs_own_task()) return admission::refused;
+    if (now == closing::inherited || !runs_own_task()) return admission::refused;
     return now == closing::cancelling ? admission::as_cancelled : admission::granted;
   }
   void retract() noexcept override {
@@ -255,6 +257,7 @@ class pool_core final : public task_host {
   /// Refuses submits from outside and waits until every task has ended. `mode` draining: everything runs; if
   /// `give_up_on_outside`, what only the outside could wake is cancelled. Not from a task of this pool.
   void close(closing mode, bool give_up_on_outside) noexcept {
+    if (is_inherited()) return;
     announce_closing(mode);
     settle_streams();
     thread_role* const role = context().role;
@@ -269,6 +272,7 @@ class pool_core final : public task_host {
 
   /// The first half of close(), without waiting.
   void announce(closing mode) noexcept {
+    if (is_inherited()) return;
     announce_closing(mode);
     if (mode == closing::cancelling) look_around(false);
   }
@@ -276,6 +280,7 @@ class pool_core final : public task_host {
   /// Ends the pool: as close(), then its threads. From one of its own tasks it only announces it, and the workers see
   /// to the rest. Takes over the pool's reference.
   void end() noexcept {
+    if (is_inherited()) return;  // all of it stays as it is
     if (runs_own_task() || own_worker() != nullptr) {
       announce_closing(closing::draining);
       unattended_.store(true, seq_cst);
@@ -292,6 +297,9 @@ class pool_core final : public task_host {
     }
     drop_host_reference();
   }
+
+  /// Is this the child process of the one that made it?
+  bool is_inherited() const noexcept { return closing_.load(seq_cst) == closing::inherited; }
 
   pool_stats stats() noexcept {
     pool_stats total = counters_.snapshot();
@@ -338,8 +346,11 @@ class pool_core final : public task_host {
   friend class pool_dump;
   using totals = pool_counters::totals;
 
-  explicit pool_core(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), seats_(settings_.width) {}
+  explicit pool_core(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), seats_(settings_.width) {
+    process_wide<pool_list>().add(*this);
+  }
   ~pool_core() {
+    process_wide<pool_list>().remove(*this);
     // Nobody is left to run what a foreign executor may have queued here.
     while (injected_.maybe_nonempty())
       if (popped p = injected_.try_pop(); p.item != nullptr) static_cast<task_record*>(p.item)->abandon_popped();
@@ -349,6 +360,8 @@ class pool_core final : public task_host {
       w = next;
     }
   }
+
+  std::string name_in_brackets() const { return settings_.name.empty() ? std::string() : " ('" + settings_.name + "')"; }
 
   worker* own_worker() const noexcept {
     auto* w = static_cast<worker*>(context().role);
@@ -694,7 +707,6 @@ class pool_core final : public task_host {
   atomic<worker*> workers_{nullptr};  ///< [C2] the list of all, newest first
 
   atomic<std::uint32_t> references_{1};  ///< the pool, each thread, each record
-  atomic<closing> closing_{closing::open};
   atomic<bool> unattended_{false};        ///< the pool object is gone, and nobody waits for the end
   atomic<std::uint32_t> settled_{0};      ///< counts ends and naps while closing; the closer sleeps on it
   atomic<std::uint64_t> wakes_{0};
