@@ -154,9 +154,9 @@ auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args
   if constexpr (!std::is_constructible_v<callable, F>) {
     return nothing_submitted();
   } else {
-    reject_null(f);
+    detail::reject_null(f);
     spent method(state, [&] { return actor_method<A, callable>(state, std::forward<F>(f)); });
-    return submit_to(state, os, std::move(*method), std::forward<Args>(args)...);
+    return detail::submit_to(state, os, std::move(*method), std::forward<Args>(args)...);
   }
 }
 
@@ -286,9 +286,9 @@ struct actor_maker {
     actor<A> result(*new actor_state<A>(host, limit, text));
     actor_state<A>& state = *result.state_;
     // The end first: nothing of the actor runs before all that may throw is done.
-    submit_to(state, std::tuple(after(state.over.get_ref())), actor_ender<A>(state));
+    detail::submit_to(state, std::tuple(after(state.over.get_ref())), actor_ender<A>(state));
     state.keep(
-        submit_to(state, std::tuple(dyngen::name(std::move(text))), actor_builder<A>{&state}, std::forward<Args>(args)...));
+        detail::submit_to(state, std::tuple(dyngen::name(std::move(text))), actor_builder<A>{&state}, std::forward<Args>(args)...));
     return result;
   }
 };

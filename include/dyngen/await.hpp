@@ -287,7 +287,7 @@ class part<task<R>> final : public child {
     };
     body b{std::move(task_)};
     try {
-      ref_ = submit_to(host, std::tuple<>(), std::move(b));
+      ref_ = detail::submit_to(host, std::tuple<>(), std::move(b));
     } catch (...) {
       task_ = std::move(b.coroutine);  // nothing has been moved out of it; it ends with its parent, not here
       throw;

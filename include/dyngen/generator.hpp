@@ -344,7 +344,7 @@ class generator<T>::iterator {
   /// The value, valid until the next increment; it may be moved from.
   T& operator*() const noexcept { return *std::launder(reinterpret_cast<T*>(of_->storage)); }
   /// The same.
-  T* operator->() const noexcept { return &**this; }
+  T* operator->() const noexcept { return std::addressof(**this); }
   /// Runs the coroutine to its next value. Throws what the body throws.
   iterator& operator++() {
     of_->advance();

@@ -290,8 +290,8 @@ class submission {
                     (ask::retries && !std::is_copy_constructible_v<callable>)) {
         return nothing_submitted();
       } else {
-        reject_null(f);
-        (reject_empty(args), ...);
+        detail::reject_null(f);
+        (detail::reject_empty(args), ...);
         return classify<std::remove_cv_t<R>, callable, stored>(std::forward<F>(f), std::forward<Args>(args)...);
       }
     }
@@ -341,11 +341,11 @@ class submission {
     auto extras = extras_from(options_);
     auto terms = terms_from(options_);
     admit();
-    rec* r = make_record<rec>(host_, rec::buffer_bytes(), call_tuple(terms, std::forward<CallArgs>(call)...), host_,
+    rec* r = detail::make_record<rec>(host_, rec::buffer_bytes(), call_tuple(terms, std::forward<CallArgs>(call)...), host_,
                               rec::initial_references(1), std::move(extras));
     ref<R> handle = [r] {
       if constexpr (std::is_void_v<R>)
-        return completion_of(*r);
+        return detail::completion_of(*r);
       else
         return access::adopt<R>(r->buffer().value());
     }();
@@ -374,7 +374,7 @@ class submission {
       spent terms(host_, [this] { return terms_from(options_); });
       auto budget = budget_from<T>(options_);
       admit();
-      rec* r = make_record<rec>(host_, 0, call_tuple(*terms, std::forward<CallArgs>(call)...), host_, std::move(extras),
+      rec* r = detail::make_record<rec>(host_, 0, call_tuple(*terms, std::forward<CallArgs>(call)...), host_, std::move(extras),
                                 ask::dynamic ? std::uint64_t{0} : backpressure_from(options_, host_.default_backpressure()), ask::all_or_nothing,
                                 std::move(budget));
       if constexpr (ask::dynamic) {
@@ -478,7 +478,7 @@ class submission {
     auto extras = extras_from(options_);
     spent terms(host_, [this] { return terms_from(options_); });
     admit();
-    return make_record<Record>(host_, shape.bytes(), call_tuple(*terms, std::forward<CallArgs>(call)...), host_,
+    return detail::make_record<Record>(host_, shape.bytes(), call_tuple(*terms, std::forward<CallArgs>(call)...), host_,
                                Record::initial_references(shape.count), std::move(extras), shape, staged);
   }
 
@@ -508,7 +508,7 @@ class bound_options {
   /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
-    return submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
+    return detail::submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
   /// Builds an actor, as thread_pool::make_actor; for the options name and max_concurrency.

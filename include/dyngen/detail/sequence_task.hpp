@@ -86,7 +86,7 @@ class sequence_task : public task_record, public room_giver {
   T* take_next_in_place() noexcept {
     T& value = buffer_.take_in_place();
     note_taken();
-    return &value;
+    return std::addressof(value);
   }
   /// Of the value taken last.
   segment* block_taken_from() const noexcept { return buffer_.block_taken_from(); }
@@ -397,7 +397,7 @@ class sequence_task : public task_record, public room_giver {
       return what == pulled::something_else && me.has_value() ? me.take_next_in_place() : nullptr;
     T& value = me.buffer_.take_in_place();
     me.leave_with<Plain>(one_taken);
-    return &value;
+    return std::addressof(value);
   }
   /// By the consumer, who holds it: one more value, if there is none. Everything but that is left to others. If it is a
   /// value, leave_with() follows.
