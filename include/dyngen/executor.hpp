@@ -52,6 +52,9 @@ static_assert(sizeof(work) == sizeof(void*));
 ///  - A work runs one step of its task: until it has ended, waits, or lets others run. Calling it throws nothing. It calls
 ///    the user's code, and execute() again, so no lock of the executor's may be held meanwhile; nor while one is destroyed.
 ///  - Works are of different tasks, or follow each other: they may be run in parallel, and in any order.
+///  - It may call a work at once, inside execute(). The library calls execute() when all that has become ready together is
+///    on its way, so such a work may wait for any of that; the works of one such moment are handed over one by one, and a
+///    work that waits inside execute(), on the same thread, has the others handed over meanwhile.
 ///  - An executor that cannot take a work, or is closed, lets it go: its task then ends with cancelled_error.
 ///  - It must outlive its tasks: until all refs of them are ready, and actors made on it have ended.
 ///  - A thread that waits for one of its tasks does not run it, and a task of it that blocks in get() or wait() holds its
@@ -72,7 +75,7 @@ class inline_host final : public task_host {
   }
   void push(task_record& task, bool) noexcept override { inline_queue::run_in_turn(task); }
   /// Only what may be queued behind an inline task of this very thread.
-  bool helps() const noexcept override { return context().run_inline != nullptr; }
+  bool helps() const noexcept override { return context().runs_inline; }
 };
 
 /// The host behind a manual_executor: counted, for records that outlive it.

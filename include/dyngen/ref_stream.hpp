@@ -205,6 +205,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
       if (until == detail::never && t.pull()) continue;
       if (t.completed()) return t.has_value();  // published before it completed
       if (until == detail::never) {
+        if (detail::has_run_put_off(detail::context())) continue;
         detail::refuse_self_wait(t);
         detail::settle_streams();
         if (t.help(t.taken()) || (is_at_home(t) && t.pull_at_home())) continue;

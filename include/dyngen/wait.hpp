@@ -139,7 +139,10 @@ inline std::size_t wait_for_any(std::span<const watched> handles, deadline until
       return seen;
     });
     if (found != none_ready) return found;
-    if (until == never) refuse_self_waits(owners.data(), owners.size(), 1);
+    if (until == never) {
+      if (has_run_put_off(context())) continue;
+      refuse_self_waits(owners.data(), owners.size(), 1);
+    }
     if (until <= time_now() || !block(points.data(), points.size(), 1, until)) {
       for (std::size_t i = 0; i < handles.size(); ++i)
         if (handles[i].look() == watched::seen::ready) return i;
@@ -360,7 +363,11 @@ struct wait_function {
       owners.push_back(group::of(s).owner);
     }
     const auto missing = static_cast<std::int64_t>(num_ready + points.size()) - static_cast<std::int64_t>(count);
-    if (missing > 0 && until == never) refuse_self_waits(owners.data(), owners.size(), missing);
+    if (missing > 0 && until == never) {
+      while (has_run_put_off(context())) {
+      }
+      refuse_self_waits(owners.data(), owners.size(), missing);
+    }
     if (missing > 0 && until > time_now()) block(points.data(), points.size(), missing, until);
   }
 };

@@ -55,7 +55,8 @@ private:
 inline void check_all_gone() {
   for (const long live : detail::model::arena::live) MODEL_CHECK(live == 0);
   for (const detail::thread_context& each : detail::model::things_of_fibers<detail::thread_context>)
-    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.dropped == nullptr &&
+    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.put_off == nullptr && each.destroying == 0 &&
+                each.publishing == 0 && each.after_publishing == nullptr && each.inline_tasks.empty() &&
                 (each.helping == 0 || each.helping == detail::stranger));
 }
 
@@ -108,7 +109,7 @@ public:
 
   /// As a task's end does.
   void end(bool failed) {
-    (void)buffer_.seal(failed, [this](detail::slot& s) noexcept { destroy_value(s); });
+    if (buffer_.seal(failed).leaves_values) buffer_.destroy_staged([this](detail::slot& s) noexcept { destroy_value(s); });
     const bool unheld = detail::slot::holders_of(
                             detail::publish(completion(), failed ? detail::stage::failed : detail::stage::value)) == 1;
     results().waiters.notify(results().ready());

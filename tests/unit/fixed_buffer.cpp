@@ -45,7 +45,9 @@ struct buffer_of {
     buffer.template commit<T>();
   }
   bool seal(bool failed) {
-    return buffer.seal(failed, [this](slot& s) noexcept { owner.destroy_value(s); });
+    const auto [carried, leaves_values] = buffer.seal(failed);
+    if (leaves_values) buffer.destroy_staged([this](slot& s) noexcept { owner.destroy_value(s); });
+    return carried;
   }
   stage stage_at(std::uint64_t i) { return slot::stage_of(buffer.at(i).word.load()); }
   std::uint64_t holders_at(std::uint64_t i) { return slot::holders_of(buffer.at(i).word.load()); }

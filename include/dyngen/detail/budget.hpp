@@ -81,6 +81,7 @@ class budget_share {
 
   /// The first value was taken.
   void taken() noexcept {
+    const publication all;  // as serve()
     {
       std::lock_guard lock(budget_->mutex_);
       if (closed_) return;
@@ -148,7 +149,7 @@ class budget_share {
   }
   static void wake(task_record& task) noexcept {
     if (state_word::phase_of(task.state().load()) == phase::parked) task.make_ready();
-    task.drop_references(1);
+    task.drop_waiters_reference();
   }
   void grant_if_alone() noexcept {
     task_record* task = nullptr;
@@ -170,6 +171,7 @@ class budget_share {
 };
 
 inline void budget_state::serve() noexcept {
+  const publication all;  // no producer runs before all that may go on are on their way
   for (;;) {
     task_record* task = nullptr;
     {

@@ -3,6 +3,21 @@
 // What the library knows about the thread it runs on: its role in a pool, the tasks whose code is on its stack, the
 // stream it last took from, and the work list that keeps long chains of destructors from recursing.
 // A coroutine may change threads at each suspension, so all of it is read through one function that is not inlined.
+//
+// Work that a thread puts off. Four things are not done at once, but somewhat later by the same thread:
+//
+//   values to destroy       when destructors nest deeply: after the destructor below them (slot.hpp)
+//   tasks to hand over      to executors of the user's, inside a publication: after it (put_off.hpp)
+//   tasks to run inline     behind the inline task that runs already: after it (inline_queue.hpp)
+//   the end of a task       while values that its stream leaves behind are destroyed: after them (task_record.hpp)
+//
+// Each of them stands in a list on the stack, or in the context, and the code below in the stack does what is in it. Code
+// of the user that runs above that, a destructor or a task, may wait for something that only the work in such a list
+// brings. So every wait in the library first does what its thread has put off: run_put_off().
+//
+// A publication: whatever makes several waiters ready, be it a task's end, a value, room in a budget or an actor's turn.
+// No code of the user runs between the first and the last of them: it might wait for what a later one brings, while the
+// publishing thread is below it on the stack. `publishing` counts the publications that a thread is in.
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/process.hpp>
@@ -10,6 +25,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace dyngen::detail {
 
@@ -57,6 +73,30 @@ class room_giver {
   ~room_giver() = default;
 };
 
+struct thread_context;
+
+/// One list of work that a thread has put off. Stands on its stack; the lists of a thread end in the reverse order of
+/// their beginnings.
+class put_off_work {
+ public:
+  put_off_work(const put_off_work&) = delete;
+  put_off_work& operator=(const put_off_work&) = delete;
+
+  /// Does the next piece of it. False if there is none.
+  virtual bool run_one() noexcept = 0;
+  put_off_work* outer() const noexcept { return outer_; }
+
+ protected:
+  explicit inline put_off_work(thread_context& here) noexcept;
+  inline ~put_off_work();
+
+ private:
+  thread_context& here_;
+  put_off_work* const outer_;
+};
+
+class dropped_values;
+
 /// What `helping` is before a thread runs its first task for a wait: see observers::meet().
 inline constexpr unsigned stranger = 1u << 30;
 
@@ -68,15 +108,19 @@ struct thread_context {
   std::int64_t busy_since = 0;   ///< when it was first seen to keep others waiting since it last slept, in ns; 0: never
   unsigned helping = stranger;   ///< how many tasks this thread runs for waits on its stack
   room_giver* last_taken = nullptr;
-  bool (*run_inline)() noexcept = nullptr;  ///< while a task runs inline: runs the next one that is queued behind it
-  unsigned firing = 0;           ///< while waiters are fired, nothing is run inline
-  void (*after_firing)() noexcept = nullptr;  ///< runs what became ready meanwhile
-  slot** dropped = nullptr;      ///< while a value is destroyed: the list of others that wait for it, linked through their words
+  put_off_work* put_off = nullptr;  ///< the innermost list of work that this thread has put off
+  unsigned publishing = 0;       ///< how many publications it is in
+  unsigned destroying = 0;       ///< how many destructors of values are nested here, in the code of one task
+  dropped_values* dropped = nullptr;  ///< where values go that are dropped when these are too many
+  void (*after_publishing)(thread_context&) noexcept = nullptr;  ///< hands over what was put off meanwhile, if there is any
+  work_list to_hand_over;        ///< put off until the publication is over
+  work_list to_free;             ///< tasks without references: the same
+  work_list inline_tasks;        ///< to be run by this thread, one after the other
+  bool runs_inline = false;      ///< it does so already
   void* freed_frame = nullptr;   ///< the coroutine frame whose memory went back last
   /// The innermost task of this thread that others may look at (observer.hpp).
   atomic<running_task*> shown{nullptr};
   thread_context* next_known = nullptr;  ///< of all threads that observers know; guarded by them
-  work_list inline_tasks;        ///< what is to run inline on this thread (inline_queue.hpp)
   thread_memory* memory = nullptr;   ///< what it keeps (memory.hpp)
   bool memory_over = false;          ///< it has given that back, as it ends
   std::uint64_t identity = 0;        ///< see thread_identity()
@@ -87,6 +131,78 @@ struct thread_context {
 /// The calling thread's, the same in all objects of the process (process.hpp). Valid until that thread ends; never keep it
 /// over a suspension.
 [[gnu::always_inline]] inline thread_context& context() noexcept { return thread_wide<thread_context>(); }
+
+inline put_off_work::put_off_work(thread_context& here) noexcept : here_(here), outer_(here.put_off) { here.put_off = this; }
+inline put_off_work::~put_off_work() { here_.put_off = outer_; }
+
+/// While it lives, the calling thread is in a publication: what it makes ready is handed over to executors of the user's
+/// when the outermost one is over.
+class publication {
+ public:
+  publication() noexcept : here_(context()) { ++here_.publishing; }
+  publication(const publication&) = delete;
+  publication& operator=(const publication&) = delete;
+  ~publication() { leave(here_); }
+
+  /// Ends one that has no object: that of a task's end, which begins in finish() and is over with the task's scope.
+  static void leave(thread_context& here) noexcept {
+    if (--here.publishing == 0 && here.after_publishing != nullptr) [[unlikely]]
+      here.after_publishing(here);
+  }
+
+ private:
+  thread_context& here_;
+};
+
+/// While it lives, code of the user runs on the calling thread. In a publication: what this code makes ready is handed over
+/// as it expects, and what the publication has put off remains so, unless this code waits.
+class interlude final : public put_off_work {
+ public:
+  explicit interlude(thread_context& here) noexcept
+      : put_off_work(here),
+        here_(here),
+        publishing_(std::exchange(here.publishing, 0u)),
+        to_hand_over_(std::exchange(here.to_hand_over, work_list())),
+        to_free_(std::exchange(here.to_free, work_list())),
+        after_publishing_(std::exchange(here.after_publishing, nullptr)) {}
+  ~interlude() {
+    here_.publishing = publishing_;
+    if (after_publishing_ != nullptr) put_back();
+  }
+
+  bool run_one() noexcept override {
+    if (after_publishing_ == nullptr) return false;
+    put_back();
+    here_.after_publishing(here_);
+    return true;
+  }
+
+ private:
+  // The context's own lists are empty: what this code has published meanwhile is handed over.
+  void put_back() noexcept {
+    here_.to_hand_over = std::exchange(to_hand_over_, work_list());
+    here_.to_free = std::exchange(to_free_, work_list());
+    here_.after_publishing = std::exchange(after_publishing_, nullptr);
+  }
+
+  thread_context& here_;
+  const unsigned publishing_;
+  work_list to_hand_over_;
+  work_list to_free_;
+  void (*after_publishing_)(thread_context&) noexcept;
+};
+
+/// For every wait: does a piece of what this thread has put off, the innermost first. False if there is none.
+[[gnu::noinline]] inline bool run_put_off(thread_context& here) noexcept {
+  const interlude user_code(here);
+  for (put_off_work* list = here.put_off; list != nullptr; list = list->outer())
+    if (list->run_one()) return true;
+  return false;
+}
+/// The same, where there is seldom any.
+inline bool has_run_put_off(thread_context& here) noexcept {
+  return (here.put_off != nullptr || here.after_publishing != nullptr) && run_put_off(here);
+}
 
 /// Is this task's code on the calling thread's stack?
 inline bool runs_on_this_stack(const producer& task) noexcept {

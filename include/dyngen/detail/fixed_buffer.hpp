@@ -5,7 +5,8 @@
 // stores the values in order; any number of threads read, wait and drop.
 //
 // Under all_or_nothing no slot is ready before the completion is, and the producer's hold on each stays until then: a
-// failure turns all values that were stored into failures.
+// failure turns all values that were stored into failures. Those values, and values that no handle has, are destroyed by
+// destroy_staged(), until when their slots say `failed` and the producer keeps its hold.
 
 #include <dyngen/detail/slot.hpp>
 
@@ -112,20 +113,24 @@ class fixed_buffer {
       g.waiters.notify(g.ready());
   }
 
+  struct sealed {
+    bool carried;        ///< some slot that failed still has a holder
+    bool leaves_values;  ///< destroy_staged() must follow
+  };
   /// The task has ended: what was not stored fails; under all_or_nothing, with `failed`, everything does.
-  /// `destroy(slot&)` ends a stored value. Returns whether any slot that failed still has a holder.
-  template <class Destroy>
-  bool seal(bool failed, Destroy destroy) noexcept {
+  sealed seal(bool failed) noexcept {
     bool carried = false;
+    bool leaves_values = false;
     if (staged_ == staging::all_or_nothing) {
+      constexpr std::uint64_t to_failed = static_cast<std::uint64_t>(stage::failed) - static_cast<std::uint64_t>(stage::value);
       for (std::uint64_t i = 0; i < made_; ++i) {
         slot& s = at(i);
-        constexpr std::uint64_t to_failed = static_cast<std::uint64_t>(stage::failed) - static_cast<std::uint64_t>(stage::value);
         // [S1][S2] acq_rel: as publish() and drop(); ready only with the completion.
-        const std::uint64_t before = s.word.fetch_add((failed ? to_failed : 0) - slot::one_holder, acq_rel);
+        const std::uint64_t before = s.word.fetch_add(failed ? to_failed : 0 - slot::one_holder, acq_rel);
         const bool unheld = slot::holders_of(before) == 1;
-        if (failed || unheld) destroy(s);
-        if (unheld) release_slot(s, slot::index_of(before));
+        // relaxed: no other thread has the slot.
+        if (unheld && !failed) s.word.fetch_add(to_failed + slot::one_holder, relaxed);
+        leaves_values = leaves_values || failed || unheld;
         carried = carried || !unheld;
       }
     }
@@ -142,7 +147,21 @@ class fixed_buffer {
         g.waiters.notify(g.ready());
       }
     }
-    return carried;
+    return {carried, leaves_values};
+  }
+
+  /// Under all_or_nothing, after seal(): `destroy(slot&)` ends each value that no handle will have.
+  template <class Destroy>
+  void destroy_staged(Destroy destroy) noexcept {
+    for (std::uint64_t i = 0; i < made_; ++i) {
+      slot& s = at(i);
+      // relaxed: seal() has left it so, and other threads change only the number of holders.
+      if (slot::stage_of(s.word.load(relaxed)) != stage::failed) continue;
+      destroy(s);
+      // [S2] acq_rel: as drop().
+      const std::uint64_t before = s.word.fetch_sub(slot::one_holder, acq_rel);
+      if (slot::holders_of(before) == 1) release_slot(s, slot::index_of(before));
+    }
   }
 
  private:

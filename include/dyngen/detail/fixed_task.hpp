@@ -48,8 +48,13 @@ class fixed_task : public task_record {
                  "; ask for more, or use dynamic if the task sets the number");
   }
 
-  bool seal(std::uint32_t) noexcept override {
-    return buffer_.seal(failure_ != nullptr, [this](slot& s) noexcept { destroy_value(s); });
+  sealed seal(std::uint32_t) noexcept override {
+    const auto [carried, leaves_values] = buffer_.seal(failure_ != nullptr);
+    return {carried, leaves_values};
+  }
+  void destroy_left_values() noexcept final {
+    const interlude user_code(context());
+    buffer_.destroy_staged([this](slot& s) noexcept { destroy_value(s); });
   }
 
  private:
@@ -82,9 +87,9 @@ class void_task : public task_record {
   }
   ~void_task() { results_->~group(); }
 
-  bool seal(std::uint32_t) noexcept final {
+  sealed seal(std::uint32_t) noexcept final {
     // relaxed: a count of holders, of which the run is one.
-    return slot::holders_of(completion().word.load(relaxed)) > 1;
+    return {.carries_failure = slot::holders_of(completion().word.load(relaxed)) > 1};
   }
 };
 
@@ -109,7 +114,7 @@ class single_task : public single_buffer<task_record> {
   ~single_task() = default;
 
   std::uint64_t made() const noexcept final { return is_stored() ? 1 : 0; }
-  bool seal(std::uint32_t) noexcept final { return is_held(); }
+  sealed seal(std::uint32_t) noexcept final { return {.carries_failure = is_held()}; }
   std::uint32_t publish_end() noexcept final {
     publish_single<T>();
     return 1;

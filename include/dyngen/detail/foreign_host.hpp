@@ -2,6 +2,7 @@
 #pragma once
 // Executors of the user's, as tasks see them.
 
+#include <dyngen/detail/put_off.hpp>
 #include <dyngen/executor.hpp>
 
 #include <cstdint>
@@ -14,7 +15,10 @@ template <class E>
 class foreign_host final : public task_host {
  public:
   explicit foreign_host(E& e) noexcept : executor_(e) {}
-  void push(task_record& task, bool) noexcept override { executor_.execute(work(task)); }
+  // execute() may run the work at once: never in a publication.
+  void push(task_record& task, bool) noexcept override {
+    if (!put_off_tasks::put_off(task)) executor_.execute(work(task));
+  }
   void add_host_reference() noexcept override {
     // relaxed: whoever retains it has it from somebody who keeps it alive.
     references_.fetch_add(1, relaxed);

@@ -9,6 +9,9 @@
 //                                                let others run   ▼  │
 //                                                            in resumed_ (once it is ready)
 //
+// Where several calls are handed on, that is one publication (context.hpp): on an executor that runs work at once, none of
+// them runs before the others are on their way, nor before the thread has left the call that had the turn before.
+//
 // The turn is `active_`: set when a task is handed to the pool, cleared by the thread that ran it when that has left it,
 // whether it ended, parked, or asked to be queued again; that thread, or whoever makes a call ready while the turn is
 // free, picks the next. At most `limit_` calls are begun and not ended. So no two threads are ever inside the actor.
@@ -78,6 +81,7 @@ class actor_host : public task_host {
   // --- as the host of its calls ---
 
   const void* home() const noexcept override { return base_.home(); }
+  task_host& runs_on() noexcept override { return base_.runs_on(); }
   admission admit() override { return base_.admit_late(); }
   void retract() noexcept override { base_.retract(); }
   task_host* for_children() noexcept override { return nullptr; }
@@ -108,6 +112,7 @@ class actor_host : public task_host {
     const keeper alive(*this);
     call_ticket& t = *task.ticket();
     if (t.inlined) return task.run_popped();
+    const publication all;
     bool let_go = false;
     bool held = false;
     task_record* next = nullptr;
@@ -148,6 +153,7 @@ class actor_host : public task_host {
 
   void left() noexcept override {
     const keeper alive(*this);
+    ++context().publishing;  // until the scope of the task that is left is over
     task_record* next = nullptr;
     {
       std::lock_guard lock(mutex_);
@@ -367,6 +373,8 @@ class actor_host : public task_host {
   /// Cancels every call and the construction, but not the end of the actor; those that have not begun first, as stop
   /// callbacks of the others may wait for them. `dead`: only those that have not begun, and they fail with actor_died.
   void cancel_calls(bool dead) noexcept {
+    const keeper alive(*this);
+    const publication all;
     for (;;) {
       task_record* found = nullptr;
       {

@@ -375,7 +375,7 @@ class record final : public Base {
       record& r = static_cast<record&>(*me.task);
       // The publisher, who calls this, keeps the slot alive; the record's own refs may be going at this moment.
       if (fired) r.dependency_done(has_failed(*me.target));
-      r.drop_references(1);
+      r.drop_waiters_reference();
     };
     this->add_references(1);
     point.list->add(w, [&](std::uint32_t index) noexcept { return point.published(point.object, index); });

@@ -260,6 +260,8 @@ class pool_core final : public task_host, public listed_pool {
     if (is_inherited()) return;
     announce_closing(mode);
     settle_streams();
+    while (has_run_put_off(context())) {
+    }
     thread_role* const role = context().role;
     const bool replaced = role != nullptr && role->leave_seat();
     for (;;) {

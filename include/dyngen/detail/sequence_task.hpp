@@ -144,20 +144,22 @@ class sequence_task : public task_record, public room_giver {
       here.last_taken = nullptr;
       drop_references(1);
     }
+    // The task learns of it first: the destructors of its values may wait for its end.
+    if (budget_) budget_->close();
+    if (!detach) {
+      cancel();
+    } else {
+      const phase was = state_word::phase_of(state().set(state_word::detached));
+      if (was == phase::parked || was == phase::held_by_consumer)  // one that waits for its arguments goes on waiting
+        make_ready();
+    }
     const std::uint64_t there = buffer_.published();
     buffer_.drop_front(there - taken());
     // relaxed: handed to the sweeper with the flag below. Perhaps it is its own code, in use, that abandons it.
     taken_.store(there * one_taken | (taken_.load(relaxed) & in_use), relaxed);
     left_ = true;
     seen_ = 0;
-    if (budget_) budget_->close();
-    const phase was = state_word::phase_of(state().set(state_word::abandoned | (detach ? state_word::detached : 0)));
-    if (was == phase::ended)
-      sweep();
-    else if (!detach)
-      cancel();
-    else if (was == phase::parked || was == phase::held_by_consumer)  // one that waits for its arguments goes on waiting
-      make_ready();
+    if (state_word::phase_of(state().set(state_word::abandoned)) == phase::ended) sweep();
     drop_references(1);
   }
 
@@ -293,20 +295,18 @@ class sequence_task : public task_record, public room_giver {
            spin_until([this, made]() noexcept { return room_end() > made; });
   }
 
-  bool seal(std::uint32_t flags) noexcept final {
+  sealed seal(std::uint32_t flags) noexcept final {
     buffer_.close();
     slot& last = final_slot();
     // [S1] acq_rel: as publish(); read once the completion is there.
     const std::uint64_t before =
         last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, acq_rel);
     if (slot::holders_of(before) == 1) release_slot(last, final_index);  // the consumer saw the end, and has swept
-    if (is_stream()) {
-      if ((flags & state_word::abandoned) == 0) return true;
-      sweep();
-      return false;
-    }
-    return publish_outer();
+    if (!is_stream()) return {.carries_failure = publish_outer()};
+    const bool abandoned = (flags & state_word::abandoned) != 0;
+    return {.carries_failure = !abandoned, .leaves_values = abandoned};
   }
+  void destroy_left_values() noexcept final { sweep(); }
 
   void observe_stream(observation& o) noexcept final {
     if (!is_stream()) return;
@@ -410,7 +410,7 @@ class sequence_task : public task_record, public room_giver {
     store_light_as<Plain>(taken_, before | in_use);  // [T3]
     thread_context& here = context();
     // Its code must not add to what is being destroyed below on this stack.
-    if (!state().is_held() || here.dropped != nullptr) [[unlikely]]
+    if (!state().is_held() || here.destroying != 0) [[unlikely]]
       return stop_pulling(), pulled::nothing;
     if (here.last_taken != this) [[unlikely]]
       remember_here();  // another thread than before, or it has taken elsewhere

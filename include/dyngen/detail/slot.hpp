@@ -34,6 +34,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace dyngen::detail {
 
@@ -178,6 +179,8 @@ class producer {
   virtual bool cancel() noexcept { return false; }
   /// What the task awaits has come.
   virtual void wake() noexcept {}
+  /// By a list of waiters, in a publication or not: it may be the last one, and what goes with the task the user's code.
+  virtual void drop_waiters_reference() noexcept { drop_references(1); }
   /// Somebody may wait for what the task does, not only for its next value.
   virtual void run_ahead() noexcept {}
   /// What runs it, for telling tasks of one pool from others; null for a plain value.
@@ -268,30 +271,61 @@ inline void release_slot(slot& s, std::uint32_t index) noexcept {
     g.owner->drop_references(1);
 }
 
-/// Destroys values whose destructors drop further values: nested ones wait in a list that the outermost call empties,
-/// so that a chain of any length takes constant stack.
-[[gnu::noinline]] inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
-  thread_context& here = context();
-  if (here.dropped != nullptr) {
-    // relaxed: nobody else has the slot; its word serves as the link of the list.
-    const std::uint64_t kept = s.word.load(relaxed) & ((std::uint64_t{1} << slot::kept_bits) - 1);
-    s.word.store(kept | (reinterpret_cast<std::uint64_t>(*here.dropped) >> 3 << slot::kept_bits), relaxed);
-    *here.dropped = &s;
-    return;
-  }
-  slot* nested = nullptr;
-  here.dropped = &nested;
+inline void destroy_now(slot& s, std::uint32_t index) noexcept {
   group::of(s, index).owner->destroy_value(s);
   release_slot(s, index);
-  while (nested != nullptr) {
-    slot& next = *nested;
-    // relaxed: as above.
-    const std::uint64_t word = next.word.load(relaxed);
-    nested = reinterpret_cast<slot*>(word >> slot::kept_bits << 3);
-    group::of(next, slot::index_of(word)).owner->destroy_value(next);
-    release_slot(next, slot::index_of(word));
+}
+
+/// Values that destructors have dropped which were nested too deeply.
+class dropped_values final : public put_off_work {
+ public:
+  explicit dropped_values(thread_context& here) noexcept
+      : put_off_work(here), here_(here), outer_(std::exchange(here.dropped, this)) {}
+  ~dropped_values() { here_.dropped = outer_; }
+
+  void add(slot& s) noexcept {
+    // relaxed: no other thread has the slot; its word serves as the link of the list.
+    const std::uint64_t kept = s.word.load(relaxed) & ((std::uint64_t{1} << slot::kept_bits) - 1);
+    s.word.store(kept | (reinterpret_cast<std::uint64_t>(first_) >> 3 << slot::kept_bits), relaxed);
+    first_ = &s;
   }
-  here.dropped = nullptr;
+  bool run_one() noexcept override {
+    if (first_ == nullptr) return false;
+    slot& s = *first_;
+    // relaxed: no other thread has the slot.
+    const std::uint64_t word = s.word.load(relaxed);
+    first_ = reinterpret_cast<slot*>(word >> slot::kept_bits << 3);
+    destroy_now(s, slot::index_of(word));
+    return true;
+  }
+
+ private:
+  thread_context& here_;
+  dropped_values* const outer_;
+  slot* first_ = nullptr;
+};
+
+/// How many destructors of values may be nested, each dropping the next value. The innermost of them empties a list of
+/// what is dropped beyond that, so that a chain of any length takes constant stack.
+inline constexpr unsigned most_nested_destructors = 16;
+
+/// Destroys a value whose destructor may drop further values, and may wait.
+[[gnu::noinline]] inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
+  thread_context& here = context();
+  if (here.destroying == most_nested_destructors) return here.dropped->add(s);
+  if (here.publishing != 0) [[unlikely]] {
+    const interlude user_code(here);
+    return destroy_in_turn(s, index);
+  }
+  if (++here.destroying < most_nested_destructors) {
+    destroy_now(s, index);
+  } else {
+    dropped_values nested(here);
+    destroy_now(s, index);
+    while (nested.run_one()) {
+    }
+  }
+  --here.destroying;
 }
 
 /// The last holder of a slot has let go; `word` is what it read.

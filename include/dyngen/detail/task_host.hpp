@@ -30,6 +30,8 @@ class task_host {
  public:
   /// What tells tasks of one pool from others.
   virtual const void* home() const noexcept { return this; }
+  /// What queues its tasks when they may run: an actor stands before another host.
+  virtual task_host& runs_on() noexcept { return *this; }
   /// Counts a task that is about to be built. Throws pool_stopped when there is none to run it any more.
   virtual admission admit() { return admission::granted; }
   /// The task could not be built after all.

@@ -143,6 +143,12 @@ class task_record : public producer, public work_item {
     if (left.given_up != 0) drop_references(left.given_up);
   }
 
+  // For what is put off in a publication, in put_off.hpp and inline_queue.hpp.
+  /// Gives the link, which is the caller's, to the executor.
+  void hand_over() noexcept;
+  void drop_waiters_reference() noexcept final;
+  void free_unreferenced() noexcept { free_memory(); }
+
   /// waiting, parked or held by its consumer -> queued, if it is one of these.
   void wake() noexcept final { make_ready(); }
   void make_ready() noexcept {
@@ -211,8 +217,14 @@ class task_record : public producer, public work_item {
   virtual std::exception_ptr surplus_error() { return nullptr; }
   /// Its code has thrown `failure_`: may it be run again? Then everything is as before its first step, but the values.
   virtual bool try_again() noexcept { return false; }
-  /// Gives every slot that is still empty its final content. Returns whether some handle carries the failure.
-  virtual bool seal(std::uint32_t flags) noexcept = 0;
+  /// What seal() finds.
+  struct sealed {
+    bool carries_failure = false;  ///< some handle has it
+    bool leaves_values = false;    ///< there are values to destroy that no handle has
+  };
+  /// Gives every slot that is still empty its final content.
+  virtual sealed seal(std::uint32_t flags) noexcept = 0;
+  virtual void destroy_left_values() noexcept {}
   /// Publishes the end and wakes those who wait for it. Returns how many references the run gives up.
   virtual std::uint32_t publish_end() noexcept {
     const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
@@ -335,6 +347,11 @@ class task_record : public producer, public work_item {
     return {};
   }
   way_out finish(step last) noexcept;
+  std::uint32_t destroy_left_values_and_publish() noexcept;
+  [[gnu::noinline]] void report_in_publication(std::exception_ptr e) noexcept {
+    const interlude user_code(context());
+    report(std::move(e));
+  }
   [[gnu::noinline]] void trace_end(task_outcome how) const noexcept {
     if (how == task_outcome::cancelled) host_->trace()->note(trace_kind::cancelled);
     if (how == task_outcome::failed) host_->trace()->note_error(failure_);
@@ -358,23 +375,25 @@ class task_scope {
  public:
   explicit task_scope(task_record& task) noexcept : here_(context()), entry_(&task, here_.tasks) {
     here_.tasks = &entry_;
-    dropped_ = std::exchange(here_.dropped, nullptr);
+    destroying_ = std::exchange(here_.destroying, 0u);
     observers::show(here_, entry_);
   }
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope() {
     here_.tasks = entry_.outer;
-    here_.dropped = dropped_;
+    here_.destroying = destroying_;
     everybody().hide(here_, entry_);
     // A thread that is no worker may not wait for anything for long after it has run a task.
     if (entry_.outer == nullptr) settle_streams();
+    // The publication that its end, or the end of its turn at an actor, is.
+    if (here_.publishing != 0) publication::leave(here_);
   }
 
  private:
   thread_context& here_;
   running_task entry_;
-  slot** dropped_;
+  unsigned destroying_;
 };
 
 inline void task_record::start(admission how) noexcept {
@@ -405,7 +424,10 @@ inline bool task_record::cancel() noexcept {
   if (state_word::phase_of(before) == phase::ended || (before & state_word::thrown) != 0) return false;
   // [X2] seq_cst, both; that the source is seen whole: [X1].
   if (task_extras* const extras = extras_.load(seq_cst))
-    if (std::stop_source* const source = extras->stop.load(seq_cst)) source->request_stop();
+    if (std::stop_source* const source = extras->stop.load(seq_cst)) {
+      const interlude user_code(context());
+      source->request_stop();
+    }
   if ((pending_.load(seq_cst) & registering) == 0) make_ready();  // else start() sees the flag
   if ((before & state_word::held) != 0) host_->held_cancelled(*this);  // [M1]
   return true;
@@ -613,9 +635,11 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   const bool only_late = late && !failure_;
   if (only_late) failure_ = late;
   if (late && !only_late) report(late);
+  ++context().publishing;  // until the task's scope is over
   const std::uint32_t flags = state_.end();
-  const bool carried = seal(flags) && !only_late;
-  if (failure_ && !carried && last != step::cancelled && !is_silent(failure_)) report(failure_);
+  const sealed found = seal(flags);
+  const bool carried = found.carries_failure && !only_late;
+  if (failure_ && !carried && last != step::cancelled && !is_silent(failure_)) report_in_publication(failure_);
   task_host& host = *host_;
   const task_outcome outcome = !failure_                 ? task_outcome::completed
                                : last == step::cancelled ? task_outcome::cancelled
@@ -623,9 +647,32 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   if (host.trace() != nullptr) [[unlikely]]
     trace_end(outcome);
   host.count_end(outcome, uncounted(true));
-  const std::uint32_t given_up = publish_end();
+  const std::uint32_t given_up = found.leaves_values ? destroy_left_values_and_publish() : publish_end();
   host.ended(*this);
   return {.given_up = given_up};
+}
+
+/// What the stream of the task, or a failed all_or_nothing, leaves behind is gone before the end is seen; but if a
+/// destructor waits, the end comes first, as that may be what it waits for.
+[[gnu::noinline]] inline std::uint32_t task_record::destroy_left_values_and_publish() noexcept {
+  class end_put_off final : public put_off_work {
+   public:
+    end_put_off(thread_context& here, task_record& task) noexcept : put_off_work(here), task_(task) {}
+    bool run_one() noexcept override {
+      if (published_) return false;
+      published_ = true;
+      given_up = task_.publish_end();
+      return true;
+    }
+    std::uint32_t given_up = 0;
+
+   private:
+    task_record& task_;
+    bool published_ = false;
+  } end(context(), *this);
+  destroy_left_values();
+  (void)end.run_one();
+  return end.given_up;
 }
 
 inline void task_record::observe(observation& o) noexcept {

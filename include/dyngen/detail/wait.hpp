@@ -63,9 +63,10 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
 /// Is it certain that a wait on this thread for what `task` has not stored yet would never end? Its own code is below on
 /// the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
 inline producer* holds_up(producer& task, const producer* awaiting) noexcept {
+  if (task.completed()) return nullptr;
   if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return &task;
   const void* const turn = task.turn();
-  if (turn == nullptr || task.completed()) return nullptr;
+  if (turn == nullptr) return nullptr;
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
     if (t->task->turn() == turn && (t->task != awaiting || t->task->takes_whole_turn())) return t->task;
   return nullptr;
@@ -187,7 +188,7 @@ class thread_wait {
     producer* const task = task_;
     this->~thread_wait();
     deallocate(memory_kind::waiter, this, size);
-    if (task != nullptr) task->drop_references(1);
+    if (task != nullptr) task->drop_waiters_reference();
   }
 
   static std::size_t bytes(std::size_t count) noexcept { return sizeof(thread_wait) + count * sizeof(node); }
@@ -237,10 +238,9 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
   settle_streams();
   thread_wait* wait = thread_wait::start(points, count, needed);
   thread_role* role = context().role;
-  if (until == never) {
-    // What is queued behind the inline task that waits here would wait for ever, and it perhaps for that.
-    while (!wait->satisfied() && context().run_inline != nullptr && context().run_inline()) {
-    }
+  // What this thread has put off would wait for ever, and this perhaps for that.
+  thread_context& here = context();
+  while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
   }
   if (!wait->satisfied()) {
     context().busy_since = 0;
@@ -267,6 +267,7 @@ inline bool wait_for_slot(slot& s, deadline until) {
   for (;;) {
     if (slot_ready(s)) return true;
     if (until == never) {
+      if (has_run_put_off(context())) continue;
       refuse_self_wait(owner);
       settle_streams();
       if (owner.help(wanted_number(s))) continue;

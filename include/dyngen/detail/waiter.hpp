@@ -23,7 +23,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <utility>
 
 namespace dyngen::detail {
 
@@ -104,6 +103,7 @@ class waiter_list {
 
   template <class Ready>
   [[gnu::noinline]] void sweep(Ready ready) noexcept {
+    const publication all;
     chain fired;
     for (;;) {
       waiter* list = in_order_of_arrival(head_.exchange(nullptr, seq_cst));
@@ -141,8 +141,7 @@ class waiter_list {
     fired.settle();
   }
 
-  /// Waiters that this sweep has claimed. They are fired when those it keeps are back in the list, and what that makes
-  /// ready is run inline only when all are fired: code of the user may wait for what any of them waits for.
+  /// Waiters that this sweep has claimed. They are fired when those it keeps are back in the list.
   class chain {
    public:
     void append(waiter& w) noexcept {
@@ -151,15 +150,11 @@ class waiter_list {
       last_ = &w;
     }
     void settle() noexcept {
-      if (first_ == nullptr) return;
-      thread_context& here = context();
-      ++here.firing;
       while (first_ != nullptr) {
         waiter* w = first_;
         first_ = w->next;
         w->settle(*w, true);
       }
-      if (--here.firing == 0 && here.after_firing != nullptr) std::exchange(here.after_firing, nullptr)();
     }
 
    private:

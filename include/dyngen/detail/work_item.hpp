@@ -17,18 +17,6 @@ protected:
   ~work_item() = default;
 };
 
-enum class pop_status : unsigned char {
-  item,   ///< one was taken
-  empty,  ///< there was none
-  busy,   ///< somebody else is taking or pushing one: busy is not empty
-};
-
-/// `item` is null unless `status` is `pop_status::item`.
-struct popped {
-  work_item* item;
-  pop_status status;
-};
-
 /// A first-in first-out list of items, through their own links. Not synchronised.
 class work_list {
  public:
@@ -44,7 +32,7 @@ class work_list {
   work_item* pop() noexcept {
     work_item* const item = first_;
     if (item == nullptr) return nullptr;
-    // relaxed: as above.
+    // relaxed: the owner of the list orders its uses.
     first_ = item->next_in_queue.load(relaxed);
     if (first_ == nullptr) last_ = nullptr;
     return item;
@@ -54,6 +42,18 @@ class work_list {
  private:
   work_item* first_ = nullptr;
   work_item* last_ = nullptr;
+};
+
+enum class pop_status : unsigned char {
+  item,   ///< one was taken
+  empty,  ///< there was none
+  busy,   ///< somebody else is taking or pushing one: busy is not empty
+};
+
+/// `item` is null unless `status` is `pop_status::item`.
+struct popped {
+  work_item* item;
+  pop_status status;
 };
 
 }  // namespace dyngen::detail
