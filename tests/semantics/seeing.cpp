@@ -627,3 +627,25 @@ TEST_CASE("statistics are printed in one line, whose form is fixed", "[stats]") 
         L"submitted 0, completed 0, failed 0, cancelled 0, retried 0, values stored 0, live 0, peak 0, "
         L"steals 0, parks 0, spare threads 0");
 }
+
+TEST_CASE("an observer that stops in the middle of its look holds up no thread that wants something else", "[seeing]") {
+  support::watchdog dog("workers beside an observer that has stopped");
+  dg::thread_pool pool(1);
+  std::atomic<int> ran{0};
+  const int watched = 0;
+  {
+    dg::detail::observers::look looking(dg::detail::everybody());
+    looking.at(&watched, [&]() noexcept {
+      // Nothing of this may wait for the observer: tasks that begin and end, and a thread that takes a blocked one's place.
+      for (int i = 0; i < 100; ++i) (void)pool.submit([&ran] { ++ran; });
+      dg::promise<void> gate;
+      auto waits = pool.submit([&ran, r = gate.get_ref()] {
+        r.wait();
+        ++ran;
+      });
+      auto opens = pool.submit([&gate] { gate.set_value(); });
+      while (!waits.ready() || ran != 101) std::this_thread::yield();
+    });
+  }
+  CHECK(ran == 101);
+}
