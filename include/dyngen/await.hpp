@@ -41,7 +41,7 @@ class ref_awaiter {
     if (suspension_.must_stop()) return false;
     if (!ref_.valid()) throw_empty("ref");
     slot& s = *access::slot_of(ref_);
-    return slot_ready(s) || !suspension_.begin(s);
+    return (slot_ready(s) || !suspension_.begin(s)) && suspension_.goes_on();
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   decltype(auto) await_resume() {
@@ -69,54 +69,60 @@ class stream_awaiter {
 
   bool await_ready() {
     if (suspension_.is_destroyed()) return false;
-    sequence_task<T>& t = stream_access::task_of(stream_);
-    if (task_record* const mine = suspension_.task()) {
-      if (mine->cancelled()) return false;
-      // Not for long if the host cancels all tasks: that ends all holds. An actor's calls, whose host stands before a pool,
-      // are left to look_further().
-      if (&t.host() == &mine->host() && pull(t)) return true;
+    task_ = &stream_access::task_of(stream_);
+    // Not for long if the host cancels all tasks: it then queues the streams that are kept for their readers.
+    if (suspension_.task() != nullptr && suspension_.task()->cancelled()) return false;
+    if (!task_->has_value()) {
+      const auto made = suspension_.task() != nullptr ? task_->make_next(true) : made_here::nothing;
+      if (made == made_here::value && !suspension_.time_is_up()) return true;
+      hold(made);
+      if (made != made_here::value && !arrives(made)) return false;
+    } else if (suspension_.must_stop()) {
+      return false;
     }
-    return !suspension_.must_stop() && (t.has_value() || look_further(t));
+    return suspension_.goes_on();
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
+  // The stream may be gone: its producer's code may have dropped it.
   auto await_resume() {
-    if constexpr (Value) {
-      if (value_ != nullptr) return stream_access::moved_out(*taken_from_, *value_);
-      suspension_.end();
-      return stream_.next_value();
-    } else {
-      suspension_.end();
-      return stream_.next();
-    }
+    suspension_.end();
+    if constexpr (Value)
+      return stream_access::value_or_end(*task_);
+    else
+      return stream_access::item_or_end(*task_);
   }
 
  private:
-  /// Is the next item there, made on this thread?
-  bool pull(sequence_task<T>& t) noexcept {
-    if constexpr (Value) {
-      taken_from_ = &t;
-      return (value_ = t.pull_in_place()) != nullptr;
-    } else {
-      return t.pull() && t.has_value();
-    }
+  using made_here = typename sequence_task<T>::made_here;
+
+  void hold(made_here made) noexcept {
+    if (made == made_here::something || made == made_here::behind)
+      kept_.adopt(*task_);
+    else if (!kept_.holds())
+      kept_.hold(*task_);
   }
-  /// A stream's task is run on this thread only where the coroutine is at home as well.
-  [[gnu::noinline]] bool look_further(sequence_task<T>& t) {
-    const bool at_home = suspension_.task() != nullptr && t.home() == suspension_.task()->home();
-    while (at_home && t.pull_at_home())
-      if (t.has_value()) return true;
-    if (t.completed()) return true;
+  /// False: the coroutine suspends until the next item is there, or stops.
+  [[gnu::noinline]] bool arrives(made_here made) {
+    sequence_task<T>& t = *task_;
+    for (;;) {
+      if (suspension_.must_stop()) return false;
+      if (t.has_value() || t.completed() || t.is_left()) return true;
+      if (made != made_here::something) break;
+      made = t.make_next(true);
+      if (made == made_here::value) return true;
+      hold(made);
+    }
     refuse_self_wait(t, suspension_.task());
-    t.give_back();
+    t.give_back(true);
     if ((suspension_.task() == nullptr || !suspension_.task()->host().pressed()) && t.item_comes_soon()) return true;
     const wait_point point = t.next_item();
-    return !suspension_.begin(&point, 1, 1, at_home);
+    return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.home() == suspension_.task()->home());
   }
 
   suspension suspension_;
   ref_stream<T>& stream_;
-  T* value_ = nullptr;                       ///< made here, and taken; it keeps the task, whatever becomes of the stream
-  sequence_task<T>* taken_from_;
+  sequence_task<T>* task_ = nullptr;
+  stream_access::keep<T> kept_;
 };
 
 template <class T, bool Value>

@@ -45,9 +45,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   ref_stream() = default;
   ref_stream(const ref_stream&) = delete;  // each value is handed over once: write std::move(stream)
   ref_stream& operator=(const ref_stream&) = delete;
-  ref_stream(ref_stream&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {
-    if (task_ != nullptr) task_->changes_hands();
-  }
+  ref_stream(ref_stream&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
   ref_stream& operator=(ref_stream&& other) noexcept {
     ref_stream moved(std::move(other));
     std::swap(task_, moved.task_);
@@ -67,20 +65,22 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// Blocks; the next value, moved out, or nothing at the end. Throws the task's exception where it stands.
   std::optional<T> next_value() {
     task& t = checked();
-    return t.has_value() ? next_moved_out(t) : awaited_value(t);
+    keep kept;
+    if (t.has_value() || arrives(t, detail::never, kept)) return moved_out(t);
+    return final_value(t);
   }
 
   /// Never blocks: the next item if it is there now. Nothing also at the end: finished() tells them apart.
   std::optional<ref<T>> try_next() {
     task& t = checked();
     if (t.has_value()) return handed_over(t);
-    const keep guard(t);
+    keep kept;
+    kept.hold(t);
     t.watch();
-    if (t.completed()) {
-      if (t.has_value()) return handed_over(t);
-      return final_item(t);
-    }
-    return std::nullopt;
+    if (t.has_value()) return handed_over(t);
+    if (!t.completed()) return std::nullopt;
+    if (t.has_value()) return handed_over(t);  // published before it completed
+    return final_item(t);
   }
 
   /// As next(), but throws timeout_error after `d`. Never runs the task on this thread.
@@ -104,6 +104,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// The task has ended and everything was taken, its exception too.
   bool finished() const {
     task& t = checked();
+    keep kept;
+    kept.hold(t);
     if (!t.completed()) t.watch();
     return t.completed() && !t.has_value() && !t.final_pending();
   }
@@ -168,79 +170,104 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     t.note_taken();
     return r;
   }
-  static std::optional<T> next_moved_out(task& t) { return moved_out(t, *t.take_next_in_place()); }
-  /// A value that was taken is moved out where it is. Until its slot goes back, that keeps the task, whatever T's code does
-  /// to the stream.
-  static std::optional<T> moved_out(task& t, T& value) {
+  /// The first value, which is there, is moved out where it is. Until its slot goes back, that keeps the task, whatever T's
+  /// code, or the producer's, does to the stream.
+  static std::optional<T> moved_out(task& t) {
     struct taken {
-      taken(task& from, T& v, detail::segment& b) noexcept : t(from), value(v), block(b) {}
+      taken(task& from, typename task::place p) noexcept : t(from), at(p) {}
       taken(const taken&) = delete;
       taken& operator=(const taken&) = delete;
       ~taken() {
-        detail::destroy_reporting(value, t);
-        t.destroyed_in_place(block);
+        detail::destroy_reporting(*at.value, t);
+        t.destroyed_in_place(*at.block);
       }
       task& t;
-      T& value;
-      detail::segment& block;
+      const typename task::place at;
     };
-    const taken here(t, value, *t.block_taken_from());
-    return std::optional<T>(std::in_place, std::move(value));
+    const taken here(t, t.take_in_place());
+    return std::optional<T>(std::in_place, std::move(*here.at.value));
   }
   static std::optional<ref<T>> final_item(task& t) {
     if (detail::slot* s = t.take_final()) return detail::access::adopt<T>(*s);
     return std::nullopt;
   }
-
-  [[gnu::noinline]] static std::optional<T> awaited_value(task& t) {
-    const keep guard(t);
-    if (await_item(t, detail::never)) return next_moved_out(t);
-    if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();  // throws
+  /// At the end: nothing, or the task's exception, which is thrown.
+  static std::optional<T> final_value(task& t) {
+    if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();
     return std::nullopt;
   }
 
-  /// Blocks until a value is there (true) or the end is reached (false). Throws timeout_error.
-  static bool await_item(task& t, detail::deadline until) {
-    while (!t.has_value()) {
-      if (until == detail::never && t.pull()) continue;
+  /// Holds the task for a member that runs its code, or waits for it: that code may drop this very stream.
+  struct keep {
+    keep() = default;
+    keep(const keep&) = delete;
+    keep& operator=(const keep&) = delete;
+    ~keep() {
+      if (task_ != nullptr) task_->drop_references(1);
+    }
+    /// Takes a reference.
+    void hold(task& t) noexcept {
+      t.add_references(1);
+      adopt(t);
+    }
+    /// Takes over a reference.
+    void adopt(task& t) noexcept {
+      if (task_ != nullptr)
+        t.drop_references(1);  // one is enough
+      else
+        task_ = &t;
+    }
+    bool holds() const noexcept { return task_ != nullptr; }
+
+   private:
+    task* task_ = nullptr;
+  };
+
+  /// No value is there: makes the next one on this thread, or blocks until it is there (true) or the end is reached (false).
+  /// Throws timeout_error. `kept` holds the task afterwards, unless a value is there.
+  static bool arrives(task& t, detail::deadline until, keep& kept) {
+    if (until != detail::never) return await_item(t, until, kept, task::made_here::nothing);
+    const auto made = t.make_next(false);
+    return made == task::made_here::value || await_item(t, until, kept, made);
+  }
+  [[gnu::noinline]] static bool await_item(task& t, detail::deadline until, keep& kept, typename task::made_here made) {
+    using made_here = typename task::made_here;
+    for (;;) {
+      if (made == made_here::something || made == made_here::behind)
+        kept.adopt(t);
+      else if (!kept.holds())
+        kept.hold(t);
+      if (t.has_value()) return true;
       if (t.completed()) return t.has_value();  // published before it completed
+      if (t.is_left()) return false;            // by its own code
       if (until == detail::never) {
-        if (detail::has_run_put_off(detail::context())) continue;
+        if (made == made_here::something) {
+          made = t.make_next(false);
+          continue;
+        }
+        if (detail::has_run_put_off(detail::context())) {
+          made = t.has_value() ? made_here::nothing : t.make_next(false);
+          continue;
+        }
         detail::refuse_self_wait(t);
-        detail::settle_streams();
-        if (t.help(t.taken()) || (is_at_home(t) && t.pull_at_home())) continue;
+        t.give_back(true);
       } else {
         t.watch();
       }
-      if (t.item_comes_soon()) continue;
-      const detail::wait_point point = t.next_item();
-      if (!detail::block(&point, 1, 1, until)) detail::throw_timeout(t);
+      if (!t.item_comes_soon()) {
+        const detail::wait_point point = t.next_item();
+        if (!detail::block(&point, 1, 1, until)) detail::throw_timeout(t);
+      }
+      made = until == detail::never && !t.has_value() ? t.make_next(false) : made_here::nothing;
     }
-    return true;
-  }
-
-  /// Is it a task of the same pool that waits here?
-  static bool is_at_home(task& t) noexcept {
-    const detail::running_task* const here = detail::context().tasks;
-    return here != nullptr && here->task->home() == t.home();
   }
 
   std::optional<ref<T>> next_until(detail::deadline until) {
     task& t = checked();
-    if (t.has_value()) return handed_over(t);
-    const keep guard(t);
-    if (await_item(t, until)) return handed_over(t);
+    keep kept;
+    if (t.has_value() || arrives(t, until, kept)) return handed_over(t);
     return final_item(t);
   }
-
-  /// The task's code may drop this very stream while it runs in one of its members.
-  struct keep {
-    explicit keep(task& t) noexcept : task_(t) { t.add_references(1); }
-    keep(const keep&) = delete;
-    keep& operator=(const keep&) = delete;
-    ~keep() { task_.drop_references(1); }
-    task& task_;
-  };
 
   task* task_ = nullptr;
 };
@@ -297,13 +324,11 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     }
     iterator(iterator&& other) noexcept
         : task_(std::exchange(other.task_, nullptr)),
-          value_(std::exchange(other.value_, nullptr)),
-          block_(other.block_) {}
+          at_(std::exchange(other.at_, {})) {}
     iterator& operator=(iterator&& other) noexcept {
       iterator moved(std::move(other));
       std::swap(task_, moved.task_);
-      std::swap(value_, moved.value_);
-      std::swap(block_, moved.block_);
+      std::swap(at_, moved.at_);
       return *this;
     }
     ~iterator() {
@@ -313,7 +338,7 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     }
 
     /// The value, to be moved from or read; destroyed by the next increment.
-    T&& operator*() const noexcept { return std::move(*value_); }
+    T&& operator*() const noexcept { return std::move(*at_.value); }
     /// Blocks for the next value, as ref_stream::next_value(). Throws the task's exception where it stands.
     iterator& operator++() {
       finish_value();
@@ -323,16 +348,13 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     /// The same.
     void operator++(int) { ++*this; }
     /// Is the stream at its end?
-    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.value_ == nullptr; }
+    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_.value == nullptr; }
 
    private:
     void arrive() {
-      value_ = task_->pull_in_place();
-      if (value_ == nullptr) {
-        if (!task_->has_value() && !await_item(*task_, detail::never)) return end();
-        value_ = task_->take_next_in_place();
-      }
-      block_ = task_->block_taken_from();
+      keep kept;
+      if (!task_->has_value() && !arrives(*task_, detail::never, kept)) return end();
+      at_ = task_->take_in_place();
     }
     void end() {
       if (task_->take_final() == nullptr) return;
@@ -342,15 +364,14 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     }
     /// The value under the iterator is the consumer's: it is destroyed in place, its slot goes back with its block's.
     void finish_value() noexcept {
-      if (value_ == nullptr) return;
-      T* value = std::exchange(value_, nullptr);
-      detail::destroy_reporting(*value, *task_);
-      task_->destroyed_in_place(*block_);
+      if (at_.value == nullptr) return;
+      const typename task::place at = std::exchange(at_, {});
+      detail::destroy_reporting(*at.value, *task_);
+      task_->destroyed_in_place(*at.block);
     }
 
     task* task_;
-    T* value_ = nullptr;
-    detail::segment* block_ = nullptr;  ///< of value_
+    typename task::place at_{};  ///< of the current value
   };
 
   /// Blocks for the first value.
@@ -390,10 +411,17 @@ struct stream_access {
   static sequence_task<T>& task_of(const ref_stream<T>& s) {
     return s.checked();
   }
+  /// The first value moved out, or what the end holds; one of them is there.
   template <class T>
-  static std::optional<T> moved_out(sequence_task<T>& t, T& value) {
-    return ref_stream<T>::moved_out(t, value);
+  static std::optional<T> value_or_end(sequence_task<T>& t) {
+    return t.has_value() ? ref_stream<T>::moved_out(t) : ref_stream<T>::final_value(t);
   }
+  template <class T>
+  static std::optional<ref<T>> item_or_end(sequence_task<T>& t) {
+    return t.has_value() ? ref_stream<T>::handed_over(t) : ref_stream<T>::final_item(t);
+  }
+  template <class T>
+  using keep = typename ref_stream<T>::keep;
 };
 template <class S>
 inline constexpr bool is_stream = false;

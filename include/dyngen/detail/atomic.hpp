@@ -15,7 +15,12 @@
 #include <new>
 #include <string_view>
 #include <thread>
+#include <utility>
 
+#if defined(__unix__) || defined(__APPLE__)
+#  include <pthread.h>
+#  include <signal.h>
+#endif
 #if defined(__linux__)
 #  include <linux/futex.h>
 #  include <linux/membarrier.h>
@@ -50,7 +55,6 @@ inline constexpr std::size_t cache_line = 64;
 // | pair              | light side, store_light() or load                       | heavy side, heavy_fence()                    |
 // | [C1] closing      | counts a start or an end, looks whether the pool closes | closes the pool, then sums up the counts     |
 // | [W1] of a stream  | publishes a value, looks whether anybody waits          | begins to wait, then looks for a value       |
-// | [T3] pulling      | marks a stream as in use or not, looks for a revocation | revokes the hold, then looks whether in use  |
 //
 // Two light sides never face each other. If the kernel refuses to register the process, both sides write seq_cst. It may
 // also refuse later what it has registered: a seccomp filter is installed, or it has no memory. A light side has no way to
@@ -155,6 +159,26 @@ bool spin_until(Ready ready) noexcept {
     if (ready()) return true;
   }
   return false;
+}
+
+/// Starts a thread that no signal of the program is delivered to. Throws as std::thread does.
+template <class F>
+std::thread start_service_thread(F run) {
+#if defined(__unix__) || defined(__APPLE__)
+  struct blocked_signals {
+    blocked_signals() noexcept {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+    blocked_signals(const blocked_signals&) = delete;
+    blocked_signals& operator=(const blocked_signals&) = delete;
+    ~blocked_signals() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+    sigset_t before;
+  };
+  const blocked_signals here;  // a new thread inherits them
+#endif
+  return std::thread(std::move(run));
 }
 
 using deadline = std::chrono::steady_clock::time_point;

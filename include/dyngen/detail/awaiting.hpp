@@ -88,7 +88,12 @@ class nested_coroutine {
   }
   /// The same, unless the task was cancelled: then it ends here.
   void enter_or_stop() noexcept {
-    if (outer_.destruction != nullptr || !outer_.driver->cancelled()) return enter();
+    sink_base& driver = *outer_.driver;
+    if (outer_.destruction != nullptr || !driver.cancelled()) {
+      enter();
+      if (outer_.destruction == nullptr && driver.time_is_up() && driver.task != nullptr) driver.why = signal::rescheduled;
+      return;
+    }
     outer_.driver->leaf = outer_.self;
     outer_.driver->refuse(step::cancelled);
   }
@@ -144,6 +149,11 @@ class suspension {
     return begin(&point, 1, 1, task() != nullptr && owner.home() == task()->home());
   }
 
+  /// Is the task's time slice over, so that it makes way for others before it goes on?
+  bool time_is_up() const noexcept { return promise_.driver->time_is_up() && task() != nullptr; }
+  /// What is awaited is there: false if the coroutine suspends all the same, as its time slice is over.
+  bool goes_on() noexcept { return !(makes_way_ = time_is_up()); }
+
   /// For await_suspend.
   void suspend() noexcept {
     if (promise_.being_destroyed()) return;
@@ -151,6 +161,8 @@ class suspension {
     driver.leaf = promise_.self;
     if (wait_ != nullptr)
       driver.why = signal::awaiting;
+    else if (makes_way_)
+      driver.why = signal::rescheduled;
     else
       driver.refuse(step::cancelled);
   }
@@ -165,6 +177,7 @@ class suspension {
  private:
   frame_promise& promise_;
   thread_wait* wait_ = nullptr;
+  bool makes_way_ = false;
 };
 
 /// `co_await wait_for_points{…}`: until `needed` of the points are ready. What it points to must live so long.
@@ -182,9 +195,9 @@ class points_awaiter {
 
   bool await_ready() {
     if (suspension_.must_stop()) return false;
-    if (all_.needed == 0) return true;
+    if (all_.needed == 0) return suspension_.goes_on();
     refuse_self_waits(all_.owners, all_.count, all_.needed, suspension_.task());
-    return !suspension_.begin(all_.points, all_.count, all_.needed, all_.own_host);
+    return !suspension_.begin(all_.points, all_.count, all_.needed, all_.own_host) && suspension_.goes_on();
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   void await_resume() noexcept { suspension_.end(); }

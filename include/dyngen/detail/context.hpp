@@ -63,15 +63,20 @@ struct running_task {
   running_task* shown_before;         ///< the next one outwards that observers see
 };
 
-/// A stream whose consumer has not yet given back all the room it made.
+/// A stream whose reader has not yet given back all the room it made.
 class room_giver {
  public:
-  virtual void give_back() noexcept = 0;
+  /// `reader_waits`: the reader is about to wait for something else, so the stream must run without it.
+  virtual void give_back(bool reader_waits) noexcept = 0;
   virtual void drop_reference() noexcept = 0;
 
  protected:
   ~room_giver() = default;
 };
+
+/// The word by which a pool tells one of its threads that the time slice of the task it runs is over, and for all other
+/// threads one that stays 0.
+inline constinit atomic<std::uint32_t> no_time_slice{0};
 
 struct thread_context;
 
@@ -105,7 +110,7 @@ struct thread_context {
 
   thread_role* role = nullptr;
   running_task* tasks = nullptr;
-  std::int64_t busy_since = 0;   ///< when it was first seen to keep others waiting since it last slept, in ns; 0: never
+  const atomic<std::uint32_t>* slice_over = &no_time_slice;  ///< not 0: code that runs here makes way for other tasks soon
   unsigned helping = stranger;   ///< how many tasks this thread runs for waits on its stack
   room_giver* last_taken = nullptr;
   put_off_work* put_off = nullptr;  ///< the innermost list of work that this thread has put off
@@ -204,6 +209,12 @@ inline bool has_run_put_off(thread_context& here) noexcept {
   return (here.put_off != nullptr || here.after_publishing != nullptr) && run_put_off(here);
 }
 
+/// Is the time slice over of the task that runs on this thread?
+inline bool slice_is_over(const thread_context& here) noexcept {
+  // relaxed: a late look only lets the task run on for a while.
+  return here.slice_over->load(relaxed) != 0;
+}
+
 /// Is this task's code on the calling thread's stack?
 inline bool runs_on_this_stack(const producer& task) noexcept {
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
@@ -211,15 +222,16 @@ inline bool runs_on_this_stack(const producer& task) noexcept {
   return false;
 }
 
-/// Gives back the room of the stream that this thread last took from. Called before any wait, and between tasks.
-inline void settle_streams() noexcept {
-  thread_context& here = context();
+/// This thread takes from another stream from now on, or from none: gives back the room of the one it last took from.
+inline void leave_last_stream(thread_context& here, bool reader_waits) noexcept {
   if (here.last_taken == nullptr) return;
   room_giver* stream = here.last_taken;
   here.last_taken = nullptr;
-  stream->give_back();
+  stream->give_back(reader_waits);
   stream->drop_reference();
 }
+/// Called before any wait, and between tasks.
+inline void settle_streams() noexcept { leave_last_stream(context(), true); }
 
 /// The same when the thread ends: it may not wait for anything after it has taken.
 [[gnu::noinline]] inline void settle_streams_at_thread_end() noexcept {

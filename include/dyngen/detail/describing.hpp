@@ -115,10 +115,8 @@ inline std::string state_words(const observation& o, bool with_turn) {
     case phase::parked:
       if (o.awaits) return "awaiting " + awaited_words(o);
       return "suspended for room" + room_words(o);
-    case phase::held_by_consumer:
-      if (!o.in_use) return "suspended until its reader wants a value";
-      return "running, for its reader's next value" +
-             (o.blocks ? ", blocked until it has " + awaited_words(o) : std::string());
+    case phase::kept:
+      return "suspended until its reader wants a value";
     case phase::ended:
       break;
   }

@@ -93,23 +93,6 @@ class dormant_tasks {
     return all;
   }
 
-  /// Makes one that its consumer keeps to himself run ahead. False if there is none.
-  bool release_one() noexcept {
-    task_record* found = nullptr;
-    {
-      std::lock_guard lock(mutex_);
-      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant().next)
-        if (state_word::phase_of(t->state().load()) == phase::held_by_consumer &&
-            (t->state().load() & state_word::revoked) == 0)
-          found = t;
-      if (found != nullptr) found->add_references(1);
-    }
-    if (found == nullptr) return false;
-    found->make_ready();
-    found->drop_references(1);
-    return true;
-  }
-
   enum class whom { outside, any, idle_actors, also_polling };
 
   /// Cancels one that is not cancelled yet: of those that wait for something outside, of all that wait, of the actors that

@@ -53,7 +53,6 @@ struct observation {
   bool helps = false;       ///< its thread runs the first of them meanwhile
 
   bool is_stream = false;
-  bool in_use = false;        ///< by its consumer, who runs it for one value after the other
   std::uint64_t untaken = 0;  ///< values of a stream that wait to be taken
   std::uint64_t budget_used = 0;
   std::uint64_t budget_limit = 0;  ///< of the budget that it waits for; 0: for none

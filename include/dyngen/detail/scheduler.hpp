@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The engine of thread_pool: workers with a deque each, a queue for everybody else, seats that say who may be awake,
-// spares for workers that block, and the rules by which a pool closes. Tasks push and are run; everything else about
-// them is theirs.
+// The engine of thread_pool: workers with a deque each, a queue for all other threads, seats that say which workers may be
+// awake, spares for workers that block, a monitor, and the rules by which a pool closes. Tasks push and are run; everything
+// else about them is theirs.
 //
 //   open ──close(drain)───▶ draining ──────────▶ stopped     submits from outside throw in all but open; tasks of the
 //     │                        │                              pool may go on submitting until none is left
@@ -10,6 +10,18 @@
 //
 // Whether anything is alive, the counters say (pool_counters.hpp). What is alive but waits (for a dependency, for room)
 // is in a list.
+//
+// The monitor is one more thread, for what no worker sees when all of them run code of the user's. It runs no such code
+// itself, takes no lock that is held across it, and only marks and pushes:
+//   - a stream that is kept for a reader which does not ask is queued (kept_streams.hpp);
+//   - a worker that has run one task for `time_slice` while other work is queued is told so, by a word of its own. What it
+//     runs then suspends at its next co_yield or co_await. The worker clears the word when it begins its next task; a mark
+//     that comes too late ends the slice of the wrong task early, which costs that task one turn;
+//   - a cancelled or doomed task that is queued, and that no worker ends, is handed to a spare thread (ending_tasks.hpp).
+// It sleeps without a limit while there is none of this: no stream is kept, no task is noted for its end, and no work is
+// queued without a worker that could come for it. Whatever changes that rings (doorbell.hpp, [D1]): is_kept(), a push of a
+// task that only ends, and a notify() that finds neither a sleeping nor a searching worker. As long as work is queued it
+// looks again every few milliseconds.
 //
 // [C1] closing_ and the counts: a submit counts itself, then looks whether the pool is open (seq_cst); the closer closes
 //      (seq_cst), then sums. An end counts itself, then looks whether somebody closes. The closer has the heavy side.
@@ -24,10 +36,12 @@
 //      children that run in the place of their parent counted too, 60 of them for each task would skip two of the looks
 //      for ever. They have a count of their own, by which their parent makes room for injected work.
 
+#include <dyngen/detail/doorbell.hpp>
 #include <dyngen/detail/dormant_tasks.hpp>
-#include <dyngen/detail/held_streams.hpp>
+#include <dyngen/detail/ending_tasks.hpp>
 #include <dyngen/detail/injection_queue.hpp>
 #include <dyngen/detail/inline_queue.hpp>
+#include <dyngen/detail/kept_streams.hpp>
 #include <dyngen/detail/offered_child.hpp>
 #include <dyngen/detail/pool_counters.hpp>
 #include <dyngen/detail/pool_list.hpp>
@@ -38,12 +52,15 @@
 #include <dyngen/detail/work_deque.hpp>
 #include <dyngen/stats.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -60,6 +77,7 @@ class pool_core final : public task_host, public listed_pool {
     decide_fences();
     try {
       for (std::uint32_t i = 0; i < core->settings_.width; ++i) core->start_thread(false);
+      core->start_monitor();
     } catch (...) {
       core->stop_threads();
       core->drop_host_reference();
@@ -105,11 +123,20 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   void push(task_record& task, bool behind) noexcept override {
+    const bool only_ends = (task.state().load() & state_word::only_ends) != 0;
+    if (only_ends) [[unlikely]]
+      ending_.note(task);
     worker* w = behind ? nullptr : own_worker();
     if (w == nullptr || !w->deque.push(&task)) injected_.push(&task);
-    seats_.notify();
+    notify_worker();
+    if (only_ends) [[unlikely]]
+      monitor_bell_.ring();  // [D1]
     if (thread_count_.load(seq_cst) == 0) [[unlikely]]  // [C3]
       drop_links_nobody_pops();
+  }
+  void queued_cancelled(task_record& task) noexcept override {
+    ending_.note(task);
+    monitor_bell_.ring();  // [D1]
   }
 
   // An offered child counts as something that is alive: a pool that closes must not take its parent for one that waits
@@ -121,7 +148,7 @@ class pool_core final : public task_host, public listed_pool {
     shard.offered.add_and_look(1, shared);  // [C1]
     const bool there_is_room = w->deque.push(child.link());
     if (there_is_room)
-      seats_.notify();
+      seats_.notify();  // without a worker that could come, the parent takes it back
     else
       withdraw();
     return there_is_room;
@@ -137,18 +164,23 @@ class pool_core final : public task_host, public listed_pool {
   bool wants_others_to_run() noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return false;
-    if (++w->children % look_period != 0) return false;
-    if (!injected_.maybe_nonempty()) return outstays(*this);  // other queued work has its turn later
+    if (slice_is_over(context())) return true;
+    if (++w->children % look_period != 0 || !injected_.maybe_nonempty()) return false;
     w->injected_is_next = true;
     return true;
   }
 
   bool helps() const noexcept override { return settings_.waiters_help; }
-  // Traced, no stream is held: a stretch for each of its values would drown all others.
-  bool lets_hold() const noexcept override { return trace_ == nullptr && closing_.load(seq_cst) == closing::open; }
-  void is_held(task_record& task) noexcept override {
-    held_.add(task);
-    if (held_.unwatched()) seats_.notify();
+  // Traced, no stream is kept: a slice for each of its values would drown all others.
+  bool keeps_streams() const noexcept override { return trace_ == nullptr && closing_.load(seq_cst) == closing::open; }
+  // [C4] A reader lists its stream, then looks whether the pool closes; the closer closes, then looks through the list
+  //      (seq_cst and the list's mutex). A stream that is kept afterwards is unlisted, so its reader comes here again.
+  void is_kept(kept_entry& stream) noexcept override {
+    kept_.add(stream);
+    if (closing_.load(seq_cst) != closing::open)  // [C4]
+      kept_.release_all();
+    else
+      monitor_bell_.ring();  // [D1]
   }
   void link_left_behind() noexcept override {
     // relaxed: only decides when to tidy up.
@@ -201,7 +233,7 @@ class pool_core final : public task_host, public listed_pool {
   void ended(task_record& task) noexcept override {
     if (task.listed) {
       dormant_.remove(task);
-      if (task.hold() != nullptr) held_.remove(task);
+      if (kept_entry* const stream = task.kept()) kept_.remove(*stream);
     }
     const auto [shard, index, shared] = counters_.here();
     shard.ended.add_and_look(1, shared);  // [C1]
@@ -249,7 +281,7 @@ class pool_core final : public task_host, public listed_pool {
 
   void observe(task_record& task, observation& o) noexcept override {
     const phase now = state_word::phase_of(o.word);
-    if ((now == phase::running && !o.helps) || (now == phase::held_by_consumer && o.in_use)) dormant_.observe_blocked(task, o);
+    if (now == phase::running && !o.helps) dormant_.observe_blocked(task, o);
   }
 
   // --- as the engine of a pool ---
@@ -292,7 +324,7 @@ class pool_core final : public task_host, public listed_pool {
           if (t.joinable()) t.detach();
       }
       something_settled();
-      seats_.notify();
+      notify_worker();
     } else {
       close(closing::draining, true);
       stop_threads();
@@ -320,8 +352,15 @@ class pool_core final : public task_host, public listed_pool {
  private:
   struct worker final : thread_role {
     explicit worker(pool_core& p) noexcept : pool(p) {}
-    bool leave_seat() noexcept override { return pool.leave_seat(); }
+    bool leave_seat() noexcept override {
+      if (is_spare_for_ends) return true;  // it sits on none
+      const bool replaced = pool.leave_seat();
+      if (replaced) end_stretch();
+      return replaced;
+    }
     void enter_seat() noexcept override {
+      if (is_spare_for_ends) return;
+      begin_stretch();
       pool.seats_.enter();
       pool.blocked_.fetch_sub(1, seq_cst);
     }
@@ -333,8 +372,21 @@ class pool_core final : public task_host, public listed_pool {
       return true;
     }
 
+    /// A stretch is the time from one task, or one wait, to the next: its number is odd while code of a task may run.
+    // relaxed, all: the monitor compares numbers, and a mark for the wrong stretch does no harm.
+    void begin_stretch() noexcept {
+      stretch.store(stretch.load(relaxed) + 1, relaxed);
+      if (slice_over.load(relaxed) != 0) slice_over.store(0, relaxed);
+    }
+    void end_stretch() noexcept { stretch.store(stretch.load(relaxed) + 1, relaxed); }
+
     pool_core& pool;
     work_deque deque;
+    atomic<std::uint32_t> stretch{0};
+    atomic<std::uint32_t> slice_over{0};  ///< written by the monitor, and cleared by the worker
+    std::uint32_t seen_stretch = 0;       ///< the monitor's
+    deadline seen_since{};                ///< the monitor's
+    bool is_spare_for_ends = false;       ///< only ends tasks, and is not counted among the pool's threads
     worker* next = nullptr;  ///< in the list of all workers, which only grows
     std::uint32_t picks = 0;           ///< of tasks
     std::uint32_t children = 0;        ///< that ran in the place of their parent; see [F]
@@ -410,12 +462,9 @@ class pool_core final : public task_host, public listed_pool {
     return false;
   }
 
-  /// Is there something to do for a worker that sleeps: work, or a look at the streams that are held?
-  bool somebody_is_missed() const noexcept { return work_may_be_left() || held_.unwatched(); }
-  auto sleep_beside_others() noexcept {
-    return [this](atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
-      held_.sleep_beside(word, expected, seats_.parked());
-    };
+  /// Work may be left: wakes a worker, or, if none sleeps and none searches, the monitor.
+  void notify_worker() noexcept {
+    if (!seats_.notify() && seats_.searching() == 0) monitor_bell_.ring();  // [D1]
   }
 
   /// The next task for a worker that is running.
@@ -442,7 +491,7 @@ class pool_core final : public task_host, public listed_pool {
     const std::size_t n = injected_.try_pop_batch(items, batch);
     if (n == 0) return nullptr;
     for (std::size_t i = n; i-- > 1;) w.deque.push(items[i]);  // they fit: it is empty
-    if (n > 1) seats_.notify();  // a thread that parked while they were in no queue did not see them
+    if (n > 1) notify_worker();  // a thread that parked while they were in no queue did not see them
     return static_cast<task_record*>(items[0]);
   }
 
@@ -502,12 +551,13 @@ class pool_core final : public task_host, public listed_pool {
       left -= n;
     }
     purge_at_.store((std::max)(std::uint64_t{1024}, kept), relaxed);
-    seats_.notify();  // for what was in no queue while a worker looked
+    notify_worker();  // for what was in no queue while a worker looked
   }
 
   /// By a pusher that found no worker left: what it pushed has ended already, unless a foreign executor came too late, and
   /// then the destructor sees to it. Whoever pushed holds a reference on what it pushed, so the pool outlives this.
   [[gnu::noinline]] void drop_links_nobody_pops() noexcept {
+    ending_.forget_shared();
     while (injected_.maybe_nonempty()) {
       const popped p = injected_.try_pop();
       if (p.item == nullptr) continue;  // another pusher is here, or about to be
@@ -525,15 +575,20 @@ class pool_core final : public task_host, public listed_pool {
     start_thread_locked(spare);
   }
 
+  worker* add_worker_locked() {
+    auto* fresh = new worker(*this);
+    // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
+    fresh->next = workers_.load(relaxed);
+    workers_.store(fresh, release);
+    return fresh;
+  }
+  worker* add_worker() {
+    std::lock_guard lock(threads_mutex_);
+    return add_worker_locked();
+  }
   void start_thread_locked(bool spare) {
     if (!unattended_.load(seq_cst)) threads_.reserve(threads_.size() + 1);
-    if (unstarted_ == nullptr) {
-      auto* fresh = new worker(*this);
-      // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
-      fresh->next = workers_.load(relaxed);
-      workers_.store(fresh, release);
-      unstarted_ = fresh;
-    }
+    if (unstarted_ == nullptr) unstarted_ = add_worker_locked();
     worker* const w = unstarted_;
     add_host_reference();
     if (!spare) seats_.start_searching();
@@ -552,8 +607,13 @@ class pool_core final : public task_host, public listed_pool {
       threads_.push_back(std::move(started));
   }
 
-  void stop_threads() noexcept {
+  void stop_all() noexcept {
     seats_.stop();
+    monitor_bell_.close();
+    ender_bell_.close();
+  }
+  void stop_threads() noexcept {
+    stop_all();
     // Again and again: a worker that still runs a task of another executor may block in it, and be replaced.
     for (;;) {
       std::vector<thread> threads;
@@ -569,16 +629,16 @@ class pool_core final : public task_host, public listed_pool {
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
     name_thread(number);
     context().role = &w;
+    context().slice_over = &w.slice_over;
     everybody().meet(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
     const auto look = [this]() noexcept { return work_may_be_left(); };
-    const auto sleep = sleep_beside_others();
     // A spare may be all that is left awake of an unattended pool: it looks around first.
-    bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }, sleep) ==
+    bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }) ==
                                  park_result::stopping;
     for (;;) {
       if (task_record* task = find_work(w)) {
-        if (seats_.found_work() && somebody_is_missed()) seats_.notify();
+        if (seats_.found_work() && work_may_be_left()) notify_worker();
         if (!run_tasks(w, task, stopping)) seats_.resume_searching();
         continue;
       }
@@ -589,15 +649,20 @@ class pool_core final : public task_host, public listed_pool {
         thread_count_.fetch_add(1, seq_cst);
       }
       const std::uint32_t settled = settled_.load(seq_cst);
-      if (unattended_.load(seq_cst) && look_around(true)) seats_.stop();
+      if (unattended_.load(seq_cst) && look_around(true)) stop_all();
       const auto [shard, index, shared] = counters_.here();
       shard.parks.add(1, shared);
       if (trace_ != nullptr) trace_->note(trace_kind::parks);
       stopping = seats_.park([&]() noexcept {
                    return work_may_be_left() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
-                 }, sleep) == park_result::stopping;
+                 }) == park_result::stopping;
     }
+    ending_.forget_shared();
+    leave_thread();
+  }
+  void leave_thread() noexcept {
     context().role = nullptr;
+    context().slice_over = &no_time_slice;
     drop_host_reference();
   }
 
@@ -605,11 +670,11 @@ class pool_core final : public task_host, public listed_pool {
   /// seat, and is now searching.
   bool run_tasks(worker& w, task_record* task, bool& stopping) noexcept {
     do {
-      context().busy_since = 0;
+      w.begin_stretch();
       task->run_popped();
+      w.end_stretch();
       if (seats_.surplus()) {
-        const auto look = [this]() noexcept { return work_may_be_left(); };
-        stopping = seats_.retire(look, sleep_beside_others()) == park_result::stopping;
+        stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }) == park_result::stopping;
         return true;
       }
       task = next_task(w);
@@ -618,14 +683,107 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   void name_thread(std::uint32_t number) const noexcept {
+    char text[8];
+    std::snprintf(text, sizeof text, "%u", number % 10'000);
+    name_thread(text);
+  }
+  void name_thread(const char* ending) const noexcept {
 #if defined(__linux__)
     if (settings_.name.empty()) return;
     char text[16];  // as long as the system allows
-    std::snprintf(text, sizeof text, "%.10s-%u", settings_.name.c_str(), number % 10'000);
+    std::snprintf(text, sizeof text, "%.10s-%.4s", settings_.name.c_str(), ending);
     pthread_setname_np(pthread_self(), text);
 #else
-    (void)number;
+    (void)ending;
 #endif
+  }
+
+  // --- the monitor, and the spare thread that ends tasks ---
+
+  /// How long code of a task may run without suspending while other work is queued.
+  static constexpr std::chrono::milliseconds time_slice{10};
+  /// How often the monitor looks while work is queued.
+  static constexpr std::chrono::milliseconds between_looks{5};
+
+  /// Starts a thread that runs `run`, and that the pool joins or leaves alone as it does its workers.
+  template <class F>
+  void start_service(F run) {
+    std::lock_guard lock(threads_mutex_);
+    const bool unattended = unattended_.load(seq_cst);
+    if (!unattended) threads_.reserve(threads_.size() + 1);
+    add_host_reference();
+    thread started;
+    try {
+      started = start_service_thread(std::move(run));
+    } catch (...) {
+      drop_host_reference();
+      throw;
+    }
+    if (unattended)
+      started.detach();
+    else
+      threads_.push_back(std::move(started));
+  }
+  void start_monitor() {
+    start_service([this] {
+      name_thread("mon");
+      run_monitor();
+      leave_thread();
+    });
+  }
+  void run_monitor() noexcept {
+    for (bool open = true; open;) {
+      const deadline next = look_after_all(time_now());
+      open = next != never ? monitor_bell_.doze(next) : monitor_bell_.sleep([this]() noexcept { return monitor_is_needed(); });
+    }
+    ending_.leave();
+  }
+  /// Is there anything for look_after_all()?
+  bool monitor_is_needed() const noexcept { return kept_.any() || ending_.any() || ending_.any_overdue() || work_may_be_left(); }
+
+  /// By the monitor: does what is due. Returns when it is to look again, `never` if there is no need.
+  deadline look_after_all(deadline now) noexcept {
+    deadline next = std::min(kept_.release_unused(now), ending_.sort(now));
+    const bool work_is_left = work_may_be_left();
+    if (ending_.any_overdue() || (cancelling() && work_is_left)) wake_ender();
+    if (work_is_left) end_slices(now);
+    if (work_is_left || ending_.any_overdue()) next = std::min(next, now + between_looks);
+    return next;
+  }
+  void end_slices(deadline now) noexcept {
+    for (worker* w = workers_.load(acquire); w != nullptr; w = w->next) {  // [C2]
+      const std::uint32_t stretch = w->stretch.load(relaxed);              // relaxed: see begin_stretch()
+      if (std::exchange(w->seen_stretch, stretch) != stretch)
+        w->seen_since = now;
+      else if (stretch % 2 != 0 && now - w->seen_since >= time_slice)
+        w->slice_over.store(1, relaxed);  // relaxed: as above
+    }
+  }
+
+  /// The thread that ends tasks which no worker comes for: started when first needed, by the monitor, which tries again at
+  /// its next look where it cannot be.
+  void wake_ender() noexcept {
+    if (ender_runs_) return ender_bell_.ring();
+    try {
+      if (ender_ == nullptr) ender_ = add_worker();
+      ender_->is_spare_for_ends = true;
+      start_service([this] {
+        name_thread("end");
+        context().role = ender_;
+        everybody().meet(context());
+        do {
+          ending_.end_overdue();
+          // A pool that cancels everything cancels all that is queued, whether it was noted or not.
+          while (cancelling() && ender_->run_one()) {
+          }
+          settle_streams();
+        } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_may_be_left()); }));
+        ending_.forget_shared();
+        leave_thread();
+      });
+      ender_runs_ = true;
+    } catch (...) {
+    }
   }
 
   /// A worker is about to block. Makes sure that threads are left to fill the seats, then gives up its own.
@@ -636,7 +794,7 @@ class pool_core final : public task_host, public listed_pool {
       return false;
     }
     seats_.leave();
-    if (somebody_is_missed() || unattended_.load(seq_cst)) seats_.notify();
+    if (work_may_be_left() || unattended_.load(seq_cst)) notify_worker();
     return true;
   }
 
@@ -669,7 +827,7 @@ class pool_core final : public task_host, public listed_pool {
     settled_.fetch_add(1, seq_cst);
     wake_all(settled_);
     // Unattended, a worker looks whether all is over when it finds nothing to do: one must be awake for that.
-    if (unattended_.load(seq_cst)) seats_.notify();
+    if (unattended_.load(seq_cst)) notify_worker();
   }
 
   totals count() const noexcept { return counters_.count(); }
@@ -678,8 +836,7 @@ class pool_core final : public task_host, public listed_pool {
   /// outside; if none does, one of them; actors that nobody calls any more only when nothing else is left.
   bool look_around(bool cancel_stuck) noexcept {
     using whom = dormant_tasks::whom;
-    while (dormant_.release_one()) {
-    }
+    kept_.release_all();  // [C4]
     const std::uint64_t wakes = wakes_.load(seq_cst);
     const totals before = count();
     if (before.ended == before.started) return true;
@@ -719,12 +876,17 @@ class pool_core final : public task_host, public listed_pool {
 
   mutex threads_mutex_;
   std::vector<thread> threads_;
+  worker* ender_ = nullptr;   ///< the monitor's, both; in the list of workers, but none
+  bool ender_runs_ = false;
   worker* unstarted_ = nullptr;  ///< in the list, for want of a thread; the mutex's, as threads_
   atomic<std::uint32_t> thread_count_{0};
   atomic<std::uint32_t> blocked_{0};
 
   dormant_tasks dormant_;
-  held_streams held_;
+  kept_streams kept_;
+  ending_tasks ending_;
+  doorbell monitor_bell_;
+  doorbell ender_bell_;
   pool_counters counters_;
 };
 

@@ -38,11 +38,6 @@ enum class park_result : unsigned char {
   stopping  ///< stop() was called; there may be work all the same
 };
 
-/// How a thread sleeps while `word` holds `expected`, unless it has something better to do: may return for no reason.
-struct sleep_for_good {
-  void operator()(atomic<std::uint32_t>& word, std::uint32_t expected) const noexcept { sleep_on(word, expected); }
-};
-
 class seats {
 public:
   /// `width`: how many seats there are, at least 1. No more than 2^20 - 1 threads may be counted at a time.
@@ -56,10 +51,10 @@ public:
   }
 
   /// A new thread begins, asleep: a spare. Returns, seated and searching, when it is wanted.
-  template <class Look, class Sleep = sleep_for_good>
-  park_result start_parked(Look work_may_be_left, Sleep sleep_while = {}) noexcept {
+  template <class Look>
+  park_result start_parked(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked, seq_cst);  // [S1]
-    return sleep(work_may_be_left, sleep_while);
+    return sleep(work_may_be_left);
   }
 
   /// Whoever has just pushed an item, or has found that work may be left, calls this: wakes one thread if there is a
@@ -83,17 +78,17 @@ public:
 
   /// A searcher that has found nothing sleeps until it is wanted, unless `work_may_be_left()` by now. Returns seated
   /// and searching in any case. `work_may_be_left` is called once at most.
-  template <class Look, class Sleep = sleep_for_good>
-  park_result park(Look work_may_be_left, Sleep sleep_while = {}) noexcept {
+  template <class Look>
+  park_result park(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked - one_seated - one_searching, seq_cst);  // [S1]
-    return sleep(work_may_be_left, sleep_while);
+    return sleep(work_may_be_left);
   }
 
   /// A running thread for which there is no seat, between two tasks: as park().
-  template <class Look, class Sleep = sleep_for_good>
-  park_result retire(Look work_may_be_left, Sleep sleep_while = {}) noexcept {
+  template <class Look>
+  park_result retire(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked - one_seated, seq_cst);  // [S1]
-    return sleep(work_may_be_left, sleep_while);
+    return sleep(work_may_be_left);
   }
 
   /// Whether more threads sit than there are seats, so that a running one should retire() after its task.
@@ -152,8 +147,8 @@ private:
   }
 
   /// The caller is counted as parked, or was claimed meanwhile. Returns when it is counted as searching.
-  template <class Look, class Sleep>
-  park_result sleep(Look& work_may_be_left, Sleep& sleep_while) noexcept {
+  template <class Look>
+  park_result sleep(Look& work_may_be_left) noexcept {
     // [S5] acquire, here and below: who sees the stop bit sees what was written before stop(), and the counts as those
     // left them who took a token before it.
     std::uint32_t tokens = tokens_.load(acquire);
@@ -165,7 +160,7 @@ private:
         if (claim([](std::uint64_t) { return true; })) return park_result::stopping;
       }
       if ((tokens & ~stop_bit) == 0) {
-        sleep_while(tokens_, tokens);
+        sleep_on(tokens_, tokens);
         tokens = tokens_.load(acquire);
         continue;
       }

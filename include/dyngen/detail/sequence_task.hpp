@@ -5,19 +5,30 @@
 // has up to three slots of its own: the completion, the final item (an exception, if there is one), and the outer
 // value of dynamic, a ref_list.
 //
-// How far a producer runs ahead: a worker runs it until its room is full, and again as soon as half of that is free. But as
-// long as its values seem to cost less than handing them between cores does (value_cost.hpp), a consumer who has run it
-// for one, since he would have had to wait, keeps it to himself: he resumes it for one value after the other, on his own
-// thread, until anybody else wants it to run (state_word.hpp), until he waits for anything else or leaves it alone for long
-// (held_streams.hpp), or until values are dear. Where two threads share a stream of cheap values all the same, each of them
-// spins for some microseconds before it goes to sleep for the other.
+// How far a producer runs ahead: a worker runs it until its room is full, and again as soon as half of that is free. But
+// as long as its values seem to cost less than handing them between cores does (value_cost.hpp), a reader that has run the
+// producer for a value, as it would have had to wait otherwise, keeps it (state_word.hpp): when it runs dry again, it
+// claims the task, resumes it on its own thread up to the next value, and keeps it once more. Any other interest in the
+// task queues it, and so does the pool's monitor when the reader has not come back for a while (kept_streams.hpp).
 //
-// Who ends a stream: its consumer sets `abandoned`. If the task had ended, the consumer sweeps what was not taken and
-// leaves the buffer; otherwise whoever ends the task does, when it sees the flag. One fetch_or against one exchange of
-// the same word decides which.
+// What a reader does when it takes a value does not depend on who made it: it counts the value, and gives room back to the
+// producer, whether that is kept, queued, running or parked.
+//
+//   reader, dry ── claim_kept() ──▶ runs the producer ── value stored ──▶ keep() ──▶ takes the value
+//        │ not kept                       │ ended, cancelled, awaits, or wanted by another thread
+//        ▼                                ▼
+//   help(), or blocks                goes on as any task does, but no further than the value that the reader wants
+//
+// [T1] of state_word.hpp orders these steps: the reader's take of the value and the next step of the producer, on whatever
+// thread, touch different sides of the buffer.
+//
+// How a stream ends early: its reader sets `abandoned`. If the task had ended, the reader sweeps what was not taken and
+// leaves the buffer; otherwise the thread that ends the task does, when it sees the flag. One fetch_or against one exchange
+// of the same word decides which.
 
 #include <dyngen/detail/budget.hpp>
 #include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/kept_streams.hpp>
 #include <dyngen/detail/segmented_buffer.hpp>
 #include <dyngen/detail/sink.hpp>
 #include <dyngen/detail/task_record.hpp>
@@ -52,18 +63,17 @@ class sequence_task : public task_record, public room_giver {
   bool is_stream() const noexcept { return backpressure_ != 0; }
   stream_budget<T>* budget() const noexcept { return budget_.get(); }
 
-  // --- a stream's consumer ---
+  // --- a stream's reader ---
 
   /// A value not taken yet is there.
   bool has_value() noexcept {
-    // relaxed: the consumer's own. In use, it is still less than the next one.
-    return taken_.load(relaxed) < seen_ || sees_more();
+    return taken() < seen_ || sees_more();
   }
 
   /// How many values were taken.
   std::uint64_t taken() const noexcept {
-    // relaxed: the consumer's own; who else asks says why it is enough for him.
-    return taken_.load(relaxed) / one_taken;
+    // relaxed: the reader's own; any other thread that asks says why a stale value is good enough.
+    return taken_.load(relaxed);
   }
 
   /// The end is reached and holds an exception nobody has taken: hands its slot over.
@@ -82,14 +92,19 @@ class sequence_task : public task_record, public room_giver {
     return s;
   }
 
-  /// The first value where it is, taken; destroyed_in_place() with block_taken_from() follows, once it is destroyed.
-  T* take_next_in_place() noexcept {
+  /// A value where it is, and its block, which keeps the task until destroyed_in_place().
+  struct place {
+    T* value;
+    segment* block;
+  };
+  /// Takes the first value where it is; destroyed_in_place() follows, once it is destroyed. On an executor that runs tasks
+  /// at once, this may run the producer, which may drop the stream: the caller looks at nothing else of it.
+  place take_in_place() noexcept {
     T& value = buffer_.take_in_place();
+    const place taken{std::addressof(value), buffer_.block_taken_from()};
     note_taken();
-    return std::addressof(value);
+    return taken;
   }
-  /// Of the value taken last.
-  segment* block_taken_from() const noexcept { return buffer_.block_taken_from(); }
   void destroyed_in_place(segment& block) noexcept {
     if (left_)
       buffer_.release_slots(block, 1);  // the rest is the sweeper's
@@ -99,46 +114,55 @@ class sequence_task : public task_record, public room_giver {
 
   /// One more value counts as taken: gives room back now, or sees to it that it will be.
   void note_taken() noexcept {
-    // relaxed: read by give_back(), which may run on a thread that took from this stream before.
-    const std::uint64_t now = taken_.load(relaxed) + one_taken;
-    taken_.store(now, relaxed);
-    // relaxed: written by this consumer, or by give_back() on such a thread, to make him look.
-    if (now >= look_at_.load(relaxed)) settle_taken(now / one_taken);
+    const std::uint64_t now = taken() + 1;
+    taken_.store(now, relaxed);  // relaxed: read by give_back(), which may run on a thread that took from this stream before
+    // relaxed: written by this reader, or by give_back() on such a thread, to make the reader look.
+    if (now >= look_at_.load(relaxed)) settle_taken(now);
   }
 
-  /// Tells the producer how much was taken, and sees to it that it runs if it has room.
-  void give_back() noexcept override {
+  /// Tells the producer how much was taken, and sees to it that it runs if it has room; if it is kept, only where its reader
+  /// waits.
+  void give_back(bool reader_waits) noexcept override {
     look_at_.store(0, relaxed);  // relaxed: as above
-    if (give_room() == phase::held_by_consumer) make_ready();
+    const bool grown = add_room();
+    const phase now = state_word::phase_of(state().load());  // [T2]
+    if ((grown && now == phase::parked) || (reader_waits && now == phase::kept)) make_ready();
   }
   void drop_reference() noexcept override { drop_references(1); }
+
+  /// Has the stream's handle gone? By the thread that dropped it, perhaps from the task's own code.
+  bool is_left() const noexcept { return left_; }
 
   /// From now on it runs ahead as far as it can. From any thread.
   void run_ahead() noexcept final {
     if (!is_stream() || (state().set(state_word::runs_ahead) & state_word::runs_ahead) != 0) return;
-    if (state_word::phase_of(state().load()) == phase::held_by_consumer) make_ready();
+    if (state_word::phase_of(state().load()) == phase::kept) make_ready();
   }
-  /// The consumer wants to know more of it than its next value, or may not wait for that.
+  /// The reader wants to know more of it than its next value, or may not wait for that.
   void watch() noexcept {
     run_ahead();
-    give_back();
+    give_back(true);
   }
 
-  /// The stream may go to another consumer, who may wait for something before he takes from it.
-  void changes_hands() noexcept {
-    if (pulls()) give_back();
+  /// What make_next() has come to.
+  enum class made_here : unsigned char {
+    nothing,   ///< another thread must bring the next value, and the reader waits for it
+    value,     ///< the next value is there
+    something, ///< the task has run, and may have dropped its own stream: the reader has one reference to give up, and looks again
+    behind     ///< as something, but the task is queued behind other work, which is to come first: the reader waits
+  };
+  /// By a reader that has run dry, before it waits: runs the task on this thread up to its next value, where that may be
+  /// done. `suspends`: the reader is a coroutine, which could run something else meanwhile.
+  made_here make_next(bool suspends) noexcept {
+    thread_context& here = context();
+    if (slice_is_over(here) || !may_help(here)) return made_here::nothing;
+    const phase now = state_word::phase_of(state().load());
+    if (now == phase::kept) return helps_ || is_at_home(here) ? make_kept(here) : made_here::nothing;
+    return now == phase::queued || now == phase::parked ? make_claimed(here, suspends) : made_here::nothing;
   }
 
-  /// The consumer has run dry: one more value, made on this thread, if he may. Afterwards he looks again. False: he waits.
-  bool pull() noexcept { return pulls() && pull_held(); }
-  /// The consumer wants the next value where it is: if he holds the task, it is made, and taken. Null: he looks elsewhere.
-  T* pull_in_place() noexcept { return pulls() ? pull_(*this) : nullptr; }
-  /// The same for a consumer that runs on the task's own host.
-  bool pull_at_home() noexcept { return pulls() ? pull_held() : run_at_home(); }
-
-  /// The consumer goes: what was not taken is dropped, and the task cancelled or, detached, left to run.
+  /// The reader goes: the task is cancelled or, detached, left to run, and what was not taken is dropped.
   [[gnu::noinline]] void abandon(bool detach) noexcept {
-    pull_ = nullptr;
     thread_context& here = context();
     if (here.last_taken == this) {
       here.last_taken = nullptr;
@@ -150,13 +174,12 @@ class sequence_task : public task_record, public room_giver {
       cancel();
     } else {
       const phase was = state_word::phase_of(state().set(state_word::detached));
-      if (was == phase::parked || was == phase::held_by_consumer)  // one that waits for its arguments goes on waiting
+      if (was == phase::parked || was == phase::kept)  // one that waits for its arguments goes on waiting
         make_ready();
     }
     const std::uint64_t there = buffer_.published();
     buffer_.drop_front(there - taken());
-    // relaxed: handed to the sweeper with the flag below. Perhaps it is its own code, in use, that abandons it.
-    taken_.store(there * one_taken | (taken_.load(relaxed) & in_use), relaxed);
+    taken_.store(there, relaxed);  // relaxed: handed to the sweeper with the flag below
     left_ = true;
     seen_ = 0;
     if (state_word::phase_of(state().set(state_word::abandoned)) == phase::ended) sweep();
@@ -229,6 +252,7 @@ class sequence_task : public task_record, public room_giver {
       : task_record(host, backpressure != 0 ? 4 : 5, std::move(extras)),
         buffer_(*this, backpressure == 0, backpressure),
         backpressure_(backpressure),
+        helps_(host.helps()),
         budget_(std::move(budget)),
         all_or_nothing_(all_or_nothing) {
     if (budget_) {
@@ -252,35 +276,15 @@ class sequence_task : public task_record, public room_giver {
   /// The producer begins to run.
   void begin_to_publish() noexcept { buffer_.window().begin(cost_.is_dear()); }
 
-  bool hold_for_consumer() noexcept final {
-    if (!is_stream() || budget_ || turn() != nullptr || !cost_.seems_cheap() || taken() < hold_from_) return false;
-    host().goes_dormant(*this);  // so that closing finds it
-    const std::uint64_t taken_before = taken_.load(relaxed);  // relaxed: the consumer's own
-    store_light(taken_, taken_before | in_use);               // [T3]
-    if (host().lets_hold() && state().hold()) {
-      pull_ = light_stores_are_plain() ? pull_and_take<true> : pull_and_take<false>;
-      hold_from_ = taken();
-      cost_.begin_to_pull(taken());
-      sink_->begin_single_steps();
-      look_at_.store(0, relaxed);  // relaxed: the consumer's own; as he takes the value for which he ran it, he remembers it
-      host().is_held(*this);
-    }
-    store_light(taken_, taken_before);  // [T3]
+  bool keep_for_reader() noexcept final {
+    if (!is_stream() || budget_ || turn() != nullptr || !cost_.seems_cheap() || !host().keeps_streams()) return false;
+    host().goes_dormant(*this);  // dump() finds it, and ended() takes it off the list of kept streams
     host().dormancy_settled();
-    if (!pulls()) return false;
-    if (!state().is_held() || !host().lets_hold()) stop_pulling();  // it may close without having seen this
-    return true;
+    sink_->begin_single_steps();
+    look_after_ = cost_.begin_at_reader(made());
+    return keep();
   }
-  hold_links* hold() noexcept final { return &hold_; }
-  std::uint64_t hold_mark() const noexcept final {
-    // relaxed: only that it changes is of interest.
-    return taken_.load(relaxed);
-  }
-  bool in_use_by_consumer() noexcept final {
-    if ((taken_.load(seq_cst) & in_use) != 0) return true;  // [T3] and as an acquire: what he did with it
-    give_room();
-    return false;
-  }
+  kept_entry* kept() noexcept final { return &kept_; }
 
   std::uint64_t room_end() const noexcept final {
     if (budget_ && budget_->waits()) return 0;  // not even for what it has built
@@ -314,8 +318,7 @@ class sequence_task : public task_record, public room_giver {
     // What was true a moment ago. First what was taken: it is not more than what was published before.
     const std::uint64_t taken = taken_.load(acquire);
     const std::uint64_t there = buffer_.published();
-    o.in_use = (taken & in_use) != 0;
-    o.untaken = there > taken / one_taken ? there - taken / one_taken : 0;
+    o.untaken = there > taken ? there - taken : 0;
     if (budget_ && budget_->waits()) budget_->observe(o);
   }
 
@@ -332,18 +335,6 @@ class sequence_task : public task_record, public room_giver {
   }
 
  private:
-  static constexpr std::uint64_t in_use = 1;
-  static constexpr std::uint64_t one_taken = 2;
-  bool pulls() const noexcept { return pull_ != nullptr; }
-
-  /// Gives room back for what was taken; a producer that waits for it goes on. Returns its phase. Whoever adds room looks
-  /// for one that waits: that the hold which he had in mind is over, and the task run and parked since, he cannot know.
-  phase give_room() noexcept {
-    const bool grown = add_room();
-    const phase now = state_word::phase_of(state().load());  // [T2]
-    if (grown && now == phase::parked) make_ready();
-    return now;
-  }
   /// Returns whether there was any.
   bool add_room() noexcept {
     // relaxed: verified by the exchange; the values themselves were released with their slots.
@@ -356,124 +347,93 @@ class sequence_task : public task_record, public room_giver {
 
   [[gnu::noinline]] void settle_taken(std::uint64_t taken) noexcept {
     if (budget_) return budget_->taken();
-    if (pulls()) {  // room is added when the hold ends, at the latest before this thread waits for anything else
-      // relaxed, both: the consumer's own
-      if (look_at_.load(relaxed) == 0) look_at_.store((taken + 1) * one_taken, relaxed);
-      return remember_here();
-    }
-    // relaxed, here and below: only this consumer's progress is compared; a stale value gives room back once too often.
+    // relaxed, here and below: only this reader's progress is compared; a stale value gives room back once too often.
     const std::uint64_t given = given_back_.load(relaxed);
-    if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back();
-    remember_here();
+    if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back(false);
+    remember_here(context());
     const std::uint64_t half = backpressure_ - backpressure_ / 2;
-    look_at_.store(half < no_limit / 4 ? (given + half) * one_taken : no_limit, relaxed);
+    look_at_.store(half < no_limit / 2 ? given + half : no_limit, relaxed);
   }
-
-  [[gnu::noinline]] bool run_at_home() noexcept {
-    const bool is_new = taken() == 0 && !cost_.is_dear();
-    if (!(cost_.is_cheap() || is_new) || turn() != nullptr || !may_help(context()) || outstays(host())) return false;
-    if (host().trace() != nullptr) return false;  // as it is not held: see lets_hold()
-    ++context().helping;
-    const bool ran = run_for_consumer(taken());
-    --context().helping;
-    return ran;
-  }
-  enum class pulled { nothing, value, something_else };
 
   [[gnu::noinline]] bool sees_more() noexcept {
     if (left_) return false;
-    seen_ = buffer_.published() * one_taken;
-    return taken_.load(relaxed) < seen_;  // relaxed: as in has_value()
+    seen_ = buffer_.published();
+    return taken() < seen_;
   }
-  [[gnu::noinline]] bool pull_held() noexcept {
-    const pulled what = light_stores_are_plain() ? make_one<true>() : make_one<false>();
-    if (what == pulled::value) leave_with<false>(0);
-    return what != pulled::nothing;
+
+  /// Is the reader a task of the same pool?
+  bool is_at_home(const thread_context& here) const noexcept {
+    return here.tasks != nullptr && here.tasks->task->home() == home();
   }
-  template <bool Plain>
-  static T* pull_and_take(sequence_task& me) noexcept {
-    const pulled what = me.make_one<Plain>();
-    if (what != pulled::value) [[unlikely]]
-      return what == pulled::something_else && me.has_value() ? me.take_next_in_place() : nullptr;
-    T& value = me.buffer_.take_in_place();
-    me.leave_with<Plain>(one_taken);
-    return std::addressof(value);
+  /// Queued, or parked for room, which the reader gives back first.
+  [[gnu::noinline]] made_here make_claimed(const thread_context& here, bool suspends) noexcept {
+    const bool is_new = taken() == 0 && !cost_.is_dear();
+    const bool at_home = turn() == nullptr && (cost_.is_cheap() || is_new) && host().trace() == nullptr && is_at_home(here);
+    if (!at_home && (!helps_ || suspends)) return made_here::nothing;
+    add_references(1);
+    if (here.last_taken != this) settle_streams();
+    const bool grown = add_room();
+    switch (run_for_waiter(taken())) {
+      case has_run::yes: return made_here::something;
+      case has_run::behind: return made_here::behind;
+      case has_run::no: break;
+    }
+    if (grown && state_word::phase_of(state().load()) == phase::parked) make_ready();  // [T2]
+    drop_references(1);  // the stream holds another one: no code of the task's has run
+    return made_here::nothing;
   }
-  /// By the consumer, who holds it: one more value, if there is none. Everything but that is left to others. If it is a
-  /// value, leave_with() follows.
-  template <bool Plain>
-  [[gnu::always_inline]] pulled make_one() noexcept {
-    value_window<T>& window = buffer_.window();
-    const std::uint64_t before = taken_.load(relaxed);  // relaxed: the consumer's own
-    if (before != window.made() * one_taken) [[unlikely]]
-      return pulled::nothing;  // there is one; or it is in use, and its own code wants one
-    store_light_as<Plain>(taken_, before | in_use);  // [T3]
-    thread_context& here = context();
-    // Its code must not add to what is being destroyed below on this stack.
-    if (!state().is_held() || here.destroying != 0) [[unlikely]]
-      return stop_pulling(), pulled::nothing;
-    if (here.last_taken != this) [[unlikely]]
-      remember_here();  // another thread than before, or it has taken elsewhere
+  [[gnu::noinline]] made_here make_kept(thread_context& here) noexcept {
+    remember_here(here);
+    if (!state().claim_kept()) return made_here::nothing;
     entry_.outer = std::exchange(here.tasks, &entry_);
-    if (window.next == window.block_end) [[unlikely]] {
-      if (!sink_->drive_into_next_block()) return end_of_pulling(), pulled::something_else;
-    } else {
+    const unsigned destroying = std::exchange(here.destroying, 0u);
+    ++here.helping;
+    sink_->slice_over = here.slice_over;
+    value_window<T>& window = buffer_.window();
+    bool stored = false;
+    if (window.next != window.block_end) [[likely]] {
       sink_->drive_to(window.next);
       // relaxed: a late look is as good as the other thread having asked later.
-      if (!sink_->has_stored() || (state().flags().load(relaxed) & state_word::attention) != 0) [[unlikely]]
-        return end_of_pulling(), pulled::something_else;
-      window.commit_unwatched();
+      stored = sink_->has_stored() && (state().flags().load(relaxed) & state_word::attention) == 0;
+      if (stored) window.commit_unwatched();
+    } else {
+      stored = sink_->drive_into_next_block() && (state().flags().load(relaxed) & state_word::attention) == 0;
     }
+    --here.helping;
+    here.destroying = destroying;
     here.tasks = entry_.outer;
-    return pulled::value;
+    if (!stored) [[unlikely]]
+      return finish_step();
+    if ((--look_after_ == 0 && !goes_on_at_reader()) || !keep()) [[unlikely]]
+      requeue();
+    return made_here::value;
   }
-  /// He goes on holding it, unless somebody wants it or its values have become dear; so many more are taken.
-  template <bool Plain>
-  [[gnu::always_inline]] void leave_with(std::uint64_t newly_taken) noexcept {
-    // relaxed: the consumer's own.
-    const std::uint64_t now = taken_.load(relaxed) - in_use + newly_taken;
-    if (now >= look_at_.load(relaxed)) [[unlikely]]
-      return leave_after_look(now);
-    store_light_as<Plain>(taken_, now);  // [T3]
-    if (!state().is_held()) [[unlikely]]
-      stop_pulling();
-  }
-  [[gnu::noinline]] void leave_after_look(std::uint64_t now) noexcept {
-    (void)uncounted(false);
-    const std::uint64_t more = outstays(host()) ? 0 : cost_.look(now / one_taken, now / one_taken - hold_from_);
-    look_at_.store(now + more * one_taken, relaxed);  // relaxed: the consumer's own
-    store_light(taken_, now);                         // [T3]
-    if (!state().is_held() || more == 0) stop_pulling();
-  }
-  /// Its code has come back for another reason: it is run on as any task.
-  [[gnu::noinline]] void end_of_pulling() noexcept {
-    context().tasks = entry_.outer;
-    state().take_held();
-    forget_hold();
+  /// Its code has come back for another reason than a value, or it is wanted by another thread: it goes on as any task, but
+  /// no further than the value that the reader wants.
+  [[gnu::noinline]] made_here finish_step() noexcept {
+    add_references(1);
     std::uint32_t given_up = 0;
     {
       task_scope scope(*this);
-      given_up = go_on(after(sink_->after_single_step()));
+      given_up = go_on(taken(), after(sink_->after_single_step()));
     }
     if (given_up != 0) drop_references(given_up);
+    return made_here::something;
   }
-  /// He does not hold it any more: if nobody else has it, it is queued.
-  [[gnu::noinline]] void stop_pulling() noexcept {
-    // Who was interrupted so soon, by his own waits or by others, is not worth another try before long.
-    if (taken() - hold_from_ < 4 * value_cost::between_looks) hold_from_ = taken() + value_cost::sample;
-    forget_hold();
-    push_if(state().let_go());
+  [[gnu::noinline]] bool goes_on_at_reader() noexcept {
+    (void)uncounted(false);
+    look_after_ = cost_.look(made());
+    return look_after_ != 0;
   }
-  void forget_hold() noexcept {
-    pull_ = nullptr;
-    // relaxed: the consumer's own. [T3] release: what he did with it
-    taken_.store(taken_.load(relaxed) & ~in_use, release);
-    look_at_.store(0, relaxed);  // relaxed: the consumer's own
-    give_room();
+  /// running -> kept, by its reader.
+  bool keep() noexcept {
+    if (!state().keep()) return false;                       // [K1]
+    if (!kept_.listed.load(seq_cst)) host().is_kept(kept_);  // [K1]
+    return true;
   }
 
   bool item_there() noexcept {
-    // It is the consumer who waits.
+    // The thread that asks is the reader, or acts for it.
     return buffer_.published_for_waiting() > taken() || group::published(&results(), 0);  // [W1]
   }
 
@@ -499,11 +459,13 @@ class sequence_task : public task_record, public room_giver {
     return held;
   }
 
-  /// Under a large backpressure the thread that took last gives its room back before it waits for anything.
-  void remember_here() noexcept {
-    thread_context& here = context();
-    if (here.last_taken == this) return;
-    settle_streams();
+  /// The thread that took last gives its room back before it waits for anything else.
+  void remember_here(thread_context& here) noexcept {
+    if (here.last_taken != this) [[unlikely]]
+      begin_to_remember(here);
+  }
+  [[gnu::noinline]] void begin_to_remember(thread_context& here) noexcept {
+    leave_last_stream(here, false);
     settle_streams_at_thread_end();
     add_references(1);
     here.last_taken = this;
@@ -511,20 +473,22 @@ class sequence_task : public task_record, public room_giver {
 
   segmented_buffer<T> buffer_;
   const std::uint64_t backpressure_;
+  const bool helps_;                         ///< threads outside the pool may run its tasks while they wait
   const std::unique_ptr<stream_budget<T>> budget_;
+  // Of the thread that runs the task, be it a worker or the reader.
   sink<T>* sink_ = nullptr;                  ///< while there is a coroutine
   value_cost cost_;
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
-  running_task entry_{this, nullptr};        ///< while its consumer runs it
-  std::uint64_t hold_from_ = 0;              ///< the consumer's: he does not hold it before he has taken so many
-  hold_links hold_;
-  atomic<std::uint64_t> look_at_{0};         ///< the consumer's: from this `taken_` on he looks whether to give room back, or to hold on
-  std::uint64_t seen_ = 0;                   ///< the consumer's: what `taken_` is with all values he knows to be published
-  atomic<std::uint64_t> taken_{0};           ///< by the consumer, times one_taken; and whether he runs its code
+  running_task entry_{this, nullptr};        ///< while its reader runs it, having kept it
+  std::uint64_t look_after_ = 0;             ///< so many values made by the reader until the next look at what they cost
+  // The reader's. The atomics are also read, and `look_at_` written, by a thread that was the reader before.
+  kept_entry kept_{*this, taken_};
+  atomic<std::uint64_t> look_at_{0};         ///< from this `taken_` on it looks whether to give room back
+  std::uint64_t seen_ = 0;                   ///< how many values it knows to be published
+  atomic<std::uint64_t> taken_{0};
   atomic<std::uint64_t> given_back_{0};
-  T* (*pull_)(sequence_task&) noexcept = nullptr;  ///< the consumer's: he holds the task, and makes its values so
-  bool final_taken_ = false;                 ///< the consumer's
-  bool left_ = false;                        ///< the consumer's: it has abandoned the stream
+  bool final_taken_ = false;
+  bool left_ = false;                        ///< it has abandoned the stream
   const bool all_or_nothing_;
 
  protected:

@@ -52,6 +52,7 @@ struct sink_base {
   child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
   thread_wait* child_end = nullptr;     ///< cancelled, it waits for one of them
   std::uint64_t stop_at = 0;            ///< suspend when so many values are stored
+  const atomic<std::uint32_t>* slice_over = &no_time_slice;  ///< of the thread that runs the coroutine
   std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
   std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
   signal why = signal::yielded;
@@ -87,6 +88,10 @@ struct sink_base {
     refusal = as;
   }
 
+  /// Is its time slice over, so that it suspends where it can?
+  // relaxed: as slice_is_over().
+  bool time_is_up() const noexcept { return slice_over->load(relaxed) != 0; }
+
   /// By a handle, or with all of its host.
   bool cancelled() const noexcept { return task != nullptr && task->stop_requested(); }
 
@@ -112,7 +117,7 @@ struct sink_base {
   }
 
   /// A value is skipped. Whether to come back: now and then, so that an endless generator does not keep its worker.
-  bool note_skipped() noexcept { return ++skipped % 64 == 0; }
+  bool note_skipped() noexcept { return ++skipped % 64 == 0 || time_is_up(); }
   /// The same for one that an earlier attempt has stored.
   bool note_replayed() noexcept {
     if (--replay == 0) task->state().clear(state_word::replaying);
@@ -233,7 +238,7 @@ class sink : public sink_base {
   /// May a co_yield go on without asking?
   bool is_open() const noexcept {
     // relaxed: a late look is as good as the other thread having asked later.
-    return window_->next != window_->end && (flags_->load(relaxed) & state_word::attention) == 0;
+    return window_->next != window_->end && (flags_->load(relaxed) & state_word::attention) == 0 && !time_is_up();
   }
   T* next_place() const noexcept { return window_->next; }
   /// The value at next_place() is constructed. Returns whether to suspend.
@@ -263,10 +268,10 @@ class sink : public sink_base {
   bool commit() noexcept {
     if (fixed_ != nullptr) {
       fixed_->template commit<T>();
-      return fixed_->made() >= stop_at;
+      return fixed_->made() >= stop_at || time_is_up();
     }
     window_->open(window_->suspends ? 1 : stop_at - window_->made());  // place() may have made room for more
-    return commit_next();
+    return commit_next() || time_is_up();
   }
 
   /// The value at place() is constructed, and may have to wait there for its budget. Returns whether to suspend. Throws

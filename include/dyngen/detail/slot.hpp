@@ -206,6 +206,14 @@ class producer {
     // relaxed: the caller holds a reference already.
     references_.fetch_add(n, relaxed);
   }
+  /// Gives up one reference if it is not the last one. Returns whether it did. For a thread that may not run user code.
+  bool drop_reference_unless_last() noexcept {
+    // relaxed: verified by the exchange. [P1] release: as in drop_references().
+    std::uint32_t count = references_.load(relaxed);
+    while (count != 1)
+      if (references_.compare_exchange_weak(count, count - 1, release, relaxed)) return true;
+    return false;
+  }
   void drop_references(std::uint32_t n = 1) noexcept {
     // [P1] acquire: pairs with the release below, so that the last one sees all that the others did.
     if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) free_memory();

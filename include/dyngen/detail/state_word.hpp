@@ -5,40 +5,40 @@
 //
 //            make_ready(), begin_queued()     pop(), claim_queued()          end()
 //        waiting ───────────────▶ queued ─────────────────────────▶ running ──────▶ ended
-//                                   ▲ ▲            requeue()          │  ▲
-//                                   │ └───────────────────────────────┤  │
-//                                   │ make_ready()              park()│  │ claim_parked()
-//                                   ├─────────────── parked ◀─────────┤  │
-//                                   │                  └──────────────┼──┤
-//                                   │ make_ready(), let_go()    hold()│  │ take_held()
-//                                   └─────────────── held_by_consumer ┘  │
-//                                                      └─────────────────┘
+//                                  ▲ ▲ ▲            requeue()         │ ▲ │ ▲
+//                                  │ │ └──────────────────────────────┤ │ │ │
+//                                  │ │ make_ready()             park()│ │ │ │
+//                                  │ └───────────── parked ◀──────────┘ │ │ │
+//                                  │                  └── claim_parked()┘ │ │
+//                                  │ make_ready()                   keep()│ │
+//                                  └─────────────── kept ◀────────────────┘ │
+//                                                     └───── claim_kept() ──┘
 //
-// Beside the phase stand flags that anybody may set at any time:
+// parked: suspended until something comes: room, an awaited value, a child.
+// kept:   a stream suspended behind a value although it has room. Its reader claims it for its next value, resumes it on
+//         its own thread up to that value, and keeps it again. Any other interest in the task queues it by make_ready():
+//         a handle, the closing pool, or the pool's monitor when the reader has not asked for some time
+//         (kept_streams.hpp). Whether a stream is kept is in this word alone, so no thread acts on an outdated belief.
+//
+// Beside the phase stand flags that any thread may set at any time:
 //   in_queue    an executor's queue holds the task's link, and a reference on it. A waiter may claim a queued task and
 //               run it; its link then stays where it is, so queueing it again while the flag is set only changes the
-//               phase, and whoever pops the link clears the flag and learns the phase in one operation.
-//   cancelled   somebody asked the task to stop
-//   detached    nobody will take what it yields any more: it runs on, and drops its values
-//   abandoned   its stream is gone: who runs it last sweeps what was not taken
+//               phase, and the thread that pops the link clears the flag and learns the phase in one operation.
+//   cancelled   a handle, a stop token or the host asked the task to stop
+//   detached    no reader will take what the task yields any more: it runs on, and drops its values
+//   abandoned   its stream is gone: the thread that runs it last sweeps what was not taken
 //   held        queued, but by its actor, for its turn there
 //   charging    what the task yields is charged to a budget
 //   unrunnable  queued, but its executor will never run it: it ends instead
 //   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
-//   revoked     somebody else than its consumer wants a task that he holds to run
 //   thrown      an exception has left the task's code, and no attempt follows: a cancellation comes too late
-//   runs_ahead  its stream is never held by its consumer: somebody may wait for what it does between two values
+//   runs_ahead  its stream is never kept for its reader: another thread may wait for what it does between two values
+//   doomed      a dependency failed: it will end without running
 //
-// held_by_consumer: a stream whose producer is suspended although it has room. Its consumer, a thread, resumes it for one
-// value after the other without a change of the word: he marks it as in use (detail/sequence_task.hpp) and looks whether
-// the hold was revoked. Whoever else wants the task to run revokes it, and queues the task if it is not in use; if it is,
-// the consumer does when he comes back. A revoker counts himself in the upper half of the word until he has looked: so
-// long no new hold begins, lest what he saw of the old one be taken for the new one.
-//
-// [T1] running is handed over by acquire and release: who gets it sees all that the one before it did with the task.
-// [T2] park() and whoever makes room or sets a flag: both write (seq_cst), then look at the other's word (seq_cst).
-// [T3] holding and revoking: the consumer writes that it is in use, or not any more, then looks at this word (seq_cst);
-//      who revokes writes this word (seq_cst), passes the heavy fence, then looks whether it is in use.
+// [T1] running is handed over by acquire and release: the thread that gets it sees all that the one before it did with
+//      the task.
+// [T2] park() or keep(), and a thread that makes room or sets a flag: both write (seq_cst), then look at the other's word
+//      (seq_cst). A flag stands in this very word.
 
 #include <dyngen/detail/atomic.hpp>
 
@@ -46,7 +46,7 @@
 
 namespace dyngen::detail {
 
-enum class phase : std::uint32_t { waiting = 0, queued = 1, running = 2, parked = 3, ended = 4, held_by_consumer = 5 };
+enum class phase : std::uint32_t { waiting = 0, queued = 1, running = 2, parked = 3, ended = 4, kept = 5 };
 
 class state_word {
  public:
@@ -59,16 +59,21 @@ class state_word {
   static constexpr std::uint32_t held = 256;
   static constexpr std::uint32_t charging = 512;
   static constexpr std::uint32_t unrunnable = 1024;
-  static constexpr std::uint32_t revoked = 2048;
-  static constexpr std::uint32_t runs_ahead = 4096;
+  static constexpr std::uint32_t runs_ahead = 2048;
+  static constexpr std::uint32_t doomed = 4096;
   static constexpr std::uint32_t thrown = 8192;
-  static constexpr std::uint32_t one_revoker = 1u << 16;
   /// A running task looks at these before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
   /// With one of these a task does not park for room.
   static constexpr std::uint32_t no_parking = cancelled | detached;
+  /// With one of these a queued task only ends, on whatever thread comes first.
+  static constexpr std::uint32_t only_ends = cancelled | doomed;
 
   static constexpr phase phase_of(std::uint32_t word) noexcept { return static_cast<phase>(word & phase_mask); }
+  /// Does make_ready() change a task in this phase?
+  static constexpr bool is_suspended(phase now) noexcept {
+    return now == phase::waiting || now == phase::parked || now == phase::kept;
+  }
 
   /// What make_ready() and requeue() leave to their caller.
   enum class next { nothing, push };
@@ -89,14 +94,14 @@ class state_word {
     word_.store(word_.load(relaxed) | static_cast<std::uint32_t>(phase::queued) | in_queue | flags, relaxed);
   }
 
-  /// waiting or parked -> queued, for whoever finds a reason why the task should run: its dependencies are there, it
-  /// has room, it was cancelled. Nothing to do in any other phase. On `push` the caller owes the executor the link,
-  /// with a reference of its own.
+  /// waiting, parked or kept -> queued, for a thread that finds a reason why the task should run: its dependencies are
+  /// there, it has room, it was cancelled, its reader no longer asks. Nothing to do in any other phase. On `push` the
+  /// caller owes the executor the link, with a reference of its own.
   next make_ready() noexcept {
     std::uint32_t word = word_.load(seq_cst);  // [T2]
     for (;;) {
       const phase now = phase_of(word);
-      if (now != phase::waiting && now != phase::parked) return next::nothing;
+      if (!is_suspended(now)) return next::nothing;
       if (change(word, phase::queued, in_queue)) return (word & in_queue) != 0 ? next::nothing : next::push;
     }
   }
@@ -147,55 +152,16 @@ class state_word {
     }
   }
 
-  // --- a stream held by its consumer ---
-
-  /// running -> held_by_consumer, by the consumer who runs it.
-  bool hold() noexcept {
+  /// running -> kept, unless something asks for attention or for the task to run ahead.
+  bool keep() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     for (;;) {
-      if ((word & (attention | runs_ahead)) != 0 || word >= one_revoker) return false;
-      const std::uint32_t changed = (word & ~(phase_mask | revoked)) | static_cast<std::uint32_t>(phase::held_by_consumer);
-      if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed)) return true;  // [T1]
+      if ((word & (attention | runs_ahead)) != 0) return false;
+      if (change(word, phase::kept, 0)) return true;  // [T1][T2]
     }
   }
-  /// For the consumer, having marked the task as in use, or not in use: is it still his?
-  bool is_held() const noexcept {
-    return (word_.load(seq_cst) & (phase_mask | revoked)) == static_cast<std::uint32_t>(phase::held_by_consumer);  // [T3]
-  }
-  /// held_by_consumer -> running, by the consumer while it is in use.
-  void take_held() noexcept {
-    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
-    while (!change(word, phase::running, 0)) {
-    }
-  }
-  /// held_by_consumer -> queued, by the consumer while it is not in use. On `push` he owes the executor the link, with a
-  /// reference of its own; otherwise somebody else has it already.
-  next let_go() noexcept {
-    std::uint32_t word = word_.load(seq_cst);
-    while (phase_of(word) == phase::held_by_consumer)
-      if (change(word, phase::queued, in_queue)) return (word & in_queue) != 0 ? next::nothing : next::push;
-    return next::nothing;
-  }
-  /// Anybody else, first half: false if the task is not held. The heavy fence follows, then a look whether it is in use,
-  /// then the second half with the answer.
-  bool begin_to_revoke() noexcept {
-    std::uint32_t word = word_.load(seq_cst);
-    while (phase_of(word) == phase::held_by_consumer)
-      // relaxed on failure: the value is only a guess for the next try.
-      if (word_.compare_exchange_weak(word, (word | revoked) + one_revoker, seq_cst, relaxed)) return true;  // [T3]
-    return false;
-  }
-  /// On `push` the caller owes the executor the link, with a reference of its own.
-  next end_revoking(bool in_use) noexcept {
-    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
-    for (;;) {
-      const bool mine = phase_of(word) == phase::held_by_consumer && !in_use;
-      std::uint32_t changed = word - one_revoker;
-      if (mine) changed = (changed & ~phase_mask) | static_cast<std::uint32_t>(phase::queued) | in_queue;
-      if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed))  // [T1]
-        return mine && (word & in_queue) == 0 ? next::push : next::nothing;
-    }
-  }
+  /// kept -> running, by the stream's reader.
+  bool claim_kept() noexcept { return claim(phase::kept); }
 
   /// running -> ended. Returns the word as it was.
   std::uint32_t end() noexcept {
@@ -219,7 +185,8 @@ class state_word {
   }
 
   bool claim(phase from) noexcept {
-    // relaxed: verified by the exchange; who misses the task by it waits for it as for one that runs.
+    // relaxed: verified by the exchange. A stale value makes claim() fail at worst; the caller then waits for the task as
+    // for one that runs.
     std::uint32_t word = word_.load(relaxed);
     while (phase_of(word) == from)
       if (change(word, phase::running, 0)) return true;  // [T1]

@@ -16,6 +16,7 @@ namespace dyngen::detail {
 
 class task_record;
 class offered_child;
+struct kept_entry;
 
 inline constexpr std::uint64_t no_limit = ~std::uint64_t{0};
 
@@ -75,10 +76,15 @@ class task_host {
   virtual void wakes() noexcept {}
   /// The code of one of its tasks blocks its thread in `wait`, or, if that is null, goes on after it.
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
-  /// May a consumer keep a stream's producer to himself, and resume it for each value?
-  virtual bool lets_hold() const noexcept { return false; }
-  /// He does so now, and runs it; if he leaves it alone for long, it is to be made ready.
-  virtual void is_held(task_record&) noexcept {}
+  /// May a stream be kept for its reader, which then resumes it for each value?
+  virtual bool keeps_streams() const noexcept { return false; }
+  /// The calling thread, its reader, has kept it and found it unlisted: if the reader leaves it alone for long, it is to be
+  /// made ready.
+  virtual void is_kept(kept_entry&) noexcept {}
+  /// A task that is queued, not at its actor, was cancelled: it is to end soon even if no thread becomes free.
+  virtual void queued_cancelled(task_record&) noexcept {}
+  /// By a thread that will only end the task: claims it, if it is queued and may be run on any thread.
+  virtual bool claim_to_end(task_record& task) noexcept;
   /// Is everything being cancelled that has not ended?
   virtual bool cancelling() const noexcept { return false; }
   /// May an attempt that failed be followed by another one?

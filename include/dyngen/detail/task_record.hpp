@@ -52,16 +52,6 @@ struct dormant_links {
   task_record* next = nullptr;
 };
 
-/// Links of the host's list of streams that their consumers hold, and what it has seen of this one.
-struct hold_links {
-  static constexpr std::uint64_t unlisted = no_limit;
-
-  task_record* previous = nullptr;
-  task_record* next = nullptr;
-  std::uint64_t mark = unlisted;
-  bool listed() const noexcept { return mark != unlisted; }
-};
-
 /// What few tasks have.
 struct task_extras {
   std::string name;
@@ -111,8 +101,11 @@ class task_record : public producer, public work_item {
   void observe(observation& o) noexcept final;
 
   bool help(std::uint64_t wanted) noexcept override;
-  /// The same for a consumer that runs on the task's own host, whether waiters help there or not.
-  bool run_for_consumer(std::uint64_t wanted) noexcept;
+  /// What run_for_waiter() has come to: the task was not run; it was; or it was, and is queued behind all other work, which is
+  /// to come first.
+  enum class has_run : unsigned char { no, yes, behind };
+  /// As help(), whether waiters help on the task's host or not.
+  has_run run_for_waiter(std::uint64_t wanted) noexcept;
   bool cancel() noexcept override;
   const void* home() const noexcept override { return host_->home(); }
   const void* turn() const noexcept override { return host_->turn(); }
@@ -134,10 +127,10 @@ class task_record : public producer, public work_item {
   state_word& state() noexcept { return state_; }
   const state_word& state() const noexcept { return state_; }
 
-  /// Of a task that was cancelled, by who can neither wait nor wait for its executor to run it: if it is queued, it ends
-  /// here, and none of its code runs but destructors.
+  /// Ends a cancelled or doomed task on this thread if it is still queued. Runs none of its code but destructors. For a
+  /// thread that must not depend on the task's executor to run it.
   void end_queued() noexcept {
-    if (turn() != nullptr || !state_.claim_queued()) return;
+    if (!host_->claim_to_end(*this)) return;
     host_->link_left_behind();
     const way_out left = run(no_limit);
     if (left.given_up != 0) drop_references(left.given_up);
@@ -149,12 +142,10 @@ class task_record : public producer, public work_item {
   void drop_waiters_reference() noexcept final;
   void free_unreferenced() noexcept { free_memory(); }
 
-  /// waiting, parked or held by its consumer -> queued, if it is one of these.
+  /// waiting, parked or kept -> queued, if it is one of these.
   void wake() noexcept final { make_ready(); }
   void make_ready() noexcept {
-    const phase now = state_word::phase_of(state_.load());
-    if (now == phase::held_by_consumer) return revoke();
-    if (now != phase::waiting && now != phase::parked) return;
+    if (!state_word::is_suspended(state_word::phase_of(state_.load()))) return;
     host_->wakes();
     push_if(state_.make_ready());
   }
@@ -185,10 +176,8 @@ class task_record : public producer, public work_item {
 
   /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
   virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
-  /// Guarded by the host. Null if it is no stream.
-  virtual hold_links* hold() noexcept { return nullptr; }
-  /// Of a stream: changes as its consumer begins to make a value, and as he takes one. Any thread.
-  virtual std::uint64_t hold_mark() const noexcept { return 0; }
+  /// Of a stream that may have been kept for its reader; null for any other task.
+  virtual kept_entry* kept() noexcept { return nullptr; }
 
  protected:
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
@@ -251,8 +240,10 @@ class task_record : public producer, public work_item {
   }
 
   void dependency_done(bool failed) noexcept {
-    // relaxed: the next one publishes it.
-    if (failed) pending_.fetch_or(one_failed, relaxed);
+    if (failed) {
+      state_.set(state_word::doomed);
+      pending_.fetch_or(one_failed, relaxed);  // relaxed: the next one publishes it
+    }
     // acq_rel: who makes it ready sees what the dependencies published.
     const std::uint32_t before = pending_.fetch_sub(1, acq_rel);
     if ((before & registering) != 0) return;  // start() sees to it: until then its arguments are in use
@@ -287,13 +278,14 @@ class task_record : public producer, public work_item {
   static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
   atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
 
-  /// Of a stream: has its consumer, who runs it on this thread, taken it to himself?
-  virtual bool hold_for_consumer() noexcept { return false; }
-  /// Of a stream held by its consumer: does he run its code?
-  virtual bool in_use_by_consumer() noexcept { return false; }
+  /// Of a stream that its reader has run on this thread up to the value it wants: is it kept for the reader now?
+  virtual bool keep_for_reader() noexcept { return false; }
 
-  /// Goes on after a step that its consumer made; `task_scope` is set. Returns how many references it gives up.
-  std::uint32_t go_on(step last) noexcept { return go_on(no_limit, &last).given_up; }
+  /// Goes on after a step that a stream's reader made, up to value `wanted`; `task_scope` is set. Returns how many
+  /// references it gives up.
+  std::uint32_t go_on(std::uint64_t wanted, step last) noexcept { return go_on(wanted, &last).given_up; }
+  /// Queues it, from running.
+  void requeue() noexcept { (void)leave_queued(false); }
   void push_if(state_word::next next) noexcept {
     if (next == state_word::next::nothing) return;
     add_references(1);
@@ -310,11 +302,6 @@ class task_record : public producer, public work_item {
   [[gnu::always_inline]] inline way_out run(std::uint64_t wanted) noexcept;
   way_out run_traced(std::uint64_t wanted) noexcept;
   way_out go_on(std::uint64_t wanted, const step* made_already) noexcept;
-  void revoke() noexcept {
-    if (!state_.begin_to_revoke()) return make_ready();
-    heavy_fence();  // [T3]
-    push_if(state_.end_revoking(in_use_by_consumer()));
-  }
   template <class Ready>
   bool park(std::uint32_t unless, Ready ready) noexcept;
   /// Does its code, suspended, wait for something that is not there yet?
@@ -333,7 +320,7 @@ class task_record : public producer, public work_item {
     return {.behind = behind};
   }
   /// Has it a value for each that was given up to `wanted`, and may go on?
-  way_out leave_after_help() noexcept { return hold_for_consumer() ? way_out() : leave_queued(false); }
+  way_out leave_after_help() noexcept { return keep_for_reader() ? way_out() : leave_queued(false); }
   /// Not if it has ended for good, and then `last` says how.
   bool goes_on_after(step& last) noexcept {
     if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
@@ -429,7 +416,10 @@ inline bool task_record::cancel() noexcept {
       source->request_stop();
     }
   if ((pending_.load(seq_cst) & registering) == 0) make_ready();  // else start() sees the flag
-  if ((before & state_word::held) != 0) host_->held_cancelled(*this);  // [M1]
+  if ((before & state_word::held) != 0)
+    host_->held_cancelled(*this);  // [M1]
+  else if (state_word::phase_of(before) == phase::queued)
+    host_->queued_cancelled(*this);
   return true;
 }
 
@@ -453,25 +443,26 @@ inline std::stop_token task_record::stop_token() {
 
 inline bool task_record::help(std::uint64_t wanted) noexcept {
   // A worker that only ever helps itself would never let the rest of its queue run: now and then it blocks instead.
-  if (!host_->helps() || !may_help(context()) || outstays(*host_)) return false;
-  return run_for_consumer(wanted);
+  thread_context& here = context();
+  if (!host_->helps() || !may_help(here) || slice_is_over(here)) return false;
+  return run_for_waiter(wanted) == has_run::yes;
 }
 
-inline bool task_record::run_for_consumer(std::uint64_t wanted) noexcept {
+inline task_record::has_run task_record::run_for_waiter(std::uint64_t wanted) noexcept {
   thread_context& here = context();
   if (state_.claim_queued()) {
     host_->link_left_behind();
   } else {
-    // Parked for room: only its consumer may resume it here, who has given back at least half of it.
-    if (wanted == no_limit || state_word::phase_of(state_.load()) != phase::parked) return false;
+    // Parked for room: only the stream's reader may resume it here, which has given room back.
+    if (wanted == no_limit || state_word::phase_of(state_.load()) != phase::parked) return has_run::no;
     host_->wakes();
-    if (!state_.claim_parked() || (awaits() && park_awaiting())) return false;
+    if (!state_.claim_parked() || (awaits() && park_awaiting())) return has_run::no;
   }
   ++here.helping;
   const way_out left = run(wanted);
   --here.helping;
   if (left.given_up != 0) drop_references(left.given_up);
-  return !left.behind;
+  return left.behind ? has_run::behind : has_run::yes;
 }
 
 inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
@@ -532,14 +523,14 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
         return leave_parked(trace_kind::backpressure);
       continue;
     }
-    std::uint64_t stop_at = (now / 64 + 1) * 64;  // often enough to look at the clock
+    std::uint64_t stop_at = (now / 64 + 1) * 64;
     if (stop_at > end) stop_at = end;
     if (wanted < stop_at) stop_at = wanted + 1;
     step last = resume(stop_at);
     if (last == step::rescheduled) return leave_queued(true);
     if (last == step::awaiting) continue;
     if (!goes_on_after(last)) return finish(last);
-    if (outstays(*host_)) return leave_queued(true);
+    if (slice_is_over(context())) return leave_queued(true);
   }
 }
 
@@ -674,6 +665,8 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   (void)end.run_one();
   return end.given_up;
 }
+
+inline bool task_host::claim_to_end(task_record& task) noexcept { return task.state().claim_queued(); }
 
 inline void task_record::observe(observation& o) noexcept {
   observers::look looking(everybody());

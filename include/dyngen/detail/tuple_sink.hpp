@@ -89,7 +89,7 @@ class tuple_sink : public sink_base {
       refuse(step::out_of_order);
       return true;
     }
-    return buffer_.made() >= stop_at;
+    return buffer_.made() >= stop_at || time_is_up();
   }
 
   /// A value that an earlier attempt has stored is built and dropped.

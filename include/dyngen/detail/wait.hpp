@@ -243,7 +243,6 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
   while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
   }
   if (!wait->satisfied()) {
-    context().busy_since = 0;
     const blocked_tasks noted(until == never ? wait : nullptr);
     const bool replaced = role == nullptr || role->leave_seat();
     while (!wait->satisfied() && (until == never || time_now() < until)) {
