@@ -84,6 +84,7 @@ class coroutine_body {
       if constexpr (has_result) p.place_result(task.buffer().place());
     }
     sink_->stop_at = stop_at;
+    sink_->slice_over = context().slice_over;
     if constexpr (requires { sink_->settle_pending(); }) {
       if (sink_->settle_pending()) return step::paused;
       sink_->open();
