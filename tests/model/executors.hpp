@@ -5,6 +5,7 @@
 
 #include "records.hpp"
 
+#include <dyngen/detail/kept_streams.hpp>
 #include <dyngen/dyngen.hpp>
 
 #include <deque>
@@ -15,7 +16,7 @@ namespace dyngen::model {
 /// One queue, first in, first out. Its workers sleep when there is nothing to do, and leave after close().
 class workers final : public detail::task_host {
  public:
-  /// `waiters_help`: as that of a thread_pool; then its streams may also be pulled.
+  /// `waiters_help`: as that of a thread_pool; then its streams may also be kept for their readers.
   explicit workers(bool waiters_help = false) : helps_(waiters_help) {}
 
   void execute(work w) noexcept { push(w.release(), false); }
@@ -50,7 +51,13 @@ class workers final : public detail::task_host {
     detail::wake_one(changes_);
   }
   bool helps() const noexcept override { return helps_; }
-  bool lets_hold() const noexcept override { return helps_; }
+  bool keeps_streams() const noexcept override { return helps_; }
+  void is_kept(detail::kept_entry& stream) noexcept override { kept_.add(stream); }
+  void ended(detail::task_record& task) noexcept override {
+    if (detail::kept_entry* const stream = task.kept()) kept_.remove(*stream);
+  }
+  /// What the monitor of a pool does when the readers have not asked for long.
+  void release_kept() { kept_.release_all(); }
   void goes_dormant(detail::task_record&) noexcept override { settling_.fetch_add(1, detail::relaxed); }
   void dormancy_settled() noexcept override { MODEL_CHECK(settling_.fetch_sub(1, detail::relaxed) != 0); }
   void task_blocks(detail::running_task& entry, const detail::thread_wait* wait) noexcept override {
@@ -76,6 +83,7 @@ class workers final : public detail::task_host {
   std::deque<detail::task_record*> queue_;
   detail::atomic<std::uint32_t> changes_{0};
   detail::atomic<std::uint32_t> settling_{0};
+  detail::kept_streams kept_;
   const bool helps_;
 };
 

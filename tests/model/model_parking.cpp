@@ -116,7 +116,7 @@ struct changes_hands : stream_model<changes_hands, 2, 3> {
       MODEL_CHECK(take(*stream, 1) == 1);
       task.add_references(1);
       moved.set();
-      task.give_back();
+      task.give_back(false);
       task.drop_references(1);
     } else {
       moved.wait();

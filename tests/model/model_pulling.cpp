@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A stream that its consumer pulls: he has claimed the queued task, and resumes it for one value after the other, until
-// somebody else wants it to run: who cancels it, waits for its end, takes over from him, or closes the pool. One thread
-// at a time runs its code, it never stays held when it is wanted, and each value is there once [L-1].
+// A stream whose reader makes its values: the reader claims the task for one value after the other, and keeps it in between,
+// until another thread wants it to run: one that cancels it, waits for its end or takes over as the reader, the monitor,
+// or the closing pool. One thread at a time runs its code, it does not stay kept when it is wanted, and each value is
+// there once [L-1][L-21][L-22].
 
 #include "streams.hpp"
 
@@ -97,7 +98,7 @@ struct disturbed : pulled_model<disturbed<What>, 2, 3> {
   }
 };
 
-/// Who has pulled a value hands the stream on; the next one pulls on, or waits.
+/// The thread that made a value hands the stream on; the next reader makes the next ones, or waits.
 struct changes_hands : pulled_model<changes_hands, 2, 3> {
   std::optional<ref_stream<value>> moved;
   model::event there;
@@ -118,8 +119,8 @@ struct changes_hands : pulled_model<changes_hands, 2, 3> {
   }
 };
 
-/// A coroutine pulls, and is itself pulled by a thread that waits for something else in between: both, revoked by that, go
-/// on on a worker. The one below may run, and wait for room, before the one above is told that it holds it no more.
+/// A coroutine makes the values of a stream, and its own are made by a thread that waits for something else in between: both
+/// go on on a worker then. The one below may run, and wait for room, before the one above asks for its next value.
 generator<int> count_four() {
   for (int i = 0; i != 4; ++i) co_yield i;
 }
@@ -147,7 +148,46 @@ struct relayed : model::tasks_model<relayed<Workers>, Workers, 1> {
   void end() { stream.reset(); }
 };
 
-/// Before he waits for anything else, the consumer lets it run: here for what its code does next.
+generator<int> count_to_three(model::event& passed) {
+  co_yield 0;
+  co_yield 1;
+  passed.set();
+  co_yield 2;
+}
+
+/// The reader waits, unseen by the library, for what the code behind a yield does. The monitor comes at any moment, and again
+/// until the end. The reader makes each value itself, or takes one from the buffer that a worker has filled and then waits
+/// for the producer, which had parked: the value has given it room [L-21][L-22].
+template <unsigned Room>
+struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room>, 1, 2> {
+  std::optional<ref_stream<int>> stream;
+  model::event passed;
+  detail::atomic<bool> over{false};
+
+  void begin() {
+    this->executor.emplace(true);
+    detail::pulling_mode.store(detail::pulling::whenever_possible);
+    stream.emplace(this->on_workers().options(backpressure{Room}).submit(count_to_three, std::ref(passed)));
+  }
+  void other(unsigned number) {
+    if (number == 1) {
+      while (!over.load(detail::acquire)) {
+        this->executor->release_kept();
+        model::yield();
+      }
+      return;
+    }
+    MODEL_CHECK(stream->next()->get() == 0);
+    MODEL_CHECK(stream->next()->get() == 1);
+    passed.wait();
+    MODEL_CHECK(stream->next()->get() == 2);
+    MODEL_CHECK(!stream->next());
+    over.store(true, detail::release);
+  }
+  void end() { stream.reset(); }
+};
+
+/// Before it waits for anything else, the reader lets the stream run: here for what its code does next.
 struct waits_for_something_else : pulled_model<waits_for_something_else, 1, 2> {
   void other(unsigned) {
     MODEL_CHECK(take(*stream, 1) == 1);
@@ -157,9 +197,9 @@ struct waits_for_something_else : pulled_model<waits_for_something_else, 1, 2> {
   }
 };
 
-/// A pool ends while a consumer pulls a stream of it.
+/// A pool ends while a reader makes the values of one of its streams.
 struct pool_ends : rl::test_suite<pool_ends, 2> {
-  static constexpr rl::thread_id_t dynamic_thread_count = 1;
+  static constexpr rl::thread_id_t dynamic_thread_count = 2;
   model::fresh_start fresh;
   std::optional<thread_pool> pool;
   std::optional<ref_stream<int>> stream;
@@ -170,6 +210,7 @@ struct pool_ends : rl::test_suite<pool_ends, 2> {
   void before() {
     detail::pulling_mode.store(detail::pulling::whenever_possible);
     detail::model::threads_left = 1;
+    detail::model::services_left = 1;
     pool.emplace(1);
     stream.emplace(pool->submit(count));
   }
@@ -199,6 +240,8 @@ int main(int count, char** arguments) {
   run.random<changes_hands>("changes hands", 50);
   run.random<relayed<1>>("relayed", 50);
   run.random<relayed<2>>("relayed, two workers", 50);
+  run.random<released_by_the_monitor<1>>("released by the monitor, room for one", 50);
+  run.random<released_by_the_monitor<64>>("released by the monitor", 50);
   run.random<waits_for_something_else>("waits for something else", 30);
   run.random<pool_ends>("a pool ends", 50);
   return run.finish();

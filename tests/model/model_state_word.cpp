@@ -155,94 +155,37 @@ struct parked : task<parked<What>, 3, 2> {
   }
 };
 
-/// Held by its consumer, who resumes it now and then; others want it to run, and a worker pops it then [T3]. Whoever
-/// runs it is alone, and once somebody has asked for it, it ends without the consumer.
-template <unsigned Revokers>
-struct held : task<held<Revokers>, 2 + Revokers, 3> {
-  using base = task<held, 2 + Revokers, 3>;
-  detail::atomic<std::uint32_t> in_use{0};
+/// Kept for its reader, which claims it for one value after the other; other threads queue it, and a worker pops it then.
+/// One thread at a time runs it, and once it was queued, it ends without the reader.
+template <unsigned Others>
+struct kept : task<kept<Others>, 2 + Others, 3> {
+  using base = task<kept, 2 + Others, 3>;
 
   void before() {
     base::before();
-    detail::model::fences_are_refused = rl::rand(2) == 0;
     this->make_ready();
-    MODEL_CHECK(this->take_link() && this->state.pop());  // the consumer runs it
+    MODEL_CHECK(this->take_link() && this->state.pop());  // the reader runs it
   }
-  bool hold() {
-    detail::store_light(in_use, 1u);
-    const bool held = this->state.hold();
-    detail::store_light(in_use, 0u);
-    if (!held) {
-      if (this->state.requeue() == next::push) this->push();
-      return false;
-    }
-    return this->state.is_held() || let_go();
-  }
-  bool let_go() {
-    in_use.store(0, detail::release);
-    if (this->state.let_go() == next::push) this->push();
+  /// By the reader, which runs it.
+  bool keep() {
+    if (this->state.keep()) return true;
+    if (this->state.requeue() == next::push) this->push();
     return false;
   }
   bool make_one() {
-    detail::store_light(in_use, 1u);
-    if (!this->state.is_held()) return let_go();
+    if (!this->state.claim_kept()) return false;
     this->made.set(this->made.get() + 1);
-    detail::store_light(in_use, 0u);
-    return this->state.is_held() || let_go();
-  }
-  void revoke() {
-    if (!this->state.begin_to_revoke()) return this->make_ready();
-    detail::heavy_fence();
-    if (this->state.end_revoking(in_use.load(detail::seq_cst) != 0) == next::push) this->push();
+    return keep();
   }
   void thread(unsigned index) {
     if (index == 0) return this->pop_until_ended();
     if (index != 1) {
-      if (state_word::phase_of(this->state.load()) == phase::held_by_consumer) revoke();
-      return;
+      if (index == 2) return this->make_ready();  // as the monitor: if it is kept at this moment
+      this->state.set(state_word::runs_ahead);    // for good
+      return this->make_ready();
     }
-    if (hold() && make_one() && make_one()) let_go();
+    if (keep() && make_one() && make_one()) this->make_ready();
     this->drop_reference();
-  }
-};
-
-/// The same in another way: the end comes while he runs it, so that he takes it out of his own hold.
-struct taken_out_of_its_hold : task<taken_out_of_its_hold, 2, 1> {
-  detail::atomic<std::uint32_t> in_use{0};
-
-  void before() {
-    task::before();
-    detail::model::fences_are_refused = rl::rand(2) == 0;
-    make_ready();
-    MODEL_CHECK(take_link() && state.pop());
-    MODEL_CHECK(state.hold());
-  }
-  void thread(unsigned index) {
-    if (index == 0) {
-      if (!state.begin_to_revoke()) return;
-      detail::heavy_fence();
-      const bool used = in_use.load(detail::seq_cst) != 0;
-      if (!used) MODEL_CHECK(made.get() == 0 || made.get() == 1);
-      if (state.end_revoking(used) == next::push) push();
-      pop();
-      return;
-    }
-    detail::store_light(in_use, 1u);
-    if (state.is_held()) {
-      made.set(1);
-      state.take_held();
-      in_use.store(0, detail::release);
-      run(false);
-    } else {
-      in_use.store(0, detail::release);
-      if (state.let_go() == next::push) push();
-    }
-    drop_reference();
-  }
-  void after() {
-    while (pop()) {
-    }
-    MODEL_CHECK(state_word::phase_of(state.load()) == phase::ended && references.load() == 0);
   }
 };
 
@@ -310,10 +253,9 @@ int main(int count, char** arguments) {
   run.exhaustive<parked<third::helps_too>>("parked, made ready, helped");
   run.random<parked<third::helps_too>>("parked, made ready, helped");
   run.random<parked<third::cancels>>("parked, made ready, cancelled");
-  run.exhaustive<held<1>>("held by its consumer");
-  run.random<held<1>>("held by its consumer");
-  run.random<held<2>>("held by its consumer, wanted by two");
-  run.exhaustive<taken_out_of_its_hold>("taken out of its hold", 3);
+  run.exhaustive<kept<1>>("kept for its reader");
+  run.random<kept<1>>("kept for its reader");
+  run.random<kept<2>>("kept for its reader, wanted by two");
   run.exhaustive<detached_while_it_parks>("detached while it parks", 3);
   run.exhaustive<handed_over>("handed over", 3);
   return run.finish();

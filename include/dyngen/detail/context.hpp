@@ -76,7 +76,7 @@ class room_giver {
 
 /// The word by which a pool tells one of its threads that the time slice of the task it runs is over, and for all other
 /// threads one that stays 0.
-inline constinit atomic<std::uint32_t> no_time_slice{0};
+inline atomic<std::uint32_t> no_time_slice{0};
 
 struct thread_context;
 

@@ -428,4 +428,17 @@ class thread {
   rl::win_waitable_object* handle_ = nullptr;
 };
 
+namespace model {
+/// As threads_left, of the threads that serve a pool beside its workers: the first is the monitor.
+inline unsigned services_left = 0;
+}  // namespace model
+
+template <class F>
+thread start_service_thread(F run) {
+  if (model::services_left == 0) throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+  --model::services_left;
+  ++model::threads_left;
+  return thread(std::move(run));
+}
+
 }  // namespace dyngen::detail
