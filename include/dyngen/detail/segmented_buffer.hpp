@@ -57,7 +57,14 @@ struct value_window {
   atomic<bool> fences{false};  ///< whoever commits does, from now on: so who looks need not
   atomic<std::uint64_t> published{0};
   waiter_list* waiters = nullptr;
+  const atomic<std::uint64_t>* taken = nullptr;  ///< by the reader: how many values
 
+  /// Fires the reader's waiter, if it waits for a value that is there. A reader that has taken all that was published before
+  /// may have begun to wait for the next one: it is not woken for nothing.
+  void notify() noexcept {
+    // relaxed: the reader wrote it before it entered the list, from where this thread has the waiter.
+    waiters->notify([this](std::uint32_t) noexcept { return made() > taken->load(relaxed); });
+  }
   // relaxed: written by the producer only, who asks.
   std::uint64_t made() const noexcept { return published.load(relaxed); }
   void open(std::uint64_t most) noexcept {

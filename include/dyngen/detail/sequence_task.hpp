@@ -255,6 +255,7 @@ class sequence_task : public task_record, public room_giver {
         helps_(host.helps()),
         budget_(std::move(budget)),
         all_or_nothing_(all_or_nothing) {
+    buffer_.window().taken = &taken_;
     if (budget_) {
       budget_->belongs_to(*this);
       state().set(state_word::charging);

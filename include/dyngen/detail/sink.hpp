@@ -246,7 +246,7 @@ class sink : public sink_base {
     value_window<T>& window = *window_;
     window.commit();
     if (window.waiters->any()) [[unlikely]]
-      window.waiters->notify([](std::uint32_t) noexcept { return true; });
+      window.notify();
     return window.next == window.end && (window.suspends || window.made() >= stop_at);
   }
 
