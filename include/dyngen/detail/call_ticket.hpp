@@ -23,6 +23,7 @@ struct call_ticket {
   kind is = kind::method;
   bool ready = false;   ///< it waits for nothing but its turn
   bool begun = false;   ///< it has had its turn
+  bool taken_out = false;  ///< it ends without its turn
   bool asked = false;   ///< to stop, since the actor is dead
   bool dead = false;    ///< the actor was dead before the call could begin: it fails with actor_died
   bool inlined = false; ///< it needs no turn: the submitting thread ends it

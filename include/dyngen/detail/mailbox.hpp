@@ -134,7 +134,7 @@ class actor_host : public task_host {
       if (next != &task) {
         base_.goes_dormant(task);
         held = true;
-        let_go = (task.state().set(state_word::held) & state_word::cancelled) != 0 && take_out(t);  // [M1]
+        let_go = (task.state().set(state_word::held) & state_word::only_ends) != 0 && take_out(t);  // [M1]
       }
     }
     if (let_go) hand_on(task);
@@ -150,6 +150,20 @@ class actor_host : public task_host {
     }
     hand_on(task);
   }
+  void queued_cancelled(task_record& task) noexcept override {
+    const keeper alive(*this);
+    {
+      std::lock_guard lock(mutex_);
+      if (!is_handed_on(task)) return;  // push() sees the flag
+    }
+    base_.queued_cancelled(task);
+  }
+  bool claim_to_end(task_record& task) noexcept override {
+    // Under the mutex: what is handed on and queued has the turn, and keeps it until it has been run, or needs none.
+    std::lock_guard lock(mutex_);
+    return is_handed_on(task) && task.state().claim_queued();
+  }
+  void link_left_behind() noexcept override { base_.link_left_behind(); }
 
   void left() noexcept override {
     const keeper alive(*this);
@@ -345,8 +359,11 @@ class actor_host : public task_host {
     if (t.begun || !t.ready || t.is == call_ticket::kind::ender) return false;
     leave_line(t);
     t.ready = false;
+    t.taken_out = true;
     return true;
   }
+  /// Is it out of the actor's hands: has it the turn, or does it end without one?
+  bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.ticket()->taken_out; }
 
   void hand_on(task_record& task) noexcept {
     base_.wakes();

@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: MIT
+// What a pool brings about however busy its workers are, and whatever its users wait for unseen by the library: streams
+// whose readers have stopped asking go on, a task that runs for long makes way, and what was cancelled ends.
+
+#include "../catch.hpp"
+#include "../support.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock_type = std::chrono::steady_clock;
+using support::eventually;
+
+/// Number i is written to `made` before it is yielded.
+dg::generator<int> numbers(std::atomic<int>& made, int count) {
+  for (int i = 0; i < count; ++i) {
+    made = i;
+    made.notify_all();
+    co_yield i;
+  }
+}
+
+/// Waits, unseen by the library, until number `at` was made.
+void wait_until_made(const std::atomic<int>& made, int at) {
+  for (int now = made; now < at; now = made) made.wait(now);
+}
+
+/// Yields as many numbers, and opens a gate before one of them.
+dg::generator<int> opens(support::gate& gate, int at, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (i == at) gate.open();
+    co_yield i;
+  }
+}
+
+void busy_for(std::chrono::milliseconds time) {
+  const auto end = clock_type::now() + time;
+  while (clock_type::now() < end) {
+  }
+}
+
+/// Keeps all workers of a pool in code of the user's until it goes.
+class busy_workers {
+ public:
+  busy_workers(dg::thread_pool& pool, int workers) {
+    for (int i = 0; i < workers; ++i) {
+      busy_.push_back(pool.submit([this] {
+        ++started_;
+        over_.pass();
+      }));
+    }
+    while (started_ != workers) std::this_thread::yield();
+  }
+  busy_workers(const busy_workers&) = delete;
+  busy_workers& operator=(const busy_workers&) = delete;
+  ~busy_workers() {
+    over_.open();
+    for (const dg::ref<void>& each : busy_) each.wait();
+  }
+
+ private:
+  std::atomic<int> started_{0};
+  support::gate over_;
+  std::vector<dg::ref<void>> busy_;
+};
+
+template <class T>
+bool is_cancelled(const dg::ref<T>& r) {
+  try {
+    r.get();
+  } catch (const dg::cancelled_error&) {
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// --- streams whose readers make the values ---
+
+TEST_CASE("what a reader takes gives room back, whoever made it and whatever interrupted the reader",
+          "[stream][L-21][S-STREAM-4]") {
+  support::watchdog dog("room that was not given back");
+  const int room = GENERATE(2, 8, 17, 64);
+  const int interruption = GENERATE(0, 1, 2, 3);
+  std::atomic<int> made{-1};
+  dg::thread_pool pool(2);
+  auto s = pool.options(dg::backpressure{room}).submit(numbers, std::ref(made), 1000);
+  int taken = 0;
+  auto take = [&](int count) {
+    for (; count > 0; --count) CHECK(s.next_value() == taken++);
+  };
+  take(10);  // made by this thread
+  if (interruption == 1 && s.try_next()) ++taken;
+  if (interruption == 2) {
+    (void)s.next_for(1h);
+    ++taken;
+  }
+  if (interruption == 3) dg::wait_any(s);
+  wait_until_made(made, room - 1);  // with a large room, a worker has filled most of it
+  take(room - 1);
+  wait_until_made(made, taken + 1);  // at least half of it is free again
+  SUCCEED();
+}
+
+TEST_CASE("threads that take turns at a stream each give back the room of what they took", "[stream][L-21][S-STREAM-8]") {
+  support::watchdog dog("room of a thread that was the reader before");
+  std::atomic<int> made{-1};
+  dg::thread_pool pool(1);
+  auto s = pool.options(dg::backpressure{32}).submit(numbers, std::ref(made), 400);
+  for (int i = 0; i < 20; ++i) {
+    std::jthread([&] {
+      for (int k = 0; k < 20; ++k) {
+        if (s.next_value() != i * 20 + k) made = 1'000'000;
+      }
+      dg::promise<int> here;
+      here.set_value(1);
+      here.get_ref().wait();
+    }).join();
+    CHECK(made < 400);
+  }
+  CHECK_FALSE(s.next_value());
+}
+
+TEST_CASE("a stream goes on whose reader waits unseen, however busy the workers are", "[stream][L-22][L-1]") {
+  support::watchdog dog("a stream whose reader waits unseen");
+  const int workers = GENERATE(1, 2, 3);
+  const bool coroutines = GENERATE(false, true);
+  support::gate opened, over;
+  {
+    dg::thread_pool pool(workers);
+    auto s = pool.submit(opens, std::ref(opened), 60, 1000);
+    int taken = 0;
+    for (; taken < 50; ++taken) CHECK(s.next_value() == taken);
+    // Each worker polls, and never runs out of work.
+    std::function<void()> again = [&] {
+      if (!over.is_open()) pool.submit(again);
+    };
+    auto polls = [&over]() -> dg::task<void> {
+      while (!over.is_open()) co_await dg::this_task::yield();
+    };
+    for (int i = 0; i < workers; ++i) {
+      if (coroutines)
+        (void)pool.submit(polls);
+      else
+        pool.submit(again);
+    }
+    opened.pass();
+    while (s.next_value()) ++taken;
+    CHECK(taken == 1000);
+    over.open();
+    pool.shutdown(dg::shutdown_mode::drain);
+  }
+}
+
+TEST_CASE("a reader on a worker waits unseen while the others poll", "[stream][L-22][L-1]") {
+  support::watchdog dog("a reader on a worker");
+  support::gate opened;
+  dg::thread_pool pool(2);
+  auto s = pool.submit(opens, std::ref(opened), 60, 1000);
+  auto reads = [&opened](dg::ref_stream<int> from) {
+    int n = 0;
+    for (; n < 50; ++n) from.next_value();
+    opened.pass();
+    while (from.next_value()) ++n;
+    return n;
+  };
+  auto polls = [&opened]() -> dg::task<void> {
+    while (!opened.is_open()) co_await dg::this_task::yield();
+  };
+  const dg::ref<int> read = pool.submit(reads, std::move(s));
+  const dg::ref<void> polled = pool.submit(polls);
+  while (!read.wait_for(1ms)) {
+  }
+  CHECK(read.get() == 1000);
+  polled.get();
+}
+
+TEST_CASE("a stream that its reader leaves alone goes on as soon in a wide pool as in a narrow one", "[stream][L-23]") {
+  support::watchdog dog("a wide pool");
+  support::gate opened;
+  dg::thread_pool pool(256);
+  auto s = pool.submit(opens, std::ref(opened), 60, 1000);
+  for (int i = 0; i < 50; ++i) (void)s.next_value();
+  const auto since = clock_type::now();
+  opened.pass();
+  CHECK(clock_type::now() - since < 1s);
+}
+
+TEST_CASE("many streams that are kept for their readers all go on, and end with their pool", "[stream][L-22][S-MEM-4]") {
+  support::watchdog dog("many kept streams");
+  constexpr std::size_t streams = 300;
+  const long before = support::pieces_alive();
+  {
+    std::atomic<int> opened{0};
+    auto counts = [&opened]() -> dg::generator<int> {
+      co_yield 0;
+      co_yield 1;
+      ++opened;
+      opened.notify_all();
+      co_yield 2;
+    };
+    dg::thread_pool pool(2);
+    std::vector<dg::ref_stream<int>> all;
+    for (std::size_t i = 0; i < streams; ++i) all.push_back(pool.submit(counts));
+    for (auto& each : all) CHECK(each.next_value() == 0);
+    for (auto& each : all) CHECK(each.next_value() == 1);
+    for (int now = opened; now < static_cast<int>(streams); now = opened) opened.wait(now);
+    for (std::size_t i = 0; i < streams; i += 2) CHECK(all[i].next_value() == 2);
+  }
+  CHECK(support::pieces_alive() == before);
+}
+
+// --- streams that their own code drops ---
+
+namespace {
+
+using text_stream = dg::ref_stream<std::string>;
+
+/// Drops the stream `where`, or detaches it, before number `at`, in the code that the reader runs on its own stack.
+dg::generator<std::string> drops_itself(text_stream& where, int at, bool detaches, const bool& reading, int count) {
+  bool done = false;
+  for (int i = 0; i < count; ++i) {
+    if (!done && i >= at && reading) {
+      done = true;
+      if (detaches)
+        where.detach();
+      else
+        where = text_stream();
+    }
+    co_yield std::string(40, static_cast<char>('a' + i % 26));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a producer that an executor runs at once may drop its stream inside any member", "[stream][executor][L-24]") {
+  support::watchdog dog("a stream dropped inside its own member");
+  const bool detaches = GENERATE(false, true);
+  const int member = GENERATE(0, 1, 2, 3, 4, 5);
+  const int room = member == 4 ? 64 : 1;
+  dg::inline_executor at_once;
+  text_stream s;
+  const bool reading = true;
+  auto bound = dg::on(at_once).options(dg::backpressure{room});
+  // The stream object exists before its task runs: that begins when room is taken, below.
+  text_stream made = bound.submit(drops_itself, std::ref(s), room, detaches, std::cref(reading), 200);
+  s = std::move(made);
+  const std::string first(40, 'a');
+  switch (member) {
+    case 0: CHECK(s.next_value() == first); break;
+    case 1:
+      for (std::string&& each : s.values()) {
+        CHECK(each == first);
+        break;
+      }
+      break;
+    case 2: CHECK(s.next()->get() == first); break;
+    case 3: CHECK(s.try_next()->get() == first); break;
+    case 4:
+      for (int i = 0; i < 10; ++i) (void)s.next_value();
+      (void)s.finished();
+      break;
+    default:
+      for (dg::ref<std::string>&& each : s) {
+        CHECK(each.get() == first);
+        break;
+      }
+  }
+  SUCCEED();
+}
+
+namespace {
+
+struct shared_stream {
+  text_stream s;
+  std::atomic<std::thread::id> reader{};
+};
+/// Drops or detaches the stream where the thread that runs this code is inside the reader's co_await.
+dg::generator<std::string> drops_shared(std::shared_ptr<shared_stream> b, int at, bool detaches) {
+  bool done = false;
+  for (int i = 0; i < 100'000; ++i) {
+    if (!done && i >= at && b->reader.load() == std::this_thread::get_id()) {
+      done = true;
+      if (detaches)
+        b->s.detach();
+      else
+        b->s = text_stream();
+    }
+    co_yield std::string(40, 'x');
+  }
+}
+template <bool Value>
+dg::task<int> reads_shared(std::shared_ptr<shared_stream> b) {
+  int n = 0;
+  while (b->s.valid()) {
+    bool more = false;
+    b->reader = std::this_thread::get_id();
+    if constexpr (Value) {
+      const std::optional<std::string> next = co_await b->s.async_value();
+      more = next.has_value();
+    } else {
+      const std::optional<dg::ref<std::string>> next = co_await b->s.async_next();
+      more = next.has_value();
+    }
+    b->reader = std::thread::id();
+    if (!more) break;
+    ++n;
+  }
+  co_return n;
+}
+
+}  // namespace
+
+TEST_CASE("a producer drops its stream from the stack of the coroutine that reads it", "[stream][await][L-24]") {
+  support::watchdog dog("a stream dropped inside co_await");
+  const bool detaches = GENERATE(false, true);
+  const bool values = GENERATE(false, true);
+  const int at = GENERATE(0, 3, 3000);
+  // One worker, so that the producer runs on the reader's stack or not beside it.
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  for (int round = 0; round < 5; ++round) {
+    const auto started = pool.submit([&] {
+      auto b = std::make_shared<shared_stream>();
+      b->s = pool.submit(drops_shared, b, at, detaches);
+      return values ? pool.submit(reads_shared<true>, b) : pool.submit(reads_shared<false>, b);
+    });
+    CHECK(started.get().get() <= 100'000);
+  }
+}
+
+// --- time slices ---
+
+TEST_CASE("a task that is queued does not wait for more than a time slice of a stream", "[stream][L-30][L-18]") {
+  support::watchdog dog("a time slice");
+  const bool cheap_at_first = GENERATE(false, true);
+  const bool unbounded = GENERATE(false, true);
+  std::atomic<int> made{0};
+  std::atomic<bool> slow{!cheap_at_first};
+  auto frames = [&]() -> dg::generator<int> {
+    for (int i = 0;; ++i) {
+      if (slow) busy_for(20ms);
+      ++made;
+      co_yield i;
+    }
+  };
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  auto s = unbounded ? pool.options(dg::unbounded).submit(frames) : pool.options(dg::backpressure{100'000}).submit(frames);
+  CHECK(eventually([&] { return made > (cheap_at_first ? 2000 : 0); }));
+  slow = true;
+  const int before = made;
+  pool.submit([] {}).get();
+  CHECK(made - before < 20);
+}
+
+TEST_CASE("coroutines whose awaits are always ready make way for queued work", "[await][L-18][L-30]") {
+  support::watchdog dog("awaits that are always ready");
+  const int kind = GENERATE(0, 1, 2, 3);
+  support::gate ran;
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  auto child = []() -> dg::task<int> { co_return 1; };
+  auto numbers_for_ever = []() -> dg::generator<int> {
+    for (int i = 0;; ++i) co_yield i;
+  };
+  auto loops = [&]() -> dg::task<void> {
+    const dg::ref<int> one = dg::put(1);
+    auto s = pool.submit(numbers_for_ever);
+    while (!ran.is_open()) {
+      if (kind == 0) (void)co_await one;
+      if (kind == 1) (void)co_await child();
+      if (kind == 2) (void)co_await dg::when_all(child(), child());
+      if (kind == 3) (void)co_await s.async_value();
+    }
+  };
+  auto looping = pool.submit(loops);
+  auto opening = pool.submit([&] { ran.open(); });
+  looping.get();
+  opening.get();
+  CHECK(ran.is_open());
+}
+
+TEST_CASE("num_returns, tuples and skipped values end with the time slice as well", "[arity][L-30]") {
+  support::watchdog dog("slices without a stream");
+  support::gate ran;
+  std::atomic<int> steps{0};
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  auto slow = [&]() -> dg::generator<int> {
+    for (int i = 0; i < 300; ++i) {
+      if (!ran.is_open()) {
+        busy_for(20ms);
+        ++steps;
+      }
+      co_yield i;
+    }
+  };
+  const int kind = GENERATE(0, 1, 2);
+  std::vector<dg::ref<int>> fixed;
+  dg::ref<dg::ref_list<int>> list;
+  if (kind == 0) fixed = pool.options(dg::num_returns{300}).submit(slow);
+  if (kind == 1) list = pool.options(dg::dynamic).submit(slow);
+  if (kind == 2) pool.submit(slow).detach();
+  CHECK(eventually([&] { return steps > 0; }));
+  const int before = steps;
+  pool.submit([&] { ran.open(); }).get();
+  CHECK(steps - before < 20);
+  for (const auto& each : fixed) each.wait();
+  if (list.valid()) CHECK(list.get().size() == 300);
+}
+
+// --- what was cancelled ends ---
+
+TEST_CASE("refs of cancelled tasks are ready although no worker becomes free", "[cancel][S-CANCEL-9][L-29]") {
+  support::watchdog dog("cancelled while all workers are busy");
+  const bool helps = GENERATE(false, true);
+  const int workers = GENERATE(1, 2);
+  dg::thread_pool pool({.threads = workers, .waiters_help = helps});
+  dg::promise<int> never;
+  support::gate destroyed;
+  std::vector<dg::ref<int>> refs;
+  dg::ref_stream<int> stream;
+  auto yields = []() -> dg::generator<int> { co_yield 1; };
+  auto awaits = [&never]() -> dg::task<int> { co_return co_await never.get_ref(); };
+  dg::ref<int> suspended = pool.submit(awaits);
+  pool.submit([] {}).get();  // it is suspended now, or soon
+  const busy_workers busy(pool, workers);
+  for (int i = 0; i < 100; ++i) refs.push_back(pool.submit([i] { return i; }));
+  refs.push_back(pool.submit([](int x) { return x; }, never.get_ref()));
+  struct opens_when_gone {
+    explicit opens_when_gone(support::gate& g) : gate(&g, [](support::gate* o) { o->open(); }) {}
+    std::shared_ptr<support::gate> gate;
+  };
+  refs.push_back(pool.submit([held = opens_when_gone(destroyed)] { return 1; }));
+  refs.push_back(suspended);
+  stream = pool.submit(yields);
+  for (const auto& each : refs) CHECK(each.cancel());
+  CHECK(stream.cancel());
+  const auto result = dg::wait(refs, refs.size(), 20s);
+  CHECK(result.ready.size() == refs.size());
+  for (const auto& each : refs) CHECK(is_cancelled(each));
+  destroyed.pass();
+  CHECK(is_cancelled(*stream.next_for(20s)));
+}
+
+TEST_CASE("a task whose argument fails ends although no worker becomes free", "[cancel][S-CANCEL-9][S-ERR-8]") {
+  support::watchdog dog("doomed while all workers are busy");
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  dg::promise<int> fails;
+  const busy_workers busy(pool, 1);
+  auto r = pool.submit([](int x) { return x; }, fails.get_ref());
+  auto after = pool.submit([](int x) { return x; }, r);
+  fails.set_exception(std::make_exception_ptr(support::boom()));
+  CHECK(after.wait_for(20s));
+  CHECK_THROWS_AS(after.get(), support::boom);
+}
+
+TEST_CASE("all that is queued ends when a pool cancels it, although its workers go on", "[cancel][S-CANCEL-9][S-STOP-2]") {
+  support::watchdog dog("shutdown(cancel) while all workers are busy");
+  dg::thread_pool pool({.threads = 2, .waiters_help = false});
+  std::vector<dg::ref<int>> refs;
+  std::jthread closer;
+  {
+    const busy_workers busy(pool, 2);
+    for (int i = 0; i < 100; ++i) refs.push_back(pool.submit([i] { return i; }));
+    closer = std::jthread([&] { pool.shutdown(dg::shutdown_mode::cancel); });
+    CHECK(dg::wait(refs, refs.size(), 20s).ready.size() == refs.size());
+  }
+  closer.join();
+}
+
+TEST_CASE("calls of an actor end when they are cancelled, although no worker becomes free", "[actor][S-CANCEL-9]") {
+  support::watchdog dog("cancelled calls");
+  struct counter {
+    int add(int n) { return total += n; }
+    int total = 0;
+  };
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  dg::promise<int> never, fails;
+  auto a = pool.make_actor<counter>();
+  CHECK(a.submit(&counter::add, 1).get() == 1);
+  const busy_workers busy(pool, 1);
+  auto has_the_turn = a.submit(&counter::add, 1);  // handed to the pool, and queued there
+  auto waits_for_it = a.submit(&counter::add, 1);
+  auto waits_for_argument = a.submit(&counter::add, never.get_ref());
+  auto doomed = a.submit(&counter::add, fails.get_ref());
+  for (const auto* each : {&waits_for_argument, &waits_for_it}) {
+    CHECK(each->cancel());
+    CHECK(each->wait_for(20s));
+    CHECK(is_cancelled(*each));
+  }
+  fails.set_exception(std::make_exception_ptr(support::boom()));
+  CHECK(doomed.wait_for(20s));
+  CHECK_THROWS_AS(doomed.get(), support::boom);
+  CHECK(has_the_turn.cancel());
+  CHECK(has_the_turn.wait_for(20s));
+  CHECK(is_cancelled(has_the_turn));
+}
+
+TEST_CASE("a pool that has cancelled tasks waits for nothing when it is destroyed", "[cancel][S-CANCEL-9][S-STOP-1]") {
+  support::watchdog dog("cancelled, then destroyed");
+  const long before = support::pieces_alive();
+  for (int round = 0; round < 50; ++round) {
+    dg::thread_pool pool(1);
+    std::vector<dg::ref<int>> refs;
+    for (int i = 0; i < 20; ++i) refs.push_back(pool.submit([i] { return i; }));
+    for (const auto& each : refs) each.cancel();
+  }
+  CHECK(support::pieces_alive() == before);
+}
+
+TEST_CASE("an idle pool uses no processor time, whatever it did before", "[pool][L-22]") {
+  support::watchdog dog("an idle pool");
+  dg::thread_pool pool(2);
+  std::atomic<int> made{-1};
+  auto s = pool.submit(numbers, std::ref(made), 1000);
+  for (int i = 0; i < 100; ++i) (void)s.next_value();
+  pool.submit([] { return 1; }).cancel();
+  wait_until_made(made, 150);  // the stream has filled its room, and no stream is kept any more
+  // Both of the pool's service threads and its workers sleep without a limit: nothing parks any more.
+  CHECK(eventually([&] {
+    const auto before = pool.stats().parks;
+    busy_for(30ms);
+    return pool.stats().parks == before;
+  }));
+}
