@@ -267,7 +267,7 @@ TEST_CASE("describe tells that a stream's reader runs it himself", "[describe][p
   });
   seen = &stream;
   for (int i = 0; i < 3; ++i) CHECK(stream.next_value() == i);
-  CHECK(inside == "task #, attempt 1: running, for its reader's next value");
+  CHECK(inside == "task #, attempt 1: running");
   CHECK(told(stream) == "task #, attempt 1: suspended until its reader wants a value");
   CHECK(in_any_order(dumped(pool)) == in_any_order("pool, 1 thread: 2 tasks that have not ended\n"
                                                    "  task #, attempt 1: running\n"
@@ -300,7 +300,7 @@ TEST_CASE("describe tells what the code is blocked in that a stream's reader run
     for (const int value : stream.values()) read.push_back(value);
   });
   const std::string walk =
-      "task # 'walk', attempt 1: running, for its reader's next value, blocked until it has promise #";
+      "task # 'walk', attempt 1: running, blocked until it has promise #";
   const std::string all =
       "pool, 1 thread: 2 tasks that have not ended\n  task # 'busy', attempt 1: running\n  " + walk + "\n";
   CHECK(awaited([&] { return dumped(pool); }, all) == all);

@@ -285,6 +285,8 @@ class sequence_task : public task_record, public room_giver {
     look_after_ = cost_.begin_at_reader(made());
     return keep();
   }
+  // The reader gives room back only now and then; any thread may do so, from what the reader has said that it took.
+  void leaves_reader() noexcept final { (void)add_room(); }
   kept_entry* kept() noexcept final { return &kept_; }
 
   std::uint64_t room_end() const noexcept final {

@@ -145,7 +145,9 @@ class task_record : public producer, public work_item {
   /// waiting, parked or kept -> queued, if it is one of these.
   void wake() noexcept final { make_ready(); }
   void make_ready() noexcept {
-    if (!state_word::is_suspended(state_word::phase_of(state_.load()))) return;
+    const phase now = state_word::phase_of(state_.load());
+    if (!state_word::is_suspended(now)) return;
+    if (now == phase::kept) leaves_reader();
     host_->wakes();
     push_if(state_.make_ready());
   }
@@ -280,6 +282,8 @@ class task_record : public producer, public work_item {
 
   /// Of a stream that its reader has run on this thread up to the value it wants: is it kept for the reader now?
   virtual bool keep_for_reader() noexcept { return false; }
+  /// A stream that is kept for its reader is about to run without it.
+  virtual void leaves_reader() noexcept {}
 
   /// Goes on after a step that a stream's reader made, up to value `wanted`; `task_scope` is set. Returns how many
   /// references it gives up.
