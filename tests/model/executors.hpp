@@ -53,9 +53,7 @@ class workers final : public detail::task_host {
   bool helps() const noexcept override { return helps_; }
   bool keeps_streams() const noexcept override { return helps_; }
   void is_kept(detail::kept_entry& stream) noexcept override { kept_.add(stream); }
-  void ended(detail::task_record& task) noexcept override {
-    if (detail::kept_entry* const stream = task.kept()) kept_.remove(*stream);
-  }
+  void stream_ended(detail::kept_entry& stream) noexcept override { kept_.remove(stream); }
   /// What the monitor of a pool does when the readers have not asked for long.
   void release_kept() { kept_.release_all(); }
   void goes_dormant(detail::task_record&) noexcept override { settling_.fetch_add(1, detail::relaxed); }

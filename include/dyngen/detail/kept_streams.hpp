@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The streams of a pool that are kept for their readers (state_word.hpp): suspended although they have room, so that the
-// reader makes each value on its own thread. A reader that stops asking may be waiting for something that the library
-// does not see, a latch or a flag, which the stream's own code would bring. So the pool's monitor looks through this list
-// and queues each stream whose reader has taken nothing for `patience`; a worker then runs it ahead. Every guarantee that
-// keeping a stream changes no program's end rests on this list.
+// The streams of a pool whose readers the monitor watches. Two things that a reader does are right only as long as it goes on
+// taking values:
+//   - it keeps the stream (state_word.hpp): suspended although it has room, so that the reader makes each value itself;
+//   - it owes room: it has taken values, and will give their room back only when half of all room is free.
+// A reader that stops may be waiting for something that the library does not see, a latch or a flag, which the stream's own
+// code would bring; or another thread reads on, and waits, which does not know of the room that the first one owes. So when
+// nothing was taken for `patience`, the monitor gives the room back, and queues a stream that is kept or waits for that room.
+// Every guarantee that keeping a stream, or owing it room, changes no program's end rests on this list.
 //
-//            add(), by the reader that kept it                      release_unused(), release_all(), remove()
-//   unlisted ─────────────────────────────────▶ listed, oldest `since` first ─────────────────────────────────▶ unlisted
-//                                                  │   ▲
-//                                                  └───┘ release_unused(): values were taken meanwhile, `since` = now
+//            add(), by the reader                  give(): nothing taken for `patience`          nothing taken since
+//   unlisted ────────────────────▶ listed, active ─────────────────────────────────────▶ listed, idle ───────────▶ unlisted
+//                                     ▲   │ ▲            values were taken                 │
+//                                     └───┘ └──────────────────────────────────────────────┘
 //
-// Invariant: a stream that is kept is listed, or the thread that kept it is about to call add().
+// The list is in the order of `since`, the oldest first. remove(), at the stream's end, and release_all() unlist as well.
 //
-// [K1] The reader keeps the stream (its state word, seq_cst), then looks at `listed` (seq_cst). The thread that takes a
-//      stream off the list clears `listed` (seq_cst), then looks at the state word (seq_cst), and queues the stream if it
-//      is kept. At least one of the two sees the other's write.
+// Invariant: a stream that is kept, or whose reader owes room, is listed, or a thread is about to call add().
+//
+// [K1] The reader keeps the stream (its state word, seq_cst), then looks at `listed` (seq_cst). The thread that unlists a
+//      stream clears `listed` (seq_cst), then looks at the state word (seq_cst). At least one of the two sees the other's
+//      write.
 // [K2] any(): add() sets it (seq_cst), then rings the monitor; the monitor says that it sleeps, then looks at it: the pair
 //      [D1] of doorbell.hpp.
+// [K3] The reader says that it is to be listed (`known`, seq_cst), then looks in add() whether the task has ended (seq_cst); the
+//      thread that ends the task writes that (seq_cst), then looks at `known` (seq_cst).
+// [K4] Owed room: the reader writes the mark from which on it gives room back (seq_cst), then looks at `listed` (seq_cst); the
+//      monitor clears the mark as it gives the room back, and unlists the stream (seq_cst) only if the mark is clear
+//      afterwards (seq_cst). A take that has not seen the clear mark is visible by then: a stream is unlisted no sooner
+//      than `patience` after its mark was cleared.
 //
-// One mutex guards the list. A stream's values pass without it: it is taken when a stream is first kept, when its reader
-// comes back after a pause, when it ends, and by the monitor.
+// One mutex guards the list. Values pass without it: it is taken when a reader begins, comes back after a pause, and ends,
+// and by the monitor.
 
 #include <dyngen/detail/task_record.hpp>
 
@@ -33,12 +44,17 @@ namespace dyngen::detail {
 
 /// A stream's place in the list of its pool.
 struct kept_entry {
-  kept_entry(task_record& t, const atomic<std::uint64_t>& values_taken) noexcept : task(t), taken(values_taken) {}
+  kept_entry(task_record& t, room_giver& s, const atomic<std::uint64_t>& values_taken, const atomic<std::uint64_t>& m) noexcept
+      : task(t), stream(s), taken(values_taken), mark(m) {}
 
   task_record& task;
+  room_giver& stream;
   const atomic<std::uint64_t>& taken;  ///< how many values its reader has taken
+  const atomic<std::uint64_t>& mark;   ///< from how many on it gives room back; 0: at the next one; no_limit: it owes none
+  atomic<bool> known{false};           ///< it was to be listed once
   atomic<bool> listed{false};
   // Guarded by the list.
+  bool idle = false;
   kept_entry* previous = nullptr;
   kept_entry* next = nullptr;
   std::uint64_t seen = 0;  ///< what `taken` was at `since`
@@ -47,70 +63,89 @@ struct kept_entry {
 
 class kept_streams {
  public:
-  /// A stream whose reader has taken nothing for so long is queued.
+  /// A stream from which nothing is taken for so long is not left to its reader.
   static constexpr std::chrono::milliseconds patience{10};
 
   kept_streams() = default;
   kept_streams(const kept_streams&) = delete;
   kept_streams& operator=(const kept_streams&) = delete;
 
-  /// By the reader, which has kept the stream and found it unlisted.
+  /// By the reader, which has found the stream unlisted.
   void add(kept_entry& e) noexcept {
+    e.known.store(true, seq_cst);  // [K3]
     std::lock_guard lock(mutex_);
-    // Another thread may have run it to its end already: then remove() has been called, or comes after this.
-    if (e.listed.load(relaxed) || state_word::phase_of(e.task.state().load()) != phase::kept) return;  // relaxed: the mutex
+    if (e.listed.load(relaxed) || state_word::phase_of(e.task.state().load()) == phase::ended) return;  // relaxed: the mutex [K3]
     append(e, time_now());
+    e.idle = false;
     e.listed.store(true, relaxed);  // relaxed: only the reader looks without the mutex, and it is the caller
     any_.store(true, seq_cst);      // [K2]
   }
-  /// The stream has ended.
+  /// The stream's task has ended.
   void remove(kept_entry& e) noexcept {
+    if (!e.known.load(seq_cst)) return;  // [K3]
     std::lock_guard lock(mutex_);
     if (e.listed.load(relaxed)) take_off(e);  // relaxed: the mutex
   }
 
   bool any() const noexcept { return any_.load(seq_cst); }  // [K2]
 
-  /// Queues the streams that were not used for `patience`. Returns when to call it again: `never` if none is listed.
+  /// By the monitor: looks after the streams from which nothing was taken for `patience`. Returns when to call it again: `never`
+  /// if none is listed.
   deadline release_unused(deadline now) noexcept {
-    return release([now](const kept_entry& e) noexcept { return now - e.since >= patience; }, now, true);
+    return for_each_due([now](const kept_entry& e) noexcept { return now - e.since >= patience; },
+                        [this, now](kept_entry& e) noexcept { return is_left(e, now); });
   }
-  /// Queues all of them.
+  /// Looks after all of them, and unlists them.
   void release_all() noexcept {
-    (void)release([](const kept_entry&) noexcept { return true; }, deadline(), false);
+    (void)for_each_due([](const kept_entry&) noexcept { return true; }, [this](kept_entry& e) noexcept {
+      take_off(e);
+      return true;
+    });
   }
 
  private:
-  /// Takes streams off the front of the list for as long as `due` says so, and queues those that are kept.
-  template <class Due>
-  deadline release(Due due, deadline now, bool spare_used) noexcept {
+  /// Under the mutex. Has the reader left the stream alone, so that its room is to be given back, and it is not to be kept?
+  bool is_left(kept_entry& e, deadline now) noexcept {
+    // relaxed: only whether it has changed is of interest.
+    const bool used = e.taken.load(relaxed) != e.seen;
+    if (!used && e.idle) {
+      take_off(e);  // [K1]
+      const std::uint64_t mark = e.mark.load(seq_cst);  // [K4]
+      const bool owes = mark != 0 && mark != no_limit;
+      if (state_word::phase_of(e.task.state().load()) != phase::kept && !owes) return false;  // [K1]
+      e.listed.store(true, relaxed);  // relaxed: a reader that misses it calls add(), which finds it listed
+      append(e, now);
+      return true;
+    }
+    unlink(e);
+    append(e, now);
+    e.idle = !used;
+    return e.idle;
+  }
+
+  /// Calls `is_left` for the streams at the front of the list, as long as `due` says so; then, without the mutex, has those
+  /// given back to their producers for which that was true.
+  template <class Due, class Left>
+  deadline for_each_due(Due due, Left is_left) noexcept {
     constexpr std::size_t batch = 32;
-    task_record* unused[batch];
+    kept_entry* left[batch];
     for (;;) {
       std::size_t count = 0;
       deadline next = never;
       {
         std::lock_guard lock(mutex_);
-        for (; first_ != nullptr && due(*first_) && count != batch;) {
+        while (first_ != nullptr && due(*first_) && count != batch) {
           kept_entry& e = *first_;
-          // relaxed: only whether it has changed is of interest.
-          if (spare_used && e.taken.load(relaxed) != e.seen) {
-            unlink(e);
-            append(e, now);
-            continue;
-          }
-          take_off(e);                                                            // [K1]
-          if (state_word::phase_of(e.task.state().load()) == phase::kept) {  // [K1]
-            e.task.add_references(1);
-            unused[count++] = &e.task;
-          }
+          if (!is_left(e)) continue;
+          e.task.add_references(1);
+          left[count++] = &e;
         }
         if (first_ != nullptr) next = first_->since + patience;
         any_.store(first_ != nullptr, seq_cst);
       }
       for (std::size_t i = 0; i != count; ++i) {
-        unused[i]->make_ready();
-        unused[i]->drop_references(1);
+        left[i]->stream.give_back(true);
+        left[i]->task.drop_references(1);
       }
       if (count != batch) return next;
     }
@@ -118,7 +153,7 @@ class kept_streams {
 
   void append(kept_entry& e, deadline now) noexcept {
     e.since = now;
-    e.seen = e.taken.load(relaxed);  // relaxed: as in release()
+    e.seen = e.taken.load(relaxed);  // relaxed: as in is_left()
     e.previous = last_;
     e.next = nullptr;
     (last_ != nullptr ? last_->next : first_) = &e;

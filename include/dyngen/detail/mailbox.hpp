@@ -158,6 +158,8 @@ class actor_host : public task_host {
     }
     base_.queued_cancelled(task);
   }
+  void is_kept(kept_entry& stream) noexcept override { base_.is_kept(stream); }
+  void stream_ended(kept_entry& stream) noexcept override { base_.stream_ended(stream); }
   bool claim_to_end(task_record& task) noexcept override {
     // Under the mutex: what is handed on and queued has the turn, and keeps it until it has been run, or needs none.
     std::lock_guard lock(mutex_);

@@ -175,6 +175,7 @@ class pool_core final : public task_host, public listed_pool {
   bool keeps_streams() const noexcept override { return trace_ == nullptr && closing_.load(seq_cst) == closing::open; }
   // [C4] A reader lists its stream, then looks whether the pool closes; the closer closes, then looks through the list
   //      (seq_cst and the list's mutex). A stream that is kept afterwards is unlisted, so its reader comes here again.
+  void stream_ended(kept_entry& stream) noexcept override { kept_.remove(stream); }
   void is_kept(kept_entry& stream) noexcept override {
     kept_.add(stream);
     if (closing_.load(seq_cst) != closing::open)  // [C4]
@@ -231,10 +232,7 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   void ended(task_record& task) noexcept override {
-    if (task.listed) {
-      dormant_.remove(task);
-      if (kept_entry* const stream = task.kept()) kept_.remove(*stream);
-    }
+    if (task.listed) dormant_.remove(task);
     const auto [shard, index, shared] = counters_.here();
     shard.ended.add_and_look(1, shared);  // [C1]
     if (closing_.load(seq_cst) != closing::open) something_settled();

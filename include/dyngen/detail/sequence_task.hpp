@@ -116,7 +116,7 @@ class sequence_task : public task_record, public room_giver {
   void note_taken() noexcept {
     const std::uint64_t now = taken() + 1;
     taken_.store(now, relaxed);  // relaxed: read by give_back(), which may run on a thread that took from this stream before
-    // relaxed: written by this reader, or by give_back() on such a thread, to make the reader look.
+    // relaxed: written by this reader, or by give_back() on such a thread or the monitor, to make the reader look.
     if (now >= look_at_.load(relaxed)) settle_taken(now);
   }
 
@@ -279,7 +279,7 @@ class sequence_task : public task_record, public room_giver {
 
   bool keep_for_reader() noexcept final {
     if (!is_stream() || budget_ || turn() != nullptr || !cost_.seems_cheap() || !host().keeps_streams()) return false;
-    host().goes_dormant(*this);  // dump() finds it, and ended() takes it off the list of kept streams
+    host().goes_dormant(*this);  // dump() finds it
     host().dormancy_settled();
     sink_->begin_single_steps();
     look_after_ = cost_.begin_at_reader(made());
@@ -287,7 +287,6 @@ class sequence_task : public task_record, public room_giver {
   }
   // The reader gives room back only now and then; any thread may do so, from what the reader has said that it took.
   void leaves_reader() noexcept final { (void)add_room(); }
-  kept_entry* kept() noexcept final { return &kept_; }
 
   std::uint64_t room_end() const noexcept final {
     if (budget_ && budget_->waits()) return 0;  // not even for what it has built
@@ -326,6 +325,7 @@ class sequence_task : public task_record, public room_giver {
   }
 
   std::uint32_t publish_end() noexcept final {
+    if (kept_.known.load(seq_cst)) host().stream_ended(kept_);  // [K3]
     const std::uint32_t given_up = task_record::publish_end();
     if (is_stream()) buffer_.waiters.notify([this](std::uint32_t) noexcept { return item_there(); });
     return given_up;
@@ -354,8 +354,9 @@ class sequence_task : public task_record, public room_giver {
     const std::uint64_t given = given_back_.load(relaxed);
     if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back(false);
     remember_here(context());
-    const std::uint64_t half = backpressure_ - backpressure_ / 2;
-    look_at_.store(half < no_limit / 2 ? given + half : no_limit, relaxed);
+    if (backpressure_ == no_limit) return look_at_.store(no_limit, relaxed);
+    look_at_.store(given + (backpressure_ - backpressure_ / 2), seq_cst);  // [K4]
+    if (!kept_.listed.load(seq_cst)) host().is_kept(kept_);                // [K4] another thread may read on
   }
 
   [[gnu::noinline]] bool sees_more() noexcept {
@@ -485,7 +486,7 @@ class sequence_task : public task_record, public room_giver {
   running_task entry_{this, nullptr};        ///< while its reader runs it, having kept it
   std::uint64_t look_after_ = 0;             ///< so many values made by the reader until the next look at what they cost
   // The reader's. The atomics are also read, and `look_at_` written, by a thread that was the reader before.
-  kept_entry kept_{*this, taken_};
+  kept_entry kept_{*this, *this, taken_, look_at_};
   atomic<std::uint64_t> look_at_{0};         ///< from this `taken_` on it looks whether to give room back
   std::uint64_t seen_ = 0;                   ///< how many values it knows to be published
   atomic<std::uint64_t> taken_{0};

@@ -78,9 +78,11 @@ class task_host {
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// May a stream be kept for its reader, which then resumes it for each value?
   virtual bool keeps_streams() const noexcept { return false; }
-  /// The calling thread, its reader, has kept it and found it unlisted: if the reader leaves it alone for long, it is to be
-  /// made ready.
+  /// The calling thread, its reader, has kept a stream, or owes it room, and found it unlisted: if nothing is taken from it
+  /// for some time, its room is to be given back, and it is to run.
   virtual void is_kept(kept_entry&) noexcept {}
+  /// The task of such a stream has ended.
+  virtual void stream_ended(kept_entry&) noexcept {}
   /// A task that is queued, not at its actor, was cancelled: it is to end soon even if no thread becomes free.
   virtual void queued_cancelled(task_record&) noexcept {}
   /// By a thread that will only end the task: claims it, if it is queued and may be run on any thread.

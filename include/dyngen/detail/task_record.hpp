@@ -178,8 +178,6 @@ class task_record : public producer, public work_item {
 
   /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
   virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
-  /// Of a stream that may have been kept for its reader; null for any other task.
-  virtual kept_entry* kept() noexcept { return nullptr; }
 
  protected:
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
