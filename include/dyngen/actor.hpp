@@ -40,7 +40,7 @@ class actor_state final : public actor_host {
     ::new (static_cast<void*>(storage_)) A(std::forward<Args>(args)...);
     alive_ = true;
   }
-  /// Ends it. What the destructor throws, and what nobody was told of the constructor, is reported.
+  /// Ends it. What the destructor throws is reported; what the constructor threw, unless it was seen or a call holds it.
   void destroy() noexcept {
     std::exception_ptr thrown;
     try {
@@ -49,7 +49,7 @@ class actor_state final : public actor_host {
       thrown = std::current_exception();
     }
     if (thrown) report(std::move(thrown), "~actor");
-    if (std::exception_ptr e = untold()) report(std::move(e), "make_actor");
+    drop_builder();
   }
   void keep(const ref<void>& builder) noexcept {
     slot& s = *access::slot_of(builder);

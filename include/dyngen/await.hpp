@@ -151,6 +151,8 @@ class ref_part {
   bool runs_elsewhere() const noexcept { return false; }
   slot* running() const noexcept { return nullptr; }
   std::exception_ptr failure() const { return ref_.error(); }
+  void note_seen() const { (void)ref_.failed(); }
+  void report_unseen(sink_base&) const noexcept {}
   decltype(auto) result() {
     if constexpr (std::is_void_v<T>)
       return std::monostate();
@@ -210,6 +212,10 @@ class child : public child_coroutine {
   virtual frame_owner coroutine() noexcept = 0;
   virtual void came(frame_promise& coroutine) = 0;
   void threw() noexcept { thrown_ = std::current_exception(); }
+  /// The when_all ends otherwise than by this child's exception, which has not left its parent.
+  void report_unseen(sink_base& driver) noexcept {
+    if (thrown_ && !seen_ && !is_silent(thrown_)) note_destruction(std::move(thrown_), &driver);
+  }
 
  protected:
   child() = default;
@@ -218,6 +224,7 @@ class child : public child_coroutine {
   virtual void submit(task_host& host) = 0;
 
   std::exception_ptr thrown_;
+  bool seen_ = false;  ///< that exception, or one of another part was thrown on
 
  private:
   offered_child* offered_ = nullptr;
@@ -277,6 +284,10 @@ class part<task<R>> final : public child {
   bool runs_elsewhere() const noexcept { return ref_.valid() && !ref_.ready(); }
   slot* running() const noexcept { return runs_elsewhere() ? access::slot_of(ref_) : nullptr; }
   std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : thrown_; }
+  void note_seen() {
+    seen_ = true;
+    if (ref_.valid()) (void)ref_.failed();
+  }
   not_void<R> result() {
     if (!ref_.valid()) return std::move(*value_);
     if constexpr (std::is_void_v<R>)
@@ -392,7 +403,10 @@ class registered_children : child_tasks {
   }
   registered_children(const registered_children&) = delete;
   registered_children& operator=(const registered_children&) = delete;
-  ~registered_children() { driver_.children = outer; }
+  ~registered_children() {
+    driver_.children = outer;
+    for_each_part(*static_cast<Parts*>(this->parts), [this](auto& p) { p.report_unseen(driver_); });
+  }
 
  private:
   sink_base& driver_;
@@ -474,7 +488,10 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
   } else {
     std::apply([&](auto&... p) { ((failure = failure ? failure : p.failure()), ...); }, parts);
   }
-  if (failure) std::rethrow_exception(failure);
+  if (failure) {
+    std::apply([](auto&... p) { (p.note_seen(), ...); }, parts);
+    std::rethrow_exception(failure);
+  }
   co_return std::apply([](auto&... p) { return std::tuple<part_result<Parts>...>(p.result()...); }, parts);
 }
 
@@ -508,7 +525,10 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
   }
   for (Part& p : parts)
     if (!failure) failure = p.failure();
-  if (failure) std::rethrow_exception(failure);
+  if (failure) {
+    for (Part& p : parts) p.note_seen();
+    std::rethrow_exception(failure);
+  }
   std::vector<std::remove_cvref_t<part_result<Part>>> results;
   results.reserve(parts.size());
   for (Part& p : parts) results.push_back(p.result());

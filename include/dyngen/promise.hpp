@@ -43,6 +43,7 @@ class promised final : public single_buffer<producer> {
   /// Its value was constructed, or it fails with `e`: ready from now on.
   void settle(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
+    if (failure_) begin_failure(false);
     publish_single<T>();
   }
 
@@ -78,9 +79,12 @@ class promised<void> final : public producer {
   void construct() noexcept {}
   void settle(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
+    if (failure_) begin_failure(false);
     const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
     group_.waiters.notify(group_.ready());
-    if (unheld) drop_references(1);
+    if (!unheld) return;
+    if (failure_) drop_carriers(1);
+    drop_references(1);
   }
 
   const char* noun() const noexcept override { return "promise"; }
@@ -135,7 +139,7 @@ class promise_base {
     return std::exchange(given_, true) ? state.another_ref() : state.adopt_ref();
   }
 
-  /// Stores an exception. Throws promise_already_satisfied. Wakes who waits; runs none of their code, but under executors
+  /// Stores an exception; if all refs go without having looked at it, it is written to stderr in one line. Throws promise_already_satisfied. Wakes who waits; runs none of their code, but under executors
   /// that run tasks inline.
   void set_exception(std::exception_ptr e) {
     if (!e) throw std::invalid_argument("dyngen: promise::set_exception: the exception_ptr is null");

@@ -95,10 +95,12 @@ class ref_base {
   /// Is a value or an exception stored?
   bool ready() const { return slot_ready(checked()); }
 
-  /// Is an exception stored?
+  /// Is an exception stored? If so, it counts as seen, and is not reported to on_unhandled_error any more.
   bool failed() const {
     slot& s = checked();
-    return slot_ready(s) && slot_failed(s);
+    if (!slot_ready(s) || !slot_failed(s)) return false;
+    owner().see();
+    return true;
   }
 
   /// Blocks until ready. May run the task on this thread (waiters_help). Throws empty_ref; error, if the calling task
@@ -125,7 +127,7 @@ class ref_base {
   /// The stored exception, null if a value is stored. Blocks until ready.
   std::exception_ptr error() const {
     wait();
-    return slot_failed(*slot_) ? owner().failure() : nullptr;
+    return slot_failed(*slot_) ? seen_failure(owner()) : nullptr;
   }
 
   /// A ref on the end of the whole task that stores this value: ready when the task has ended, holding its exception
@@ -174,7 +176,7 @@ class ref_base {
   [[gnu::noinline]] void settle_slowly(deadline until) const {
     slot& s = checked();
     if (!slot_ready(s) && !wait_for_slot(s, until)) throw_timeout(owner());
-    if (slot_failed(s)) std::rethrow_exception(owner().failure());
+    if (slot_failed(s)) std::rethrow_exception(seen_failure(owner()));
   }
 
   friend struct access;
@@ -299,7 +301,11 @@ inline ref<void> completion_of(producer& owner) noexcept {
   owner.run_ahead();
   slot& s = owner.completion();
   // relaxed: the caller's own reference keeps the record, and nothing is published by it.
-  if (slot::holders_of(s.word.fetch_add(slot::one_holder, relaxed)) == 0) owner.add_references(1);
+  const std::uint64_t before = s.word.fetch_add(slot::one_holder, relaxed);
+  if (slot::holders_of(before) == 0) {
+    owner.add_references(1);
+    if (slot::stage_of(before) != stage::value) owner.add_carriers(1);
+  }
   return access::adopt<void>(s);
 }
 
@@ -384,7 +390,9 @@ struct get_function {
     requires(sizeof...(Rs) >= 2)
   auto operator()(Rs&&... refs) const {
     (refs.wait(), ...);
-    (throw_if_failed(refs), ...);
+    std::exception_ptr failure;
+    (note_failure(refs, failure), ...);
+    if (failure) std::rethrow_exception(failure);
     return std::tuple<not_void<typename std::remove_cvref_t<Rs>::value_type>...>(value(std::forward<Rs>(refs))...);
   }
 
@@ -398,7 +406,9 @@ struct get_function {
     std::vector<result> values;
     if constexpr (std::ranges::forward_range<Range>) {
       for (auto&& r : refs) r.wait();
-      for (auto&& r : refs) throw_if_failed(r);
+      std::exception_ptr failure;
+      for (auto&& r : refs) note_failure(r, failure);
+      if (failure) std::rethrow_exception(failure);
       for (auto&& r : refs) {
         if constexpr (moves && std::is_lvalue_reference_v<decltype(r)> && !std::is_const_v<std::remove_reference_t<decltype(r)>>)
           values.push_back(value(std::move(r)));
@@ -412,9 +422,10 @@ struct get_function {
   }
 
  private:
+  /// All that failed count as seen; the first one is thrown.
   template <class R>
-  static void throw_if_failed(const R& r) {
-    if (std::exception_ptr e = r.error()) std::rethrow_exception(e);
+  static void note_failure(const R& r, std::exception_ptr& first) {
+    if (std::exception_ptr e = r.error(); e && !first) first = std::move(e);
   }
   template <class R>
   static auto value(R&& r) -> not_void<typename std::remove_cvref_t<R>::value_type> {

@@ -107,7 +107,7 @@ class ref_list {
   }
 
   static const T& value_in(task& t, std::size_t i) {
-    if (i >= t.buffer().made()) std::rethrow_exception(t.failure());
+    if (i >= t.buffer().made()) std::rethrow_exception(detail::seen_failure(t));
     return t.buffer().value_of(t.buffer().at(i));
   }
 

@@ -358,7 +358,7 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     }
     void end() {
       if (task_->take_final() == nullptr) return;
-      std::exception_ptr failure = task_->failure();
+      std::exception_ptr failure = detail::seen_failure(*task_);
       detail::drop<void>(task_->final_slot());
       std::rethrow_exception(std::move(failure));
     }

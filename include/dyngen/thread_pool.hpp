@@ -82,8 +82,14 @@ struct thread_pool_options {
   /// How many threads may be started to keep the pool at its width while workers block in waits. Beyond them one more
   /// is started only when otherwise every thread would be blocked.
   std::uint32_t max_spare_threads = 64;
-  /// Called with each exception that no handle carries, on the thread that ends the task, before its completion is
-  /// seen; several threads may call it at once. Default: one line on stderr.
+  /// Called once with each failure of a task that no handle carries, or whose last holder goes without having looked at it,
+  /// and the name or number of the task that threw. Holders are refs, list items, completion() refs and dependents; what
+  /// throws or returns the exception has looked, and failed() that says true; what waits or describes has not. Not called
+  /// for cancelled_error, broken_promise and actor_died, and for what a dropped stream had not handed over. If nothing holds
+  /// the failure when the task ends, it is called on the thread that ends the task, before its completion is ready; later,
+  /// on a worker, never on the thread that dropped the handle. Several threads may call it at once. It may use the pool. If
+  /// it throws, both errors are written to stderr. ~thread_pool returns after the calls that were due before; afterwards,
+  /// and by default, a failure is one line on stderr.
   unhandled_error_hook on_unhandled_error{};
   /// Where to record what its threads do; null: nowhere, at no cost. Several pools may share one.
   dyngen::trace* trace = nullptr;

@@ -235,6 +235,18 @@ class court {
     return false;
   }
 
+  /// Has any other task its handle?
+  bool is_passed_on(index t) {
+    for (index c = 0; c < plan_.tasks.size(); ++c) {
+      const auto is_it = [&](const target& w) { return w.task == t; };
+      if (c != t && all_.tasks[c].submitted &&
+          (is_it(run(c).in[0]) || is_it(run(c).in[1]) || is_it(run(c).after) || is_it(run(c).held[0]) || is_it(run(c).held[1]) ||
+           is_it(run(c).held[2])))
+        return true;
+    }
+    return false;
+  }
+
   // --- does it fit? ---
 
   std::string narrow(index t) {
@@ -335,6 +347,8 @@ class court {
       for (unsigned a = 0; a <= p.max_retries; ++a) throws = throws || p.attempts[a].throws;
       if (p.what == form::promised) throws = run(t).calls == 2;
       if (reports != 0 && !throws && p.what != form::put) return "the hook was told of what task " + std::to_string(t) + " did not throw";
+      // Each failure is reported once; a task that was given this one's handle may have thrown the same exception on.
+      if (reports > 1 && !is_passed_on(t)) return "the hook was told " + std::to_string(reports) + " times of what task " + std::to_string(t) + " threw";
       // What is thrown after the last value has no ref to stand in.
       const bool on_pool = p.where == place::pool || p.where == place::second_pool;
       if (!on_pool || !run(t).submitted || !has_arity(p.what) || is_whole(p.what)) continue;

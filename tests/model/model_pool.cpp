@@ -403,6 +403,63 @@ struct hook_goes_last : pool_model<hook_goes_last, 2, 1> {
   void end() { MODEL_CHECK(calls.get() == -1); }
 };
 
+/// The last ref on a failure goes while the pool is destroyed, or before that: then its destructor returns after the report.
+/// The hook is not called after the pool's end, and nothing is left [C4].
+template <bool Before>
+struct failure_goes_unseen : pool_model<failure_goes_unseen<Before>, 2, 1> {
+  model::shared<int> calls;
+  model::event gone;
+  std::optional<ref<int>> value;
+  bool is_destroyed = false;
+
+  void begin() {
+    calls.set(0);
+    thread_pool_options o;
+    o.threads = 1;
+    o.on_unhandled_error = [this](std::exception_ptr, std::string_view) {
+      MODEL_CHECK(!is_destroyed);
+      calls.set(calls.get() + 1);
+    };
+    this->pool.emplace(std::move(o));
+    value.emplace(this->pool->submit([]() -> int { throw 1; }));
+  }
+  void other(unsigned index) {
+    if (index == 0) {
+      value->wait();
+      value.reset();
+      gone.set();
+      return;
+    }
+    if (Before) gone.wait();
+    this->pool.reset();
+    MODEL_CHECK(Before ? calls.get() == 1 : calls.get() <= 1);
+    is_destroyed = true;
+  }
+  void last() {}
+};
+
+/// The same, and the pool is destroyed by one of its tasks.
+struct failure_goes_unattended : pool_model<failure_goes_unattended, 1, 1> {
+  model::shared<int> calls;
+  std::optional<ref<int>> value;
+
+  void begin() {
+    calls.set(0);
+    thread_pool_options o;
+    o.threads = 1;
+    o.on_unhandled_error = [this](std::exception_ptr, std::string_view) { calls.set(calls.get() + 1); };
+    pool.emplace(std::move(o));
+    value.emplace(pool->submit([]() -> int { throw 1; }));
+    (void)pool->submit([this] { pool.reset(); });
+  }
+  void other(unsigned) {
+    value->wait();
+    value.reset();
+  }
+  void last() {}
+  void end() { MODEL_CHECK(calls.get() <= 1); }
+};
+
 /// A worker blocks and has a spare started, while another one looks for work.
 struct one_of_two_blocks : pool_model<one_of_two_blocks, 1, 3> {
   std::optional<promise<int>> given;
@@ -561,6 +618,10 @@ int main(int count, char** arguments) {
   run.random<destroyed_by_its_own_task<2, false>>("destroyed by its own task, two workers", 20);
   run.random<destroyed_by_its_own_task<1, true>>("destroyed by its own task, which may be helped", 20);
   run.random<hook_goes_last>("the hook goes last", 20);
+  (void)!std::freopen("/dev/null", "w", stderr);  // where a failure is printed that is lost after its pool
+  run.random<failure_goes_unseen<true>>("a failure goes unseen before the end", 20);
+  run.random<failure_goes_unseen<false>>("a failure goes unseen at the end", 20);
+  run.random<failure_goes_unattended>("a failure goes unseen as the pool is destroyed by its own task", 20);
   run.random<waits_for_outside<waits::as_dependency, true>>("a dependency comes, or the end", 20);
   run.random<waits_for_outside<waits::as_dependency, false>>("a dependency never comes", 10);
   run.random<waits_for_outside<waits::suspended, true>>("what is awaited comes, or the end", 20);

@@ -104,6 +104,47 @@ struct cancelled_as_it_throws : model::tasks_model<cancelled_as_it_throws, 1, 2>
   void end() { value.reset(), second.reset(); }
 };
 
+enum class carrier { copy, completion, dependent, completion_of_a_value };
+
+/// A task fails while the two last holders of its failure go. It is reported once, unless one of them looks at it [S-ERR-9].
+template <carrier Second, bool Looks>
+struct unseen_failure : model::tasks_model<unseen_failure<Second, Looks>, 1, 2> {
+  std::optional<ref<int>> first;
+  std::optional<ref<int>> second;
+  std::optional<ref<void>> end_of_it;
+
+  void begin() {
+    if constexpr (Second == carrier::completion_of_a_value) {
+      auto both = this->on_workers().options(num_returns<2>{}).submit([]() -> generator<int> {
+        co_yield 1;
+        throw 1;
+      });
+      first.emplace(std::move(both[1]));
+      second.emplace(std::move(both[0]));
+      return;
+    }
+    first.emplace(this->on_workers().submit([]() -> int { throw 1; }));
+    if (Second == carrier::copy) second.emplace(*first);
+    if (Second == carrier::completion) end_of_it.emplace(first->completion());
+    if (Second == carrier::dependent) second.emplace(this->on_workers().submit([](int n) { return n; }, *first));
+  }
+  void other(unsigned number) {
+    if (number == 0) return first.reset();
+    if (Second == carrier::completion_of_a_value) {
+      end_of_it.emplace(second->completion());
+      if (Looks) end_of_it->wait();
+    }
+    if (Looks) MODEL_CHECK((Second == carrier::copy || Second == carrier::dependent ? second->error() : end_of_it->error()) != nullptr);
+    second.reset();
+    end_of_it.reset();
+  }
+  void end() {
+    // Asked for after the failure was reported, a completion still shows it.
+    const bool once = this->executor->reported == (Looks ? 0u : 1u);
+    MODEL_CHECK(once || (Looks && Second == carrier::completion_of_a_value && this->executor->reported == 1));
+  }
+};
+
 /// A cancel against a retry: one attempt more, or none; what the failed one leaves is gone before [L-19]. With `Handshake`
 /// the first attempt fails only when it was cancelled: there must be no second.
 template <bool Handshake>
@@ -288,6 +329,14 @@ int main(int count, char** arguments) {
   run.random<cancelled_at_its_end>("cancelled at its end", 50);
   run.exhaustive<cancelled_as_it_throws>("cancelled as it throws", 0);
   run.random<cancelled_as_it_throws>("cancelled as it throws", 50);
+  run.random<unseen_failure<carrier::copy, false>>("two refs go unseen", 50);
+  run.random<unseen_failure<carrier::copy, true>>("one ref is looked at, one goes", 50);
+  run.random<unseen_failure<carrier::completion, false>>("a ref and a completion go unseen", 50);
+  run.random<unseen_failure<carrier::completion, true>>("a completion is looked at, a ref goes", 50);
+  run.random<unseen_failure<carrier::dependent, false>>("a ref and a dependent go unseen", 50);
+  run.random<unseen_failure<carrier::dependent, true>>("a dependent is looked at, a ref goes", 50);
+  run.random<unseen_failure<carrier::completion_of_a_value, false>>("a completion is asked for as a ref goes unseen", 50);
+  run.random<unseen_failure<carrier::completion_of_a_value, true>>("a completion is asked for and looked at as a ref goes", 50);
   run.random<cancelled_while_it_retries<false>>("cancelled while it retries", 50);
   run.random<cancelled_while_it_retries<true>>("cancelled before it would retry", 30);
   run.random<read_while_it_retries>("read while it retries", 50);

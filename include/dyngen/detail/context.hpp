@@ -122,6 +122,7 @@ struct thread_context {
   work_list to_free;             ///< tasks without references: the same
   work_list inline_tasks;        ///< to be run by this thread, one after the other
   bool runs_inline = false;      ///< it does so already
+  producer** freed = nullptr;    ///< while a producer with a failure is freed: the list of others that wait for it
   void* freed_frame = nullptr;   ///< the coroutine frame whose memory went back last
   /// The innermost task of this thread that others may look at (observer.hpp).
   atomic<running_task*> shown{nullptr};

@@ -114,12 +114,15 @@ class fixed_buffer {
   }
 
   struct sealed {
-    bool carried;        ///< some slot that failed still has a holder
+    bool has_carrier;    ///< there is a slot that failed
     bool leaves_values;  ///< destroy_staged() must follow
   };
   /// The task has ended: what was not stored fails; under all_or_nothing, with `failed`, everything does.
   sealed seal(bool failed) noexcept {
-    bool carried = false;
+    const std::uint64_t failing = failed && staged_ == staging::all_or_nothing ? shape_.count : shape_.count - made_;
+    producer& owner = *results().owner;
+    if (failing != 0) owner.add_carriers(failing);
+    std::uint64_t unheld_failed = 0;
     bool leaves_values = false;
     if (staged_ == staging::all_or_nothing) {
       constexpr std::uint64_t to_failed = static_cast<std::uint64_t>(stage::failed) - static_cast<std::uint64_t>(stage::value);
@@ -131,7 +134,6 @@ class fixed_buffer {
         // relaxed: no other thread has the slot.
         if (unheld && !failed) s.word.fetch_add(to_failed + slot::one_holder, relaxed);
         leaves_values = leaves_values || failed || unheld;
-        carried = carried || !unheld;
       }
     }
     for (std::uint64_t i = made_; i < shape_.count; ++i) {
@@ -139,20 +141,22 @@ class fixed_buffer {
       const std::uint64_t before = publish(s, stage::failed);
       if (slot::holders_of(before) == 1) {
         release_slot(s, slot::index_of(before));
+        ++unheld_failed;
         continue;
       }
-      carried = true;
       if (staged_ == staging::none) {
         group& g = group::of(s, slot::index_of(before));
         g.waiters.notify(g.ready());
       }
     }
-    return {carried, leaves_values};
+    if (unheld_failed != 0) owner.drop_carriers(unheld_failed);  // not the last ones: the end is one
+    return {failing != 0, leaves_values};
   }
 
   /// Under all_or_nothing, after seal(): `destroy(slot&)` ends each value that no handle will have.
   template <class Destroy>
   void destroy_staged(Destroy destroy) noexcept {
+    producer& owner = *results().owner;
     for (std::uint64_t i = 0; i < made_; ++i) {
       slot& s = at(i);
       // relaxed: seal() has left it so, and other threads change only the number of holders.
@@ -160,7 +164,9 @@ class fixed_buffer {
       destroy(s);
       // [S2] acq_rel: as drop().
       const std::uint64_t before = s.word.fetch_sub(slot::one_holder, acq_rel);
-      if (slot::holders_of(before) == 1) release_slot(s, slot::index_of(before));
+      if (slot::holders_of(before) != 1) continue;
+      if (owner.failure()) owner.drop_carriers(1);
+      release_slot(s, slot::index_of(before));
     }
   }
 

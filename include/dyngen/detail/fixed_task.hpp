@@ -49,8 +49,8 @@ class fixed_task : public task_record {
   }
 
   sealed seal(std::uint32_t) noexcept override {
-    const auto [carried, leaves_values] = buffer_.seal(failure_ != nullptr);
-    return {carried, leaves_values};
+    const auto [has_carrier, leaves_values] = buffer_.seal(failure_ != nullptr);
+    return {has_carrier, leaves_values};
   }
   void destroy_left_values() noexcept final {
     const interlude user_code(context());
@@ -87,10 +87,7 @@ class void_task : public task_record {
   }
   ~void_task() { results_->~group(); }
 
-  sealed seal(std::uint32_t) noexcept final {
-    // relaxed: a count of holders, of which the run is one.
-    return {.carries_failure = slot::holders_of(completion().word.load(relaxed)) > 1};
-  }
+  sealed seal(std::uint32_t) noexcept final { return {.has_carrier = true}; }
 };
 
 /// One value, ready when the task has ended.
@@ -114,7 +111,7 @@ class single_task : public single_buffer<task_record> {
   ~single_task() = default;
 
   std::uint64_t made() const noexcept final { return is_stored() ? 1 : 0; }
-  sealed seal(std::uint32_t) noexcept final { return {.carries_failure = is_held()}; }
+  sealed seal(std::uint32_t) noexcept final { return {.has_carrier = !is_stored()}; }
   std::uint32_t publish_end() noexcept final {
     publish_single<T>();
     return 1;

@@ -55,12 +55,12 @@ class actor_host : public task_host {
     unready_.append(t);
   }
 
-  /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already.
-  std::exception_ptr death(bool closed) noexcept {
-    std::exception_ptr told;  // may go with its last owner: not under the mutex
+  /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already. If it is dead since its
+  /// constructor threw, `whose` is what the constructor's task fails with, with a share of it.
+  std::exception_ptr death(bool closed, producer*& whose) noexcept {
     std::lock_guard lock(mutex_);
     if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
-    told = std::exchange(untold_, nullptr);
+    if (builder_failed_ && builder_ != nullptr) whose = &group::of(*builder_).owner->share_failure();
     return death_;
   }
 
@@ -100,6 +100,7 @@ class actor_host : public task_host {
   void count_retry() noexcept override { base_.count_retry(); }
   void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }
   void report(std::exception_ptr e, std::string_view task) noexcept override { base_.report(std::move(e), task); }
+  void report_later(task_record& task) noexcept override { base_.report_later(task); }
   void observe(task_record& task, observation& o) noexcept override {
     o.actor = name_;
     o.is_actor = task.ticket()->is == call_ticket::kind::ender;
@@ -201,8 +202,9 @@ class actor_host : public task_host {
         built_ = true;
         if (why) closed_ = true;
         if (!death_) death_ = why;
-        if (failed && !killed_.load(relaxed)) untold_ = task.failure();  // relaxed: written under the mutex
-        kept = std::exchange(builder_, nullptr);
+        builder_failed_ = failed && !killed_.load(relaxed);  // relaxed: written under the mutex
+        if (!builder_failed_) kept = std::exchange(builder_, nullptr);
+        if (failed && !builder_failed_) task.give_up();
       }
       if (t.begun) {
         begun_.remove(t);
@@ -227,19 +229,24 @@ class actor_host : public task_host {
   }
 
  protected:
-  /// Takes over a hold on the builder's completion until it has ended: its exception is for the calls, not for the hook.
+  /// Takes over a hold on the builder's completion. It is dropped when the actor has been built; if the constructor throws,
+  /// that failure goes unseen only with the actor and the last call that ended with it.
   void keep_builder(slot& completion) noexcept {
     {
       std::lock_guard lock(mutex_);
-      if (!built_) builder_ = &completion;
-      if (!built_) return;
+      if (!built_ || builder_failed_) builder_ = &completion;
+      if (builder_ != nullptr) return;
     }
     drop<void>(completion);
   }
-  /// The constructor's exception, if no call was told of it.
-  std::exception_ptr untold() noexcept {
-    std::lock_guard lock(mutex_);
-    return std::exchange(untold_, nullptr);
+  /// The actor has ended.
+  void drop_builder() noexcept {
+    slot* kept = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (builder_failed_) kept = std::exchange(builder_, nullptr);
+    }
+    if (kept != nullptr) drop<void>(*kept);
   }
 
   /// Stands before `base`. At most `limit` calls are in progress.
@@ -440,8 +447,8 @@ class actor_host : public task_host {
   std::uint64_t in_progress_ = 0;    ///< begun, and not ended
   bool built_ = false;
   bool closed_ = false;              ///< calls that come now are dead
-  slot* builder_ = nullptr;          ///< held until it has ended
-  std::exception_ptr untold_;        ///< of the constructor, until some call has failed with it
+  slot* builder_ = nullptr;          ///< the end of the task that builds the actor, held
+  bool builder_failed_ = false;      ///< by an exception of the constructor
   std::exception_ptr death_;
 };
 

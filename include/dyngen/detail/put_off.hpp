@@ -62,7 +62,7 @@ inline void task_record::drop_waiters_reference() noexcept {
   if (context().publishing != 0)
     put_off_tasks::free_later(*this);
   else
-    free_memory();
+    free_unreferenced();
 }
 
 }  // namespace dyngen::detail

@@ -403,15 +403,17 @@ class record final : public Base {
 
   static bool has_failed(slot& s) noexcept { return slot_ready(s) && slot_failed(s); }
 
-  std::exception_ptr failed_dependency() noexcept override {
+  std::exception_ptr failed_dependency(producer*& whose) noexcept override {
     std::exception_ptr failure;
     if constexpr (Bound::is_call) {
-      if (ticket_.is == call_ticket::kind::method) failure = why_not();
+      if (ticket_.is == call_ticket::kind::method) failure = why_not(whose);
       if (failure) return failure;
     }
     if constexpr (Bound::dependencies != 0) {
       call_.for_each_dependency([&](slot& s) {
-        if (!failure && has_failed(s)) failure = group::of(s).owner->failure();
+        if (failure || !has_failed(s)) return;
+        failure = group::of(s).owner->failure();
+        whose = &group::of(s).owner->share_failure();
       });
     }
     return failure;
@@ -419,17 +421,18 @@ class record final : public Base {
 
   /// Of a method, at its turn: why it does not run. One that was submitted before its actor was killed is cancelled, even
   /// if its turn comes before the killer has come to it.
-  std::exception_ptr why_not() noexcept {
+  std::exception_ptr why_not(producer*& whose) noexcept {
     auto& actor = static_cast<actor_host&>(this->host());
-    std::exception_ptr why = actor.death(false);
+    std::exception_ptr why = actor.death(false, whose);
     if (!why || actor.allows_retries()) return why;
+    if (whose != nullptr) std::exchange(whose, nullptr)->drop_share();
     this->state().set(state_word::cancelled);
     return this->make_cancelled_error();
   }
 
-  std::exception_ptr refusal() noexcept override {
+  std::exception_ptr refusal([[maybe_unused]] producer*& whose) noexcept override {
     if constexpr (Bound::is_call)
-      return ticket_.dead ? static_cast<actor_host&>(this->host()).death(true) : nullptr;
+      return ticket_.dead ? static_cast<actor_host&>(this->host()).death(true, whose) : nullptr;
     else
       return nullptr;
   }

@@ -23,6 +23,9 @@
 // task that only ends, and a notify() that finds neither a sleeping nor a searching worker. As long as work is queued it
 // looks again every few milliseconds.
 //
+// A failure that goes unseen after its task has ended is reported by a worker: the record is put into a list, without an
+// allocation, as the thread that dropped the last handle may be anywhere.
+//
 // [C1] closing_ and the counts: a submit counts itself, then looks whether the pool is open (seq_cst); the closer closes
 //      (seq_cst), then sums. An end counts itself, then looks whether somebody closes. The closer has the heavy side.
 // [C3] the injected queue and thread_count_: a push links its task, then looks whether any worker is left; a worker takes
@@ -36,12 +39,17 @@
 //      children that run in the place of their parent counted too, 60 of them for each task would skip two of the looks
 //      for ever. They have a count of their own, by which their parent makes room for injected work.
 
+// [C4] over_ and the counts: who queues a report counts it, then looks whether the pool is over (seq_cst); who ends the pool
+//      says so (seq_cst), passes the heavy fence, then sums once more: a report that was queued before is run before the
+//      workers go, a later one is printed by the thread that has it.
+
 #include <dyngen/detail/doorbell.hpp>
 #include <dyngen/detail/dormant_tasks.hpp>
 #include <dyngen/detail/ending_tasks.hpp>
 #include <dyngen/detail/injection_queue.hpp>
 #include <dyngen/detail/inline_queue.hpp>
 #include <dyngen/detail/kept_streams.hpp>
+#include <dyngen/detail/lost_failures.hpp>
 #include <dyngen/detail/offered_child.hpp>
 #include <dyngen/detail/pool_counters.hpp>
 #include <dyngen/detail/pool_list.hpp>
@@ -265,7 +273,7 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   void report(std::exception_ptr e, std::string_view task) noexcept override {
-    if (settings_.hook == nullptr) return print_unhandled(std::move(e), task);
+    if (settings_.hook == nullptr || over_.load(seq_cst)) return print_unhandled(std::move(e), task);
     std::exception_ptr thrown;
     try {
       (*settings_.hook)(e, task);
@@ -275,6 +283,18 @@ class pool_core final : public task_host, public listed_pool {
     if (!thrown) return;
     print_unhandled(std::move(e), task);
     print_unhandled(std::move(thrown), "on_unhandled_error");
+  }
+
+  // A report counts as something that is alive, as an offered child does.
+  void report_later(task_record& task) noexcept override {
+    const auto [shard, index, shared] = counters_.here();
+    shard.offered.add_and_look(1, shared);  // [C4]
+    if (over_.load(seq_cst) || is_inherited()) {  // [C4]
+      task.report_lost();
+      return report_done();
+    }
+    lost_.add(task);
+    notify_worker();
   }
 
   void observe(task_record& task, observation& o) noexcept override {
@@ -325,6 +345,8 @@ class pool_core final : public task_host, public listed_pool {
       notify_worker();
     } else {
       close(closing::draining, true);
+      over_.store(true, seq_cst);      // [C4]
+      close(closing::draining, true);  // with the heavy fence
       stop_threads();
     }
     drop_host_reference();
@@ -340,8 +362,9 @@ class pool_core final : public task_host, public listed_pool {
     return total;
   }
 
-  /// Is a task of this pool on the calling thread's stack?
+  /// Is a task of this pool on the calling thread's stack, or its hook?
   bool runs_own_task() const noexcept {
+    if (const worker* const w = own_worker(); w != nullptr && w->reports) return true;
     for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
       if (t->task->home() == static_cast<const task_host*>(this)) return true;
     return false;
@@ -364,7 +387,7 @@ class pool_core final : public task_host, public listed_pool {
     }
     bool run_one() noexcept override {
       task_record* task = pool.find_work(*this);
-      if (task == nullptr) return false;
+      if (task == nullptr) return pool.run_reports(*this);
       task->run_popped();
       settle_streams();
       return true;
@@ -390,6 +413,7 @@ class pool_core final : public task_host, public listed_pool {
     std::uint32_t children = 0;        ///< that ran in the place of their parent; see [F]
     bool injected_is_next = false;     ///< a task left the worker for what the injected queue holds
     bool starts_child = false;  ///< makes a task of an offered child, whose parent has not ended
+    bool reports = false;       ///< calls the hook
     worker* last_looked_at = nullptr;  ///< of the others
   };
 
@@ -426,6 +450,33 @@ class pool_core final : public task_host, public listed_pool {
     const auto [shard, index, shared] = counters_.here();
     shard.withdrawn.add_and_look(1, shared);  // [C1]
   }
+  /// Reports the failures that were lost since. False if there are none.
+  [[gnu::noinline]] bool run_reports(worker& w) noexcept {
+    producer* next = lost_.take_all();
+    if (next == nullptr) return false;
+    const bool outer = std::exchange(w.reports, true);
+    while (next != nullptr) {
+      producer& lost = *std::exchange(next, lost_failures::after(*next));
+      lost.report_lost();
+      lost.drop_references(1);
+      settle_streams();
+      report_done();
+    }
+    w.reports = outer;
+    return true;
+  }
+  void report_done() noexcept {
+    withdraw();
+    if (closing_.load(seq_cst) != closing::open) something_settled();
+  }
+  /// Unattended: has everything ended, and is nothing to be reported by the hook any more?
+  bool is_over() noexcept {
+    if (!look_around(true)) return false;
+    over_.store(true, seq_cst);  // [C4]
+    heavy_fence();               // [C4]
+    return look_around(true);
+  }
+
   bool starts_child() const noexcept {
     const worker* const w = own_worker();
     return w != nullptr && w->starts_child;
@@ -454,7 +505,7 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   bool work_may_be_left() const noexcept {
-    if (injected_.maybe_nonempty()) return true;
+    if (injected_.maybe_nonempty() || lost_.maybe_nonempty()) return true;
     for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
       if (w->deque.maybe_nonempty()) return true;
     return false;
@@ -636,8 +687,14 @@ class pool_core final : public task_host, public listed_pool {
                                  park_result::stopping;
     for (;;) {
       if (task_record* task = find_work(w)) {
-        if (seats_.found_work() && work_may_be_left()) notify_worker();
+        stop_searching();
         if (!run_tasks(w, task, stopping)) seats_.resume_searching();
+        continue;
+      }
+      if (lost_.maybe_nonempty()) {
+        stop_searching();
+        (void)run_reports(w);
+        seats_.resume_searching();
         continue;
       }
       if (stopping && !work_may_be_left()) {  // a push that is half done counts
@@ -647,7 +704,7 @@ class pool_core final : public task_host, public listed_pool {
         thread_count_.fetch_add(1, seq_cst);
       }
       const std::uint32_t settled = settled_.load(seq_cst);
-      if (unattended_.load(seq_cst) && look_around(true)) stop_all();
+      if (unattended_.load(seq_cst) && is_over()) stop_all();
       const auto [shard, index, shared] = counters_.here();
       shard.parks.add(1, shared);
       if (trace_ != nullptr) trace_->note(trace_kind::parks);
@@ -664,6 +721,11 @@ class pool_core final : public task_host, public listed_pool {
     drop_host_reference();
   }
 
+  /// The worker has found something to do. If it was the last one that searched, it wakes another one for what is left.
+  void stop_searching() noexcept {
+    if (seats_.found_work() && work_may_be_left()) notify_worker();
+  }
+
   /// Runs tasks until the worker's own queue and the injected one are empty. True if it slept meanwhile, for want of a
   /// seat, and is now searching.
   bool run_tasks(worker& w, task_record* task, bool& stopping) noexcept {
@@ -671,6 +733,8 @@ class pool_core final : public task_host, public listed_pool {
       w.begin_stretch();
       task->run_popped();
       w.end_stretch();
+      if (lost_.maybe_nonempty()) [[unlikely]]
+        (void)run_reports(w);
       if (seats_.surplus()) {
         stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }) == park_result::stopping;
         return true;
@@ -861,9 +925,11 @@ class pool_core final : public task_host, public listed_pool {
   const pool_settings settings_;
   seats seats_;
   injection_queue injected_;
+  lost_failures lost_;
   atomic<worker*> workers_{nullptr};  ///< [C2] the list of all, newest first
 
   atomic<std::uint32_t> references_{1};  ///< the pool, each thread, each record
+  atomic<bool> over_{false};              ///< the pool has ended, and its hook is not called any more
   atomic<bool> unattended_{false};        ///< the pool object is gone, and nobody waits for the end
   atomic<std::uint32_t> settled_{0};      ///< counts ends and naps while closing; the closer sleeps on it
   atomic<std::uint64_t> wakes_{0};

@@ -163,6 +163,7 @@ class sequence_task : public task_record, public room_giver {
 
   /// The reader goes: the task is cancelled or, detached, left to run, and what was not taken is dropped.
   [[gnu::noinline]] void abandon(bool detach) noexcept {
+    if (!detach && !final_taken_) give_up();
     thread_context& here = context();
     if (here.last_taken == this) {
       here.last_taken = nullptr;
@@ -304,13 +305,16 @@ class sequence_task : public task_record, public room_giver {
   sealed seal(std::uint32_t flags) noexcept final {
     buffer_.close();
     slot& last = final_slot();
+    if (failure_) add_carriers(1);
     // [S1] acq_rel: as publish(); read once the completion is there.
     const std::uint64_t before =
         last.word.fetch_add((failure_ ? static_cast<std::uint64_t>(stage::failed) : 0) - slot::one_holder, acq_rel);
-    if (slot::holders_of(before) == 1) release_slot(last, final_index);  // the consumer saw the end, and has swept
-    if (!is_stream()) return {.carries_failure = publish_outer()};
-    const bool abandoned = (flags & state_word::abandoned) != 0;
-    return {.carries_failure = !abandoned, .leaves_values = abandoned};
+    if (slot::holders_of(before) == 1) {  // the consumer saw the end, and has swept
+      if (failure_) drop_carriers(1);
+      release_slot(last, final_index);
+    }
+    if (!is_stream()) publish_outer();
+    return {.has_carrier = true, .leaves_values = is_stream() && (flags & state_word::abandoned) != 0};
   }
   void destroy_left_values() noexcept final { sweep(); }
 
@@ -447,20 +451,15 @@ class sequence_task : public task_record, public room_giver {
     if (!final_taken_) drop<void>(final_slot());
   }
 
-  bool publish_outer() noexcept {
+  void publish_outer() noexcept {
     lists_.store(1, relaxed);  // relaxed: published with the slot
     const bool failed = failure_ && (!started_ || all_or_nothing_);
     if (!failed) ::new (results().value_at(outer_index)) ref_list<T>(this);
-    const std::uint64_t before = publish(outer(), failed ? stage::failed : stage::value);
-    const bool held = slot::holders_of(before) != 1;
+    if (failed) add_carriers(1);
+    const stage as = failed ? stage::failed : stage::value;
+    const std::uint64_t before = publish(outer(), as);
     if (failed) drop_list();
-    if (!held) {
-      if (failed)
-        release_slot(outer(), outer_index);
-      else
-        destroy_in_turn(outer(), outer_index);
-    }
-    return held;
+    if (slot::holders_of(before) == 1) discard<ref_list<T>>(outer(), before + static_cast<std::uint64_t>(as));
   }
 
   /// The thread that took last gives its room back before it waits for anything else.

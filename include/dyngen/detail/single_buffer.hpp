@@ -39,12 +39,6 @@ class single_buffer : public Producer {
     stored_ = true;
   }
 
-  /// Will a handle carry what is published? A guess, unless the answer is no.
-  bool is_held() noexcept {
-    // relaxed: a count; whoever lets go at this moment might have done so a moment later.
-    return slot::holders_of(value().word.load(relaxed)) > 1;
-  }
-
   /// It has ended: value, of type T, and completion become ready. The caller keeps a reference on the producer.
   template <class T>
   void publish_single() noexcept {

@@ -126,14 +126,18 @@ struct sink_base {
 };
 
 /// An exception that left a frame while it was destroyed goes to the task, if there is one.
-inline void report_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
-  if (!thrown) return;
+[[gnu::noinline]] inline void note_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
   if (to != nullptr && !to->destroyed_with)
     to->destroyed_with = std::move(thrown);
   else if (to != nullptr && to->task != nullptr)
     to->task->report(std::move(thrown));  // one more
   else
     print_unhandled(std::move(thrown), "(a coroutine that was not submitted)");
+}
+/// The same if there was one.
+[[gnu::always_inline]] inline void report_destruction(std::exception_ptr&& thrown, sink_base* to) noexcept {
+  if (thrown) [[unlikely]]
+    note_destruction(std::move(thrown), to);
 }
 
 [[gnu::noinline]] inline void frame_owner::destroy(sink_base* report_to) noexcept {

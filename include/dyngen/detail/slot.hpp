@@ -19,6 +19,21 @@
 // the one value there is becomes ready only then, that value's. A slot marked at_end becomes ready with it, whatever its
 // own stage says before.
 //
+// A failure is one object: the exception, the producer whose code threw it, the number of its carriers, and whether it was
+// seen. It stands in that producer. A carrier is a slot that is held and through which the failure can be looked at: a
+// failed slot, and the completion; or a producer that ended with the failure of another one (a dependent), as long as it has
+// a carrier itself. Each producer counts its own carriers; a dependent refers to the producer that threw, never to another
+// dependent, so that no chain of them has to be followed.
+//
+//   begin_failure()            the last carrier goes, or the task ends with none that is held
+//   carried ──────────────────▶ settled: reported, unless seen or silent
+//
+// Settled is final: a completion() that is asked for later carries the failure, but does not report it again.
+//
+// [F1] A carrier's holder marks the failure as seen before it drops its hold. Both are changes of one word, or follow each
+//      other through the acq_rel of the slot's word: who settles the failure reads the mark.
+// [F2] begin_failure() releases exception and thrower to who drops the last carrier (acq_rel).
+//
 // [S1] publish (acq_rel or stronger) makes the value visible to every acquire load of the word.
 // [S2] the last holder's decrement acquires what the others did with the value before they let go.
 
@@ -26,6 +41,7 @@
 #include <dyngen/detail/context.hpp>
 #include <dyngen/detail/memory.hpp>
 #include <dyngen/detail/waiter.hpp>
+#include <dyngen/error.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -147,17 +163,32 @@ struct wait_point {
   }
 };
 
-/// Writes what could be handed to nobody to stderr, in one line.
-inline void print_unhandled(std::exception_ptr e, std::string_view task) noexcept {
+/// Writes an exception that no handle and no hook gets to stderr, in one line.
+inline void print_unhandled(std::exception_ptr e, std::string_view task, const char* noun = "task") noexcept {
   const char* what = "an exception that is no std::exception";
   try {
     std::rethrow_exception(e);
   } catch (const std::exception& x) {
-    std::fprintf(stderr, "dyngen: unhandled in task %.*s: %s\n", static_cast<int>(task.size()), task.data(), x.what());
+    std::fprintf(stderr, "dyngen: unhandled in %s %.*s: %s\n", noun, static_cast<int>(task.size()), task.data(), x.what());
     return;
   } catch (...) {
   }
-  std::fprintf(stderr, "dyngen: unhandled in task %.*s: %s\n", static_cast<int>(task.size()), task.data(), what);
+  std::fprintf(stderr, "dyngen: unhandled in %s %.*s: %s\n", noun, static_cast<int>(task.size()), task.data(), what);
+}
+
+/// Is it an exception that says only that something was cancelled, or is gone? A failure of this kind is never reported.
+inline bool is_silent(const std::exception_ptr& failure) noexcept {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const cancelled_error&) {
+    return true;
+  } catch (const broken_promise&) {
+    return true;
+  } catch (const actor_died&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
 }
 
 /// What stands behind a value. Reference-counted: each held slot of its own memory is one reference, each block of a
@@ -199,8 +230,11 @@ class producer {
   virtual const char* noun() const noexcept { return "value"; }
   /// Writes down what it is doing. From any thread that keeps it alive.
   virtual void observe(observation&) noexcept {}
-  /// Hands an exception that nobody else gets to the hook.
-  virtual void report(std::exception_ptr e) noexcept { print_unhandled(e, name()); }
+  /// Hands an exception that no handle carries to the hook, or prints it, on this thread.
+  virtual void report(std::exception_ptr e) noexcept {
+    number_text text;
+    print_unhandled(std::move(e), name_or_number(text), noun());
+  }
 
   void add_references(std::uint32_t n) noexcept {
     // relaxed: the caller holds a reference already.
@@ -216,7 +250,7 @@ class producer {
   }
   void drop_references(std::uint32_t n = 1) noexcept {
     // [P1] acquire: pairs with the release below, so that the last one sees all that the others did.
-    if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) free_memory();
+    if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) failure_ ? free_in_turn() : free_memory();
   }
 
   group& results() noexcept { return *results_; }
@@ -233,6 +267,65 @@ class producer {
 
   /// Set once, before anything that failed with it is published.
   const std::exception_ptr& failure() const noexcept { return failure_; }
+
+  // --- its failure ---
+
+  /// Whose failure it is. For holders of a carrier, and for what this producer's own code does.
+  producer& thrower() noexcept {
+    // relaxed: set before the failure is published [F2].
+    const std::uintptr_t other = thrower_.load(relaxed);
+    return other == 0 || (other & linked) != 0 ? *this : *reinterpret_cast<producer*>(other);
+  }
+  /// By the holder of a carrier, which it drops only afterwards [F1]: the failure need not be reported.
+  void see() noexcept {
+    producer& t = thrower();
+    // relaxed, both: see [F1].
+    if ((t.carriers_.load(relaxed) & was_seen) == 0) t.carriers_.fetch_or(was_seen, relaxed);
+  }
+  /// A failure of its own is not reported, whether it has happened or not.
+  void give_up() noexcept { carriers_.fetch_or(was_seen, relaxed); }  // relaxed: as in see()
+
+  void add_carriers(std::uint64_t n) noexcept {
+    // relaxed: the caller has another carrier, or has published none yet.
+    carriers_.fetch_add(n * one_carrier, relaxed);
+  }
+  void drop_carriers(std::uint64_t n) noexcept {
+    // [F1][F2] acq_rel.
+    const std::uint64_t left = carriers_.fetch_sub(n * one_carrier, acq_rel) - n * one_carrier;
+    if (left >= one_carrier || (left & has_failure) == 0 || (left & is_settled) != 0) return;
+    const std::uint64_t before = carriers_.fetch_or(is_settled, acq_rel);  // [F1]
+    if ((before & is_settled) != 0) return;
+    producer& t = thrower();
+    if (&t != this)
+      t.drop_carriers(1);
+    else if ((before & was_seen) == 0)
+      lost();
+  }
+
+  /// One more carrier of the failure of who threw it, and a reference there. The caller sees to it that there is a carrier.
+  producer& share_failure() noexcept {
+    producer& t = thrower();
+    t.add_references(1);
+    t.add_carriers(1);
+    return t;
+  }
+  /// By who has a share of its failure.
+  void drop_share() noexcept {
+    drop_carriers(1);
+    drop_references(1);
+  }
+
+  /// Reports its failure, which no carrier is left for, on this thread; unless it is of a kind that is not reported.
+  void report_lost() noexcept {
+    const interlude user_code(context());
+    if (!is_silent(failure_)) report(failure_);
+  }
+
+  /// For a list of producers, each with a failure of its own that is to be reported: the next one.
+  void link(producer* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }  // relaxed: the list orders it
+  producer* unlink() noexcept {
+    return reinterpret_cast<producer*>(thrower_.exchange(0, relaxed) & ~linked);  // relaxed: as in link()
+  }
 
   /// A number of its own, given when first asked for.
   std::uint64_t id() noexcept {
@@ -254,15 +347,84 @@ class producer {
   ~producer() = default;
 
   virtual void free_memory() noexcept = 0;
+  /// The last carrier of its own failure has gone unseen. It may be called on any thread, inside a destructor of the user's.
+  virtual void lost() noexcept { report_lost(); }
 
-  static_assert(atomic<std::uint32_t>::is_always_lock_free);
+  // Of `carriers_`; above them, their number.
+  static constexpr std::uint64_t has_failure = 1;   ///< there is a failure
+  static constexpr std::uint64_t was_seen = 2;
+  static constexpr std::uint64_t is_settled = 4;    ///< reported, or found not to be
+  static constexpr std::uint64_t one_carrier = 8;
+
+  /// It ends with the failure of `shared`, of which the caller has a share.
+  void fail_with(producer& shared) noexcept {
+    thrower_.store(reinterpret_cast<std::uintptr_t>(&shared), relaxed);  // relaxed: [F2]
+  }
+  /// `failure_` is set, and nothing of it is published: its end is a carrier. A silent failure is treated as seen.
+  void begin_failure(bool silent) noexcept {
+    add_carriers(1);
+    carriers_.fetch_or(silent ? has_failure | was_seen : has_failure, acq_rel);  // [F2]
+  }
+  /// Does nothing hold the failure but the end, which is not published yet?
+  bool only_end_carries_failure() noexcept { return carriers_.load(acquire) / one_carrier == 1; }
+  /// By the producer, before it publishes its end: nobody is to report its failure later. Is it to be reported now?
+  bool settle_failure() noexcept { return (carriers_.fetch_or(is_settled, acq_rel) & (is_settled | was_seen)) == 0; }  // [F1]
+
+  struct number_text {
+    char text[24];
+  };
+  /// How reports call it. `text` is where its number stands, if it has no name.
+  std::string_view name_or_number(number_text& text) noexcept {
+    const std::string_view given = name();
+    if (!given.empty()) return given;
+    const int size = std::snprintf(text.text, sizeof text.text, "#%llu", static_cast<unsigned long long>(id()));
+    return {text.text, static_cast<std::size_t>(size)};
+  }
+
+  static_assert(atomic<std::uint32_t>::is_always_lock_free && atomic<std::uint64_t>::is_always_lock_free);
 
   group* results_ = nullptr;
   std::exception_ptr failure_;
+
+  /// Its last reference is gone, and it has a failure.
+  void free_in_turn() noexcept;
+
+ private:
+  static void free_with_failure(producer& p) noexcept {
+    producer& t = p.thrower();
+    const bool is_own = &t == &p;
+    p.free_memory();
+    if (!is_own) t.drop_references(1);
+  }
+  static constexpr std::uintptr_t linked = 1;  ///< of thrower_: it is no thrower, but the next in a list
+  atomic<std::uintptr_t> thrower_{0};          ///< of the failure, if that is another one: this holds a reference and a carrier
+  atomic<std::uint64_t> carriers_{0};          ///< of its failure, and those flags
+
+ protected:
   atomic<std::uint64_t> id_{0};
   atomic<std::uint32_t> references_;
   std::uint8_t end_index_ = 0;  ///< in results_, of the slot that is its end
 };
+
+/// Frees producers with failures. An exception may hold refs on others, whose exceptions hold refs again: nested ones wait
+/// in a list that the outermost call empties, so that a chain of any length takes constant stack.
+[[gnu::noinline]] inline void producer::free_in_turn() noexcept {
+  thread_context& here = context();
+  if (here.freed != nullptr) {
+    id_.store(reinterpret_cast<std::uint64_t>(*here.freed), relaxed);  // relaxed, here and below: nobody else has it
+    *here.freed = this;
+    return;
+  }
+  producer* nested = nullptr;
+  here.freed = &nested;
+  free_with_failure(*this);
+  while (nested != nullptr) {
+    producer& next = *nested;
+    nested = reinterpret_cast<producer*>(next.id_.load(relaxed));
+    free_with_failure(next);
+  }
+  here.freed = nullptr;
+}
 
 inline std::int64_t wait_point::what() const noexcept {
   if (fence != nullptr) return the_next;
@@ -336,14 +498,23 @@ inline constexpr unsigned most_nested_destructors = 16;
   --here.destroying;
 }
 
+/// The same for a slot without a value: a carrier of the failure, or a completion that is not the end itself, which counts
+/// as one, whatever the end.
+[[gnu::noinline]] inline void discard_without_value(slot& s, std::uint64_t word) noexcept {
+  const std::uint32_t index = slot::index_of(word);
+  if (slot::stage_of(word) == stage::failed || (index == 0 && (word & slot::at_end) != 0))
+    group::of(s, index).owner->drop_carriers(1);
+  release_slot(s, index);
+}
+
 /// The last holder of a slot has let go; `word` is what it read.
 template <class T>
 void discard(slot& s, std::uint64_t word) noexcept {
+  if ((word & static_cast<std::uint64_t>(stage::value)) == 0) [[unlikely]]  // a bit that no other stage has
+    return discard_without_value(s, word);
   const std::uint32_t index = slot::index_of(word);
   if constexpr (!std::is_void_v<T>) {
-    if constexpr (!std::is_trivially_destructible_v<T>) {
-      if (slot::stage_of(word) == stage::value) return destroy_in_turn(s, index);
-    }
+    if constexpr (!std::is_trivially_destructible_v<T>) return destroy_in_turn(s, index);
   }
   release_slot(s, index);
 }
@@ -390,6 +561,12 @@ inline bool slot_ready(slot& s) noexcept {
   if ((word & slot::at_end) != 0) [[unlikely]]
     return group::of(s, slot::index_of(word)).owner->completed();
   return slot::stage_of(word) != stage::empty;
+}
+
+/// The exception of a slot that is ready and failed, for who looks at it.
+inline const std::exception_ptr& seen_failure(producer& owner) noexcept {
+  owner.see();
+  return owner.failure();
 }
 
 /// Is it ready, and holds a value? A glance, by acquire [S1]: no also of the end of a task.

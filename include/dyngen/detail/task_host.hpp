@@ -108,7 +108,11 @@ class task_host {
     if (values != 0) count_values(0, values);
     drop_host_reference();
   }
+  /// On this thread.
   virtual void report(std::exception_ptr e, std::string_view task) noexcept { print_unhandled(e, task); }
+  /// The failure of `task`, which has ended, is held by nothing any more: it is to be reported, but by no hook on this
+  /// thread, which may be anywhere. The caller keeps the task alive meanwhile.
+  virtual void report_later(task_record& task) noexcept;
   /// Notes what only the host knows of one of its tasks: who is before it, or what its thread is blocked in.
   virtual void observe(task_record&, observation&) noexcept {}
 

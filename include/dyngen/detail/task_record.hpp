@@ -116,11 +116,8 @@ class task_record : public producer, public work_item {
     return extras != nullptr ? std::string_view(extras->name) : std::string_view();
   }
   void report(std::exception_ptr e) noexcept override {
-    const std::string_view given = name();
-    if (!given.empty()) return host_->report(std::move(e), given);
-    char number[24];
-    const int size = std::snprintf(number, sizeof number, "#%llu", static_cast<unsigned long long>(id()));
-    host_->report(std::move(e), {number, static_cast<std::size_t>(size)});
+    number_text text;
+    host_->report(std::move(e), name_or_number(text));
   }
 
   task_host& host() noexcept { return *host_; }
@@ -140,7 +137,7 @@ class task_record : public producer, public work_item {
   /// Gives the link, which is the caller's, to the executor.
   void hand_over() noexcept;
   void drop_waiters_reference() noexcept final;
-  void free_unreferenced() noexcept { free_memory(); }
+  void free_unreferenced() noexcept { failure() ? free_in_turn() : free_memory(); }
 
   /// waiting, parked or kept -> queued, if it is one of these.
   void wake() noexcept final { make_ready(); }
@@ -180,6 +177,8 @@ class task_record : public producer, public work_item {
   virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
 
  protected:
+  void lost() noexcept final { host_->report_later(*this); }
+
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
       : producer(references), host_(&host), extras_(extras.release()) {}
   // relaxed: the last reference is gone.
@@ -208,8 +207,8 @@ class task_record : public producer, public work_item {
   virtual bool try_again() noexcept { return false; }
   /// What seal() finds.
   struct sealed {
-    bool carries_failure = false;  ///< some handle has it
-    bool leaves_values = false;    ///< there are values to destroy that no handle has
+    bool has_carrier = false;    ///< the failure is in a slot of a value
+    bool leaves_values = false;  ///< there are values to destroy that no handle has
   };
   /// Gives every slot that is still empty its final content.
   virtual sealed seal(std::uint32_t flags) noexcept = 0;
@@ -218,18 +217,19 @@ class task_record : public producer, public work_item {
   virtual std::uint32_t publish_end() noexcept {
     const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
     results().waiters.notify(results().ready());
+    if (unheld && failure_) drop_carriers(1);
     return unheld ? 1 : 0;
   }
   /// How many values are stored that the host has not been told of; tells it, unless the task has ended.
   virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
-  /// The exception of a dependency that failed, if one did.
-  virtual std::exception_ptr failed_dependency() noexcept { return nullptr; }
+  /// The exception of a dependency that failed, if one did; and whose failure that is, with a share of it.
+  virtual std::exception_ptr failed_dependency(producer*& /*whose*/) noexcept { return nullptr; }
   /// By an observer, while it waits for them: notes the dependencies that are not ready.
   virtual void observe_dependencies(observation&) noexcept {}
   /// By an observer, at any time.
   virtual void observe_stream(observation&) noexcept {}
-  /// Of a call of an actor that was dead before.
-  virtual std::exception_ptr refusal() noexcept { return nullptr; }
+  /// Of a call of an actor that was dead before: as failed_dependency().
+  virtual std::exception_ptr refusal(producer*& /*whose*/) noexcept { return nullptr; }
   /// Registers with all dependencies that are not ready. False if there is nothing to wait for: then it is not dormant.
   virtual bool register_dependencies() noexcept { return false; }
   /// While it is registering: is there nothing to wait for?
@@ -336,11 +336,14 @@ class task_record : public producer, public work_item {
     return {};
   }
   way_out finish(step last) noexcept;
-  std::uint32_t destroy_left_values_and_publish() noexcept;
-  [[gnu::noinline]] void report_in_publication(std::exception_ptr e) noexcept {
-    const interlude user_code(context());
-    report(std::move(e));
+  enum class unheld_failure : unsigned char { is_silent, is_reported, is_reported_even_if_held };
+  std::uint32_t publish_end_and_report(unheld_failure what) noexcept {
+    if (what != unheld_failure::is_silent) [[unlikely]]
+      report_if_unheld(what);
+    return publish_end();
   }
+  std::uint32_t destroy_left_values_and_publish(unheld_failure what) noexcept;
+  void report_if_unheld(unheld_failure what) noexcept;
   [[gnu::noinline]] void trace_end(task_outcome how) const noexcept {
     if (how == task_outcome::cancelled) host_->trace()->note(trace_kind::cancelled);
     if (how == task_outcome::failed) host_->trace()->note_error(failure_);
@@ -495,15 +498,21 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
     if ((word & state_word::unrunnable) != 0 || host_->cancelling())
       word = state_.set(state_word::cancelled) | state_word::cancelled;
     if ((word & state_word::cancelled) != 0) {
-      if (!begun_) failure_ = refusal();
+      if (!begun_) {
+        producer* whose = nullptr;
+        failure_ = refusal(whose);
+        if (whose != nullptr) fail_with(*whose);
+      }
       way_out left;
       return begun_ && waits_for_children(left) ? left : finish(failure_ ? step::ended : step::cancelled);
     }
     if (!begun_) {
       begun_ = true;
-      failure_ = failed_dependency();
+      producer* whose = nullptr;
+      failure_ = failed_dependency(whose);
       if (failure_) {
         const bool cancelled = (state_.load() & state_word::cancelled) != 0;
+        if (whose != nullptr) cancelled ? whose->drop_share() : fail_with(*whose);
         if (cancelled) failure_ = nullptr;  // it ends with an error of its own
         return finish(cancelled ? step::cancelled : step::ended);
       }
@@ -609,17 +618,16 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
-/// Does it say only that a task was cancelled, or that an actor is dead?
-inline bool is_silent(const std::exception_ptr& failure) noexcept {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const cancelled_error&) {
-    return true;
-  } catch (const actor_died&) {
-    return true;
-  } catch (...) {
-    return false;
+/// Before its end is published: a failure that no slot of a value has, or that nothing holds, is reported here.
+[[gnu::noinline]] inline void task_record::report_if_unheld(unheld_failure what) noexcept {
+  if (&thrower() != this) return;
+  if (what == unheld_failure::is_reported_even_if_held) {
+    (void)settle_failure();
+    return report_lost();
   }
+  // relaxed: a count of holders, of which the run is one. What is dropped at this moment settles the failure itself.
+  const bool is_held = !only_end_carries_failure() || slot::holders_of(end_slot().word.load(relaxed)) > 1;
+  if (!is_held && settle_failure()) report_lost();
 }
 
 inline task_record::way_out task_record::finish(step last) noexcept {
@@ -630,9 +638,17 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   if (late && !only_late) report(late);
   ++context().publishing;  // until the task's scope is over
   const std::uint32_t flags = state_.end();
+  bool is_silent = true;
+  if (failure_) [[unlikely]] {
+    // A stream that was dropped has given its failure up.
+    const bool is_given_up = !only_late && (flags & (state_word::abandoned | state_word::detached)) == state_word::abandoned;
+    is_silent = last == step::cancelled || is_given_up;
+    begin_failure(is_silent);
+  }
   const sealed found = seal(flags);
-  const bool carried = found.carries_failure && !only_late;
-  if (failure_ && !carried && last != step::cancelled && !is_silent(failure_)) report_in_publication(failure_);
+  const unheld_failure what = is_silent                       ? unheld_failure::is_silent
+                              : found.has_carrier && !only_late ? unheld_failure::is_reported
+                                                              : unheld_failure::is_reported_even_if_held;
   task_host& host = *host_;
   const task_outcome outcome = !failure_                 ? task_outcome::completed
                                : last == step::cancelled ? task_outcome::cancelled
@@ -640,35 +656,38 @@ inline task_record::way_out task_record::finish(step last) noexcept {
   if (host.trace() != nullptr) [[unlikely]]
     trace_end(outcome);
   host.count_end(outcome, uncounted(true));
-  const std::uint32_t given_up = found.leaves_values ? destroy_left_values_and_publish() : publish_end();
+  const std::uint32_t references = found.leaves_values ? destroy_left_values_and_publish(what) : publish_end_and_report(what);
   host.ended(*this);
-  return {.given_up = given_up};
+  return {.given_up = references};
 }
 
 /// What the stream of the task, or a failed all_or_nothing, leaves behind is gone before the end is seen; but if a
 /// destructor waits, the end comes first, as that may be what it waits for.
-[[gnu::noinline]] inline std::uint32_t task_record::destroy_left_values_and_publish() noexcept {
+[[gnu::noinline]] inline std::uint32_t task_record::destroy_left_values_and_publish(unheld_failure what) noexcept {
   class end_put_off final : public put_off_work {
    public:
-    end_put_off(thread_context& here, task_record& task) noexcept : put_off_work(here), task_(task) {}
+    end_put_off(thread_context& here, task_record& task, unheld_failure what) noexcept
+        : put_off_work(here), task_(task), what_(what) {}
     bool run_one() noexcept override {
       if (published_) return false;
       published_ = true;
-      given_up = task_.publish_end();
+      given_up = task_.publish_end_and_report(what_);
       return true;
     }
     std::uint32_t given_up = 0;
 
    private:
     task_record& task_;
+    const unheld_failure what_;
     bool published_ = false;
-  } end(context(), *this);
+  } end(context(), *this, what);
   destroy_left_values();
   (void)end.run_one();
   return end.given_up;
 }
 
 inline bool task_host::claim_to_end(task_record& task) noexcept { return task.state().claim_queued(); }
+inline void task_host::report_later(task_record& task) noexcept { task.report_lost(); }
 
 inline void task_record::observe(observation& o) noexcept {
   observers::look looking(everybody());
