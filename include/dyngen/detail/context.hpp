@@ -148,11 +148,16 @@ class publication {
   publication() noexcept : here_(context()) { ++here_.publishing; }
   publication(const publication&) = delete;
   publication& operator=(const publication&) = delete;
-  ~publication() { leave(here_); }
+  ~publication() {
+    if (--here_.publishing == 0 && here_.after_publishing != nullptr) [[unlikely]]
+      here_.after_publishing(here_);
+  }
 
-  /// Ends one that has no object: that of a task's end, which begins in finish() and is over with the task's scope.
-  static void leave(thread_context& here) noexcept {
-    if (--here.publishing == 0 && here.after_publishing != nullptr) [[unlikely]]
+  /// Ends one that has no object, if there is one: that of a task's end, or of the end of its turn at an actor. It begins
+  /// while the task runs, and is over with the task's scope, which began in no publication.
+  static void leave_all(thread_context& here) noexcept {
+    here.publishing = 0;
+    if (here.after_publishing != nullptr) [[unlikely]]
       here.after_publishing(here);
   }
 

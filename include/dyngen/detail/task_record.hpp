@@ -379,7 +379,7 @@ class task_scope {
     // A thread that is no worker may not wait for anything for long after it has run a task.
     if (entry_.outer == nullptr) settle_streams();
     // The publication that its end, or the end of its turn at an actor, is.
-    if (here_.publishing != 0) publication::leave(here_);
+    publication::leave_all(here_);
   }
 
  private:

@@ -63,10 +63,9 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
 /// Is it certain that a wait on this thread for what `task` has not stored yet would never end? Its own code is below on
 /// the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
 inline producer* holds_up(producer& task, const producer* awaiting) noexcept {
-  if (task.completed()) return nullptr;
-  if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return &task;
+  if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return task.completed() ? nullptr : &task;
   const void* const turn = task.turn();
-  if (turn == nullptr) return nullptr;
+  if (turn == nullptr || task.completed()) return nullptr;
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
     if (t->task->turn() == turn && (t->task != awaiting || t->task->takes_whole_turn())) return t->task;
   return nullptr;
@@ -266,8 +265,9 @@ inline bool wait_for_slot(slot& s, deadline until) {
   for (;;) {
     if (slot_ready(s)) return true;
     if (until == never) {
-      if (has_run_put_off(context())) continue;
-      refuse_self_wait(owner);
+      thread_context& here = context();
+      if (has_run_put_off(here)) continue;
+      if (here.tasks != nullptr) refuse_self_wait(owner);
       settle_streams();
       if (owner.help(wanted_number(s))) continue;
     }
