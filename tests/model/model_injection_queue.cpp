@@ -122,30 +122,63 @@ struct pushed_again : rl::test_suite<pushed_again, 3> {
   }
 };
 
-/// A thread pops what it can, says that it will sleep, and looks. If an item is left, then it has seen that or the
-/// item's pusher has seen the sleeper.
-struct nobody_sleeps_beside_an_item : rl::test_suite<nobody_sleeps_beside_an_item, 3> {
+/// A thread pops what it can, says that it will sleep, and looks; another one pops meanwhile, and goes on. If an item is
+/// left that can be popped, then the first has seen that, or after that somebody else has seen the sleeper: the item's
+/// pusher, or the one that has turned the sleeper away.
+template <unsigned Pushers>
+struct nobody_sleeps_beside_an_item : rl::test_suite<nobody_sleeps_beside_an_item<Pushers>, Pushers + 2> {
   detail::injection_queue queue;
   item items[2];
   detail::atomic<bool> sleeping{false};
   bool sleeper_seen[2] = {};
+  bool sleeper_seen_by_popper = false;
   bool item_seen = false;
 
   void thread(unsigned index) {
-    if (index < 2) {
-      items[index].payload.set(static_cast<int>(10 + index));
-      queue.push(&items[index]);
-      sleeper_seen[index] = sleeping.load(detail::seq_cst);
+    if (index < Pushers) {
+      for (unsigned i = index; i < 2; i += Pushers) {
+        items[i].payload.set(static_cast<int>(10 + i));
+        queue.push(&items[i]);
+        sleeper_seen[i] = sleeping.load(detail::seq_cst);
+      }
+      return;
+    }
+    if (index == Pushers) {
+      const detail::popped next = queue.try_pop([this] { sleeper_seen_by_popper = sleeping.load(detail::seq_cst); });
+      if (next.item != nullptr) take(next.item, items);
       return;
     }
     const detail::popped next = queue.try_pop();
     if (next.item != nullptr) take(next.item, items);
     sleeping.store(true, detail::seq_cst);
-    item_seen = queue.maybe_nonempty();
+    item_seen = queue.can_pop();
   }
 
   void after() {
-    for (int i = 0; i != 2; ++i) MODEL_CHECK(items[i].taken == 1 || item_seen || sleeper_seen[i]);
+    for (int i = 0; i != 2; ++i)
+      MODEL_CHECK(items[i].taken == 1 || item_seen || sleeper_seen_by_popper || sleeper_seen[0] || sleeper_seen[1]);
+  }
+};
+
+/// Of three threads that each leave it to the one that has the lock to take what they pushed, one takes it.
+struct nobody_leaves_an_item : rl::test_suite<nobody_leaves_an_item, 3> {
+  detail::injection_queue queue;
+  item items[3];
+
+  void thread(unsigned index) {
+    items[index].payload.set(static_cast<int>(10 + index));
+    queue.push(&items[index]);
+    for (bool again = true; again;) {
+      again = false;
+      const detail::popped next = queue.pop_or_leave([&again] { again = true; });
+      if (next.item == nullptr) continue;
+      take(next.item, items);
+      again = true;
+    }
+  }
+
+  void after() {
+    for (item& each : items) MODEL_CHECK(each.taken == 1);
   }
 };
 
@@ -160,7 +193,10 @@ int main(int count, char** arguments) {
   run.random<first_in_first_out>("first in, first out");
   run.exhaustive<pushed_again>("a popped item is pushed again");
   run.random<pushed_again>("a popped item is pushed again");
-  run.exhaustive<nobody_sleeps_beside_an_item>("nobody sleeps beside an item");
-  run.random<nobody_sleeps_beside_an_item>("nobody sleeps beside an item");
+  run.exhaustive<nobody_sleeps_beside_an_item<1>>("nobody sleeps beside an item");
+  run.random<nobody_sleeps_beside_an_item<1>>("nobody sleeps beside an item");
+  run.random<nobody_sleeps_beside_an_item<2>>("nobody sleeps beside an item of two pushers");
+  run.exhaustive<nobody_leaves_an_item>("nobody leaves an item");
+  run.random<nobody_leaves_an_item>("nobody leaves an item");
   return run.finish();
 }

@@ -28,6 +28,8 @@ struct pool : rl::test_suite<Model, Threads> {
   unsigned woken = 0;
 
   bool look() { return queue.maybe_nonempty(); }
+  /// For a thread that has said that it will sleep.
+  bool look_to_sleep() { return queue.can_pop(); }
 
   void notify() { woken += seats.notify(); }
 
@@ -61,30 +63,41 @@ struct pool : rl::test_suite<Model, Threads> {
     detail::wake_all(flag);
   }
 
+  detail::work_item* try_pop() {
+    return queue.try_pop([this] { notify(); }).item;
+  }
+
   void run(detail::work_item* work) {
-    if (seats.found_work() && look()) notify();
     count_awake();
     static_cast<Model*>(this)->run(static_cast<unsigned>(static_cast<item*>(work)->number));
     awake.fetch_sub(1, detail::relaxed);
     if (done.fetch_add(1, detail::acq_rel) + 1 == Tasks) seats.stop();
   }
 
-  /// A running thread has no more work of its own.
+  /// A running thread takes what it finds in the queue, and begins to search if that is nothing.
   park_result next_task() {
-    if (seats.surplus()) return seats.retire([this] { return look(); });
+    for (;;) {
+      if (seats.surplus()) return seats.retire([this] { return look_to_sleep(); });
+      detail::work_item* const next = try_pop();
+      if (next == nullptr) break;
+      run(next);
+    }
     seats.resume_searching();
     return park_result::search;
   }
 
   void work(park_result next = park_result::search) {
-    while (next == park_result::search) {
-      const detail::popped found = queue.try_pop();
-      if (found.item != nullptr) {
-        run(found.item);
+    for (unsigned in_vain = 0; next == park_result::search;) {
+      if (detail::work_item* const found = try_pop()) {
+        if (seats.found_work() && look()) notify();
+        run(found);
         next = next_task();
+        in_vain = 0;
       } else {
-        next = seats.park([this] { return look(); });
-        model::yield();  // it may have been kept up by a push that is only half done
+        // A thread that is kept up, or woken, finds something, or another one has found that meanwhile, or has begun a
+        // push: it does not go round in place of sleeping while another thread is in the middle of something.
+        MODEL_CHECK(++in_vain <= 2 + 2 * Tasks);
+        next = seats.park([this] { return look_to_sleep(); });
       }
     }
   }
@@ -92,7 +105,7 @@ struct pool : rl::test_suite<Model, Threads> {
   void worker() { work(); }  // its start_searching() was called in before(), by who started it
 
   void spare() {
-    if (seats.start_parked([this] { return look(); }) == park_result::search) work();
+    if (seats.start_parked([this] { return look_to_sleep(); }) == park_result::search) work();
   }
 
   /// After all: every thread came back counted as searching, and no token is on its way.

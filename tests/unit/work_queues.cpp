@@ -124,6 +124,33 @@ TEST_CASE("an item that was popped may be pushed again", "[injection_queue]") {
   }
 }
 
+TEST_CASE("what a half done push keeps from poppers does not keep a thread from sleep", "[injection_queue][L-17]") {
+  injection_queue queue;
+  item a, b, c;
+  CHECK_FALSE(queue.can_pop());
+  work_item* const before_a = queue.begin_push(&a);
+  CHECK(queue.maybe_nonempty());
+  CHECK_FALSE(queue.can_pop());
+  CHECK(queue.try_pop().status == pop_status::busy);
+  queue.push(&b);  // behind it
+  CHECK_FALSE(queue.can_pop());
+  CHECK(queue.try_pop().status == pop_status::busy);
+  queue.complete_push(before_a, &a);
+  CHECK(queue.can_pop());
+  work_item* const before_c = queue.begin_push(&c);
+  CHECK(queue.can_pop());
+  CHECK(queue.try_pop().item == &a);
+  CHECK_FALSE(queue.can_pop());  // what a link leads on from stays until the link is there
+  CHECK(queue.try_pop().status == pop_status::busy);
+  queue.complete_push(before_c, &c);
+  CHECK(queue.can_pop());
+  CHECK(queue.try_pop().item == &b);
+  CHECK(queue.can_pop());
+  CHECK(queue.try_pop().item == &c);
+  CHECK_FALSE(queue.can_pop());
+  CHECK_FALSE(queue.maybe_nonempty());
+}
+
 TEST_CASE("a batch is the oldest items, at most as many as asked for", "[injection_queue]") {
   injection_queue queue;
   std::array<item, 10> items;

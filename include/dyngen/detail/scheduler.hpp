@@ -30,7 +30,8 @@
 //      (seq_cst), then sums. An end counts itself, then looks whether somebody closes. The closer has the heavy side.
 // [C3] the injected queue and thread_count_: a push links its task, then looks whether any worker is left; a worker takes
 //      itself off the count, then looks into the queue once more (seq_cst, all four). A task may have been helped to its
-//      end, and the pool with it, while its pusher was about to link it: that link would keep record and pool for ever.
+//      end, and the pool with it, while its pusher was about to link it: that link would keep record and pool for ever. No
+//      worker stays for a push that is half done: its pusher finds the count at zero, and takes the link out itself.
 // [F]  No queued task waits for ever behind others. A worker takes the newest task of its own deque, which may never run
 //      dry: a task may push itself again until an older one has run, and a worker may block for as long as this one finds
 //      work. So of 61 picks one takes the oldest injected task, one the oldest task of another worker, each of them in
@@ -420,6 +421,7 @@ class pool_core final : public task_host, public listed_pool {
   static constexpr std::uint32_t look_period = 61;  ///< [F]
 
   friend class pool_dump;
+  friend struct inside_of_pool;  // of tests
   using totals = pool_counters::totals;
 
   explicit pool_core(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), seats_(settings_.width) {
@@ -427,7 +429,7 @@ class pool_core final : public task_host, public listed_pool {
   }
   ~pool_core() {
     process_wide<pool_list>().remove(*this);
-    // Nobody is left to run what a foreign executor may have queued here.
+    // No thread is left to run what a foreign executor may have queued here, and none is in the middle of a push.
     while (injected_.maybe_nonempty())
       if (popped p = injected_.try_pop(); p.item != nullptr) static_cast<task_record*>(p.item)->abandon_popped();
     for (worker* w = workers_.load(relaxed); w != nullptr;) {  // relaxed: nobody else is left
@@ -511,6 +513,23 @@ class pool_core final : public task_host, public listed_pool {
     return false;
   }
 
+  /// The same for a worker that has said that it will sleep, or leave: no also if the only work there is cannot be had yet,
+  /// and another thread will look for sleepers when it can (injection_queue.hpp).
+  bool work_can_be_had() noexcept {
+    if (injected_.can_pop() || lost_.maybe_nonempty()) return true;
+    for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
+      if (w->deque.maybe_nonempty()) return true;
+    return false;
+  }
+  /// After pushes into the injected queue; or in place of a thread that was turned away from it.
+  void somebody_may_pop() noexcept {
+    notify_worker();
+    if (thread_count_.load(seq_cst) == 0) drop_links_nobody_pops();  // [C3] also of those that were turned away
+  }
+  auto in_place_of_others() noexcept {
+    return [this]() noexcept { somebody_may_pop(); };
+  }
+
   /// Work may be left: wakes a worker, or, if none sleeps and none searches, the monitor.
   void notify_worker() noexcept {
     if (!seats_.notify() && seats_.searching() == 0) monitor_bell_.ring();  // [D1]
@@ -526,7 +545,7 @@ class pool_core final : public task_host, public listed_pool {
   /// Now and then the oldest task of one of three places [F]; null otherwise.
   task_record* next_old_task(worker& w) noexcept {
     const std::uint32_t pick = std::exchange(w.injected_is_next, false) ? 0 : ++w.picks % look_period;
-    if (pick == 0) return static_cast<task_record*>(injected_.try_pop().item);
+    if (pick == 0) return static_cast<task_record*>(injected_.try_pop(in_place_of_others()).item);
     if (pick == look_period / 3) return steal_from(another(w), w);
     if (pick == look_period * 2 / 3) return task_of(w, w.deque.steal());
     return nullptr;
@@ -537,7 +556,7 @@ class pool_core final : public task_host, public listed_pool {
     constexpr std::size_t batch = 16;
     static_assert(batch <= work_deque::capacity());
     work_item* items[batch];
-    const std::size_t n = injected_.try_pop_batch(items, batch);
+    const std::size_t n = injected_.try_pop_batch(items, batch, in_place_of_others());
     if (n == 0) return nullptr;
     for (std::size_t i = n; i-- > 1;) w.deque.push(items[i]);  // they fit: it is empty
     if (n > 1) notify_worker();  // a thread that parked while they were in no queue did not see them
@@ -589,7 +608,7 @@ class pool_core final : public task_host, public listed_pool {
     std::uint64_t left = 4 * purge_at_.load(relaxed);  // others push meanwhile: not for ever
     links_left_.store(0, relaxed);
     for (;;) {
-      const std::size_t n = injected_.try_pop_batch(items, batch);
+      const std::size_t n = injected_.try_pop_batch(items, batch, in_place_of_others());
       for (std::size_t i = 0; i < n; ++i) {
         auto* task = static_cast<task_record*>(items[i]);
         if (task->drop_stale_link()) continue;
@@ -600,21 +619,23 @@ class pool_core final : public task_host, public listed_pool {
       left -= n;
     }
     purge_at_.store((std::max)(std::uint64_t{1024}, kept), relaxed);
-    notify_worker();  // for what was in no queue while a worker looked
+    somebody_may_pop();  // for what was in no queue while a worker looked
   }
 
   /// By a pusher that found no worker left: what it pushed has ended already, unless a foreign executor came too late, and
   /// then the destructor sees to it. Whoever pushed holds a reference on what it pushed, so the pool outlives this.
   [[gnu::noinline]] void drop_links_nobody_pops() noexcept {
     ending_.forget_shared();
-    while (injected_.maybe_nonempty()) {
-      const popped p = injected_.try_pop();
-      if (p.item == nullptr) continue;  // another pusher is here, or about to be
+    work_list kept;
+    for (bool again = true; again;) {
+      again = false;
+      const popped p = injected_.pop_or_leave([&again]() noexcept { again = true; });
+      if (p.item == nullptr) continue;  // another thread drops them, or another pusher is about to
+      again = true;
       auto* task = static_cast<task_record*>(p.item);
-      if (task->drop_stale_link()) continue;
-      injected_.push(task);
-      return;
+      if (!task->drop_stale_link()) kept.push(*task);
     }
+    while (work_item* const item = kept.pop()) injected_.push(item);
   }
 
   // --- threads ---
@@ -681,7 +702,7 @@ class pool_core final : public task_host, public listed_pool {
     context().slice_over = &w.slice_over;
     everybody().meet(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
-    const auto look = [this]() noexcept { return work_may_be_left(); };
+    const auto look = [this]() noexcept { return work_can_be_had(); };
     // A spare may be all that is left awake of an unattended pool: it looks around first.
     bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }) ==
                                  park_result::stopping;
@@ -697,10 +718,10 @@ class pool_core final : public task_host, public listed_pool {
         seats_.resume_searching();
         continue;
       }
-      if (stopping && !work_may_be_left()) {  // a push that is half done counts
+      if (stopping && !work_can_be_had()) {
         // Who blocks from now on starts a thread in place of this one; who has done so before has pushed what it waits for.
         thread_count_.fetch_sub(1, seq_cst);  // [C3]
-        if (!work_may_be_left()) break;
+        if (!work_can_be_had()) break;
         thread_count_.fetch_add(1, seq_cst);
       }
       const std::uint32_t settled = settled_.load(seq_cst);
@@ -709,7 +730,7 @@ class pool_core final : public task_host, public listed_pool {
       shard.parks.add(1, shared);
       if (trace_ != nullptr) trace_->note(trace_kind::parks);
       stopping = seats_.park([&]() noexcept {
-                   return work_may_be_left() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
+                   return work_can_be_had() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
                  }) == park_result::stopping;
     }
     ending_.forget_shared();
@@ -736,7 +757,7 @@ class pool_core final : public task_host, public listed_pool {
       if (lost_.maybe_nonempty()) [[unlikely]]
         (void)run_reports(w);
       if (seats_.surplus()) {
-        stopping = seats_.retire([this]() noexcept { return work_may_be_left(); }) == park_result::stopping;
+        stopping = seats_.retire([this]() noexcept { return work_can_be_had(); }) == park_result::stopping;
         return true;
       }
       task = next_task(w);
@@ -839,7 +860,7 @@ class pool_core final : public task_host, public listed_pool {
           while (cancelling() && ender_->run_one()) {
           }
           settle_streams();
-        } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_may_be_left()); }));
+        } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_can_be_had()); }));
         ending_.forget_shared();
         leave_thread();
       });
