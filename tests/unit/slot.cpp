@@ -27,6 +27,22 @@ TEST_CASE("a slot's word keeps stage, index, flag and holders apart", "[slot]") 
         }
 }
 
+TEST_CASE("a slot's word leads to another slot, whose address may have a tag, and keeps its index and flag", "[slot][L-14]") {
+  for (const std::uint64_t flag : {std::uint64_t{0}, slot::at_end})
+    for (const std::uint32_t index : {0u, 5u, 63u})
+      for (const std::uint64_t address : {0x0ull, 0x8ull, 0x7fff'ffff'fff8ull, 0x00ff'ffff'ffff'fff8ull, 0x0300'ffff'1234'5678ull,
+                                          0x0f0f'ffff'ffff'fff8ull, 0x0fff'ffff'ffff'fff8ull}) {
+        REQUIRE(slot::can_link(address));
+        const std::uint64_t word = slot::linked(slot::make(stage::value, index, 1, flag), address);
+        CHECK(slot::link_of(word) == address);
+        CHECK(slot::index_of(word) == index);
+        CHECK((word & slot::at_end) == flag);
+        CHECK(slot::unlinked(word) == slot::make(stage::value, index, 0, flag));
+      }
+  CHECK_FALSE(slot::can_link(0x1000'0000'0000'0000));
+  CHECK_FALSE(slot::can_link(0x7e00'7fff'ffff'fff8));
+}
+
 TEST_CASE("one more holder changes nothing else in the word", "[slot]") {
   slot s{slot::make(stage::value, 63, 1, slot::at_end)};
   s.hold();

@@ -76,6 +76,22 @@ struct slot {
     return static_cast<std::uint64_t>(s) | flags | (std::uint64_t{index} << index_shift) | (holders << 32);
   }
 
+  // A value without holders that waits to be destroyed: its slot's word also leads to another such slot. The index and
+  // at_end stay where they are; the stage is known. That leaves 57 bits, enough for addresses below 2^60: also for those
+  // that ARM's memory tagging (MTE) has marked in bits 56 to 59. Where an address has more (Intel's LAM, tools that use the
+  // whole top byte), can_link() says so.
+  static constexpr bool can_link(std::uint64_t address) noexcept { return address >> 60 == 0; }
+  static constexpr std::uint64_t linked(std::uint64_t word, std::uint64_t address) noexcept {
+    const std::uint64_t kept = word & (at_end | (index_mask << index_shift));
+    return kept | (address >> 3 << kept_bits) | (address >> 58);
+  }
+  static constexpr std::uint64_t link_of(std::uint64_t word) noexcept {
+    return word >> kept_bits << 3 | (word & stage_mask) << 58;
+  }
+  static constexpr std::uint64_t unlinked(std::uint64_t word) noexcept {
+    return make(stage::value, index_of(word), 0, word & at_end);
+  }
+
   std::uint32_t index() const noexcept {
     // relaxed: the index never changes while anybody holds the slot.
     return index_of(word.load(relaxed));
@@ -453,18 +469,19 @@ class dropped_values final : public put_off_work {
       : put_off_work(here), here_(here), outer_(std::exchange(here.dropped, this)) {}
   ~dropped_values() { here_.dropped = outer_; }
 
+  bool may_add() const noexcept { return slot::can_link(reinterpret_cast<std::uint64_t>(first_)); }
   void add(slot& s) noexcept {
-    // relaxed: no other thread has the slot; its word serves as the link of the list.
-    const std::uint64_t kept = s.word.load(relaxed) & ((std::uint64_t{1} << slot::kept_bits) - 1);
-    s.word.store(kept | (reinterpret_cast<std::uint64_t>(first_) >> 3 << slot::kept_bits), relaxed);
+    // relaxed, both: no other thread has the slot.
+    s.word.store(slot::linked(s.word.load(relaxed), reinterpret_cast<std::uint64_t>(first_)), relaxed);
     first_ = &s;
   }
   bool run_one() noexcept override {
     if (first_ == nullptr) return false;
     slot& s = *first_;
-    // relaxed: no other thread has the slot.
+    // relaxed, both: no other thread has the slot.
     const std::uint64_t word = s.word.load(relaxed);
-    first_ = reinterpret_cast<slot*>(word >> slot::kept_bits << 3);
+    s.word.store(slot::unlinked(word), relaxed);
+    first_ = reinterpret_cast<slot*>(slot::link_of(word));
     destroy_now(s, slot::index_of(word));
     return true;
   }
@@ -476,17 +493,20 @@ class dropped_values final : public put_off_work {
 };
 
 /// How many destructors of values may be nested, each dropping the next value. The innermost of them empties a list of
-/// what is dropped beyond that, so that a chain of any length takes constant stack.
+/// what is dropped beyond that, so that a chain of any length takes constant stack; except on a system whose addresses
+/// have no room in a slot's word, see slot::can_link(): there each is destroyed inside the one before it.
 inline constexpr unsigned most_nested_destructors = 16;
 
 /// Destroys a value whose destructor may drop further values, and may wait.
 [[gnu::noinline]] inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
   thread_context& here = context();
-  if (here.destroying == most_nested_destructors) return here.dropped->add(s);
+  if (here.destroying == most_nested_destructors && here.dropped->may_add()) return here.dropped->add(s);
   if (here.publishing != 0) [[unlikely]] {
     const interlude user_code(here);
     return destroy_in_turn(s, index);
   }
+  if (here.destroying == most_nested_destructors) [[unlikely]]
+    return destroy_now(s, index);
   if (++here.destroying < most_nested_destructors) {
     destroy_now(s, index);
   } else {
