@@ -107,6 +107,34 @@ TEST_CASE("who has left is discarded, not fired, by the next sweep", "[waiter]")
   CHECK(log == log_type{{0, false}, {1, true}, {2, false}});
 }
 
+TEST_CASE("a waiter that has left is settled when the others are in the list again", "[waiter][L-4]") {
+  struct watching : waiter {
+    explicit watching(waiter_list& l) : list(&l) {
+      settle = [](waiter& self, bool) noexcept {
+        auto& me = static_cast<watching&>(self);
+        me.others_were_there = me.list->any();  // what runs here may wait for what any of them waits for
+      };
+    }
+    waiter_list* list;
+    bool others_were_there = false;
+  };
+  log_type log;
+  published slots;
+  noted stays(1, 1, log);
+  waiter_list list;
+  watching leaves(list);
+  list.add(leaves, slots.ready());
+  list.add(stays, slots.ready());
+  REQUIRE(leaves.try_claim());
+  list.note_left();
+  list.notify(slots.ready());
+  CHECK(leaves.others_were_there);
+  CHECK(stays.settled == 0);
+  slots.bits = 2;
+  list.notify(slots.ready());
+  CHECK(stays.settled == 1);
+}
+
 TEST_CASE("the end of a list discards what is left, claimed or not", "[waiter]") {
   log_type log;
   published slots;

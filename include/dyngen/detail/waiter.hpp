@@ -2,7 +2,7 @@
 #pragma once
 // Who waits for something to be published, and the lists they wait in. A list has any number of registering threads,
 // any number of leavers, and any number of sweepers (the publisher, and whoever registers and finds many leavers).
-// It is lock-free: nobody ever waits for anybody here.
+// No thread waits for another one here, in a loop or asleep; but see [W3].
 //
 //            add()                    sweep(), ready and claimed by the sweeper
 //   (free) ─────────▶ armed, linked ────────────────────────────────────────────▶ fired
@@ -17,6 +17,14 @@
 //      pushes on head_ (seq_cst), then looks whether it is published (seq_cst). One of the two sees the other. The
 //      producer of a stream stores by the light side of it, and who waits for that passes the heavy fence between.
 // [W2] A sweeper that puts waiters back does as a registering thread does: pushes, then looks at what they wait for.
+// [W3] Between the exchange that detaches the list and the push that puts the rest back, a sweeper runs no code of the
+//      user, frees nothing and takes no lock: it looks at slots and claims. Waiters that have left are settled after that
+//      too, since the last reference of one may end a task's record, and with it an exception of the user. If the system
+//      takes the sweeper's processor away meanwhile, then the waiters that it has detached get what others publish only
+//      when it goes on: no wake-up is lost, since it looks at every slot again [W2], and no thread spins for it, since
+//      they sleep. So what it can delay is what a mutex held for these instructions could, by no more than the system
+//      keeps it from running. To let other publishers claim waiters that are detached would need a list whose nodes
+//      outlive their owners; most of these are on a stack, or in a frame.
 
 #include <dyngen/detail/atomic.hpp>
 #include <dyngen/detail/context.hpp>
@@ -105,6 +113,7 @@ class waiter_list {
   [[gnu::noinline]] void sweep(Ready ready) noexcept {
     const publication all;
     chain fired;
+    chain left;
     for (;;) {
       waiter* list = in_order_of_arrival(head_.exchange(nullptr, seq_cst));
       waiter* first = nullptr;
@@ -121,7 +130,7 @@ class waiter_list {
           fired.append(*w);
         } else if (is_ready || w->is_claimed()) {
           ++removed, ++discarded;
-          w->settle(*w, false);
+          left.append(*w);
         } else {
           kept |= std::uint64_t{1} << w->index;
           w->next = first;  // newest first again
@@ -138,10 +147,11 @@ class waiter_list {
       for (; kept != 0 && !again; kept &= kept - 1) again = ready(static_cast<std::uint32_t>(std::countr_zero(kept)));
       if (!again) break;
     }
-    fired.settle();
+    fired.settle(true);
+    left.settle(false);
   }
 
-  /// Waiters that this sweep has claimed. They are fired when those it keeps are back in the list.
+  /// Waiters that this sweep has claimed, or found claimed [W3]. They are settled when those it keeps are back in the list.
   class chain {
    public:
     void append(waiter& w) noexcept {
@@ -149,11 +159,11 @@ class waiter_list {
       (last_ == nullptr ? first_ : last_->next) = &w;
       last_ = &w;
     }
-    void settle() noexcept {
+    void settle(bool fired) noexcept {
       while (first_ != nullptr) {
         waiter* w = first_;
         first_ = w->next;
-        w->settle(*w, true);
+        w->settle(*w, fired);
       }
     }
 
