@@ -385,6 +385,30 @@ void for_each_part(std::vector<Part>& parts, F f) {
   for (Part& p : parts) f(p);
 }
 
+/// One of the tasks among the parts that runs elsewhere: the slot that it will publish. Null if none does.
+template <class Parts>
+slot* one_that_runs_elsewhere(Parts& parts) noexcept {
+  slot* end = nullptr;
+  for_each_part(parts, [&end](auto& p) { end = end != nullptr ? end : p.running(); });
+  return end;
+}
+
+/// What to await until a task that runs elsewhere has ended.
+class end_elsewhere {
+ public:
+  explicit end_elsewhere(slot& s) noexcept
+      : point_(point_of(s)),
+        owner_(group::of(s).owner),
+        own_host_(home_of_caller() != nullptr && owner_->home() == home_of_caller()) {}
+  /// To be awaited while this lives.
+  wait_for_points wait() const noexcept { return {&point_, 1, 1, own_host_, &owner_}; }
+
+ private:
+  const wait_point point_;
+  producer* const owner_;
+  const bool own_host_;
+};
+
 /// Stands beside the parts, in the frame of the when_all.
 template <class Parts>
 class registered_children : child_tasks {
@@ -394,9 +418,7 @@ class registered_children : child_tasks {
                       for_each_part(*static_cast<Parts*>(all), [](auto& p) { p.give_up(); });
                     },
                     [](void* all) noexcept {
-                      slot* end = nullptr;
-                      for_each_part(*static_cast<Parts*>(all), [&end](auto& p) { end = end != nullptr ? end : p.running(); });
-                      return end;
+                      return one_that_runs_elsewhere(*static_cast<Parts*>(all));
                     }},
         driver_(driver) {
     driver.children = this;
@@ -482,9 +504,19 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
     failure = std::current_exception();
   }
   if (failure) {
-    // The tasks may use what the awaiting coroutine has, and there may be no memory for a wait.
+    // The tasks may use what the awaiting coroutine has: it waits until they have ended. If there is no memory for a wait,
+    // it lets others run in between.
     std::apply([](auto&... p) { (p.give_up(), ...); }, parts);
-    while (std::apply([](auto&... p) { return (p.runs_elsewhere() || ...); }, parts)) co_await yield_to_others();
+    bool may_wait = true;
+    while (slot* const running = one_that_runs_elsewhere(parts)) {
+      if (!may_wait) co_await yield_to_others();
+      try {
+        const end_elsewhere its_end(*running);
+        if (may_wait) co_await its_end.wait();
+      } catch (...) {
+        may_wait = false;
+      }
+    }
   } else {
     std::apply([&](auto&... p) { ((failure = failure ? failure : p.failure()), ...); }, parts);
   }
@@ -520,8 +552,16 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
   }
   if (failure) {  // as above
     for (Part& p : parts) p.give_up();
-    for (Part& p : parts)
-      while (p.runs_elsewhere()) co_await yield_to_others();
+    bool may_wait = true;
+    while (slot* const running = one_that_runs_elsewhere(parts)) {
+      if (!may_wait) co_await yield_to_others();
+      try {
+        const end_elsewhere its_end(*running);
+        if (may_wait) co_await its_end.wait();
+      } catch (...) {
+        may_wait = false;
+      }
+    }
   }
   for (Part& p : parts)
     if (!failure) failure = p.failure();

@@ -80,7 +80,9 @@ struct thread_pool_options {
   /// May a thread that waits for a queued task run it itself? Off: only workers run tasks.
   bool waiters_help = true;
   /// How many threads may be started to keep the pool at its width while workers block in waits. Beyond them one more
-  /// is started only when otherwise every thread would be blocked.
+  /// is started only when otherwise every thread would be blocked. A task that waits in a way that the library does not see
+  /// (a flag, a latch) is not known to block: allow for as many more threads, here or in `threads`, as tasks may do so while
+  /// they depend on others.
   std::uint32_t max_spare_threads = 64;
   /// Called once with each failure of a task that no handle carries, or whose last holder goes without having looked at it,
   /// and the name or number of the task that threw. Holders are refs, list items, completion() refs and dependents; what
@@ -111,7 +113,9 @@ class thread_pool {
   thread_pool& operator=(const thread_pool&) = delete;
 
   /// Runs everything that can still run; tasks of the pool may go on submitting to it meanwhile. What then still waits
-  /// for something no task of this pool can bring is cancelled. Destroyed from one of its own tasks it does not wait.
+  /// for something no task of this pool can bring is cancelled. While a task runs, it may bring what others wait for: one
+  /// that waits for another by a flag or a latch, unseen by the library, keeps that from being cancelled; `shutdown(cancel)`
+  /// does it all the same. Destroyed from one of its own tasks it does not wait.
   ~thread_pool() { core_->end(); }
 
   /// Submits f(args...) with default options: a ref<R> for a plain function, a ref_stream<T> for a generator<T>, a

@@ -5,9 +5,11 @@
 #include "../catch.hpp"
 #include "../support.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace dyngen::detail {
 
@@ -25,12 +27,13 @@ struct inside_of_pool {
   }
   /// As after any push of another thread.
   void notify() { core.seats_.notify(); }
-  /// Are all workers asleep for good? Then none has parked once more after some time.
-  bool all_sleep() {
-    const auto parked = [this] { return core.seats_.parked() == core.width(); };
+  /// Are so many workers asleep for good? Then none has parked once more after some time.
+  bool all_sleep() { return sleep(core.width()); }
+  bool sleep(std::uint32_t workers) {
+    const auto parked = [this, workers] { return core.seats_.parked() == workers; };
     if (!support::eventually(parked)) return false;
     const std::uint64_t parks = core.stats().parks;
-    for (int i = 0; i < 300; ++i) std::this_thread::yield();
+    for (int i = 0; i < 20; ++i) std::this_thread::yield();
     return core.stats().parks == parks && parked();
   }
 
@@ -88,4 +91,70 @@ TEST_CASE("a push that is half done does not keep the threads of a pool that end
   core.drop_host_reference();
   REQUIRE(result.ready());
   CHECK_THROWS_AS(result.get(), dg::cancelled_error);
+}
+
+TEST_CASE("a when_all that has failed sleeps until its tasks elsewhere have ended", "[pool][when_all][L-17]") {
+  support::watchdog dog("a failed when_all and a task elsewhere");
+  const bool as_range = GENERATE(false, true);
+  CAPTURE(as_range);
+  support::gate runs, goes_on;
+  struct body {
+    static dg::task<int> holds_its_worker(support::gate* runs, support::gate* goes_on) {
+      runs->open();
+      goes_on->pass();  // a wait that the library does not see
+      co_return 1;
+    }
+    static dg::task<int> fails(support::gate* runs) {
+      runs->pass();
+      throw support::boom();
+      co_return 2;
+    }
+    static dg::task<int> both(bool as_range, support::gate* runs, support::gate* goes_on) {
+      if (as_range) {
+        std::vector<dg::task<int>> tasks;
+        tasks.push_back(holds_its_worker(runs, goes_on));
+        tasks.push_back(fails(runs));
+        auto values = co_await dg::when_all(std::move(tasks));
+        co_return values[0];
+      }
+      auto first = holds_its_worker(runs, goes_on);
+      auto second = fails(runs);
+      auto values = co_await dg::when_all(std::move(first), std::move(second));
+      co_return std::get<0>(values);
+    }
+  };
+  dg::thread_pool pool({.threads = 2, .waiters_help = false});
+  dg::detail::inside_of_pool inside(pool);
+  dg::ref<int> result = pool.submit(body::both, as_range, &runs, &goes_on);
+  runs.pass();  // on one worker, while the other one runs the task that fails
+  CHECK(inside.sleep(1));
+  CHECK_FALSE(result.ready());
+  goes_on.open();
+  CHECK_THROWS_AS(result.get(), support::boom);
+}
+
+TEST_CASE("a stream dropped by another thread than the one that last took from it leaves only its record", "[stream][S-MEM-4]") {
+  support::watchdog dog("dropped elsewhere");
+  using support::tracked;
+  using dg::detail::memory_counter;
+  using dg::detail::memory_kind;
+  struct body {
+    static dg::generator<tracked> endless(tracked argument) {
+      const tracked local = argument;
+      for (;;) co_yield local;
+    }
+  };
+  tracked::reset();
+  const long records = memory_counter::live(memory_kind::record);
+  const long frames = memory_counter::live(memory_kind::frame);
+  dg::thread_pool pool(1);
+  for (int round = 0; round < 3; ++round) {
+    dg::ref_stream<tracked> stream = pool.options(dg::backpressure{4}).submit(body::endless, tracked(1));
+    CHECK(stream.next()->get().value == 1);
+    std::thread([&stream] { stream = {}; }).join();
+    CHECK(support::eventually([&] { return tracked::live == 0 && memory_counter::live(memory_kind::frame) == frames; }));
+    CHECK(support::eventually([&] { return memory_counter::live(memory_kind::record) <= records + 1; }));
+  }
+  pool.submit([] {}).wait();
+  CHECK(support::eventually([&] { return memory_counter::live(memory_kind::record) == records; }));
 }

@@ -139,7 +139,11 @@ template <class T>
     store_light_as<false>(word, value);
 }
 
-/// Looks whether `ready`, less and less often, for about as long as it takes to fall asleep and to be woken (10 us or so).
+/// Looks whether `ready`, less and less often, for about as long as it takes to fall asleep and to be woken (10 us or so);
+/// after that the caller sleeps. There is no other loop in the library that waits for another thread and does not sleep, but
+/// that of a failed when_all for which there is no memory left to wait with: a compare-exchange is only tried again if
+/// another thread's has succeeded. So a thread that the system keeps from running
+/// costs others no processor time, and a waiter of higher real-time priority does not keep it from running.
 /// For who waits for what another thread is at work on. The pauses between the looks let it get some way ahead: each look
 /// takes the cache line away from it.
 template <class Ready>

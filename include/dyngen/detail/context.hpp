@@ -112,6 +112,11 @@ struct thread_context {
   running_task* tasks = nullptr;
   const atomic<std::uint32_t>* slice_over = &no_time_slice;  ///< not 0: code that runs here makes way for other tasks soon
   unsigned helping = stranger;   ///< how many tasks this thread runs for waits on its stack
+  /// Holds a reference on that task's record until this thread next takes from another stream, waits, comes to the end of a
+  /// task, or ends; also if another thread drops the stream meanwhile, which cannot reach this. Then only the record's own
+  /// memory stays, and what every record holds: the exception with which its task has ended, and the core of its pool.
+  /// Frame, arguments and values go with the stream, on whichever thread that is dropped. So it is one record for each
+  /// thread, at most; a reference that another thread could take away would cost each take an atomic operation.
   room_giver* last_taken = nullptr;
   put_off_work* put_off = nullptr;  ///< the innermost list of work that this thread has put off
   unsigned publishing = 0;       ///< how many publications it is in

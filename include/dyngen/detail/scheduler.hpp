@@ -32,6 +32,15 @@
 //      itself off the count, then looks into the queue once more (seq_cst, all four). A task may have been helped to its
 //      end, and the pool with it, while its pusher was about to link it: that link would keep record and pool for ever. No
 //      worker stays for a push that is half done: its pusher finds the count at zero, and takes the link out itself.
+// What the pool cannot see. A task that waits by other means than the library's (a flag, a latch, a mutex) counts as one
+// that runs: it may be computing what others wait for, and nothing tells the two apart.
+//  - So while one is there, a pool that ends cancels nothing that waits for the outside: the task that runs may hold the
+//    promise, and fulfil it. If it waits itself for a task that waits for the outside, the end of the pool waits with it;
+//    only the outside, or shutdown(cancel), ends that.
+//  - A worker that blocks in a wait of the library is replaced, one that waits unseen is not. Beyond `max_spare_threads` a
+//    spare is started only when every thread is blocked as far as the pool sees: it may itself come to wait unseen, and then
+//    no thread is left for what is queued. With a limit on threads there is no cure for that: whatever thread was added would
+//    be one beyond the limit. The default, 64, leaves room; a smaller one must count the tasks that may wait unseen.
 // [F]  No queued task waits for ever behind others. A worker takes the newest task of its own deque, which may never run
 //      dry: a task may push itself again until an older one has run, and a worker may block for as long as this one finds
 //      work. So of 61 picks one takes the oldest injected task, one the oldest task of another worker, each of them in

@@ -26,6 +26,12 @@
 // zero or `seated` below the width looks after it: so a sleeper need not stay up for work that it sees while another
 // thread searches, or while all seats are taken.
 
+// No thread spins here. A notifier that loses its processor between its claim and its token keeps one sleeper asleep, and
+// counts as a searcher meanwhile, so others wake none in its place; so does a searcher that loses its own. Threads that run
+// tasks come to what is queued all the same, by their next pick; if all others sleep, the work waits for that one thread.
+// A worker parks although work is queued that no thread can take yet: `look` then says no, and the thread that makes it
+// possible to take calls notify() after that (injection_queue.hpp, [I1] and [I8]).
+
 #include <dyngen/detail/atomic.hpp>
 
 #include <cstdint>
