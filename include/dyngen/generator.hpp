@@ -131,6 +131,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
                 "yield std::reference_wrapper");
   static_assert(std::is_array_v<T> || std::is_move_constructible_v<T>, "dyngen: generator<T> needs a movable T");
   static_assert(!std::is_array_v<T>, "dyngen: generator<T> cannot yield arrays; yield std::array");
+  static_assert(detail::check_values<T>());
 
  public:
   class promise_type : public detail::generator_promise_base<detail::sink<T>> {
@@ -369,6 +370,7 @@ class [[nodiscard("a tuple_generator does nothing by itself; submit the function
                 "dyngen: tuple_generator<Ts...> takes 1 to 63 types");
   static_assert(((std::is_object_v<Ts> && std::is_same_v<Ts, std::remove_cv_t<Ts>>)&&...),
                 "dyngen: tuple_generator<Ts...> needs object types, neither const nor references");
+  static_assert((detail::check_values<Ts>() && ...));
 
  public:
   class promise_type : public detail::generator_promise_base<detail::tuple_sink<Ts...>> {
@@ -426,6 +428,18 @@ class [[nodiscard("a tuple_generator does nothing by itself; submit the function
 
 template <class T>
 inline constexpr bool std::ranges::enable_view<dyngen::generator<T>> = true;
+
+// Where the parameters of a coroutine can be seen.
+template <class T, class... Parameters>
+struct std::coroutine_traits<dyngen::generator<T>, Parameters...> {
+  static_assert(dyngen::detail::check_parameters<Parameters...>());
+  using promise_type = typename dyngen::generator<T>::promise_type;
+};
+template <class... Ts, class... Parameters>
+struct std::coroutine_traits<dyngen::tuple_generator<Ts...>, Parameters...> {
+  static_assert(dyngen::detail::check_parameters<Parameters...>());
+  using promise_type = typename dyngen::tuple_generator<Ts...>::promise_type;
+};
 
 #if defined(__GNUC__) && !defined(__clang__)
 #  pragma GCC diagnostic pop

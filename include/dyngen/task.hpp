@@ -88,6 +88,7 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
   static_assert(std::is_void_v<R> || (std::is_object_v<R> && std::is_same_v<R, std::remove_cv_t<R>> && !std::is_array_v<R>),
                 "dyngen: task<R> needs R to be void or an object type, neither const nor a reference nor an array");
   static_assert(std::is_void_v<R> || std::is_move_constructible_v<R>, "dyngen: task<R> needs a movable R");
+  static_assert(detail::check_values<R>());
 
  public:
   using value_type = R;
@@ -169,3 +170,9 @@ struct awaiting<task<R>> {
 }  // namespace detail
 
 }  // namespace dyngen
+
+template <class R, class... Parameters>
+struct std::coroutine_traits<dyngen::task<R>, Parameters...> {
+  static_assert(dyngen::detail::check_parameters<Parameters...>());
+  using promise_type = typename dyngen::task<R>::promise_type;
+};

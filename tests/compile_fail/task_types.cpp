@@ -13,6 +13,8 @@
 // expect 11: deleted
 // expect 12: deleted
 // expect 13: tuple_generator<Ts...> needs object types, neither const nor references
+// expect 14: values of this type want an alignment above 64 bytes
+// expect 15: a parameter of this coroutine wants an alignment above 64 bytes
 #include <dyngen/dyngen.hpp>
 
 #include <array>
@@ -21,6 +23,20 @@
 #include <utility>
 
 namespace dg = dyngen;
+
+struct alignas(128) far_apart {
+  int value = 0;
+};
+#if CASE == 14
+dg::generator<far_apart> of_far_apart() { co_yield far_apart(); }
+#else
+dg::generator<int> of_far_apart() { co_yield 1; }
+#endif
+#if CASE == 15
+dg::task<int> takes(far_apart a) { co_return a.value; }
+#else
+dg::task<int> takes(const far_apart& a) { co_return a.value; }
+#endif
 
 struct pinned {
   explicit pinned(int v) : value(v) {}
@@ -142,4 +158,6 @@ void caller(dg::thread_pool& pool) {
   auto pinned_refs = pool.submit(pins);
   auto wrapped = values(i);
   auto arrays = pairs();
+  auto of_aligned = pool.submit(of_far_apart);
+  auto aligned = pool.submit(takes, far_apart());
 }

@@ -71,6 +71,30 @@ TEST_CASE("all of a piece may be written, whatever its size", "[memory]") {
   CHECK(memory_counter::live(memory_kind::frame) == before);
 }
 
+TEST_CASE("a frame is aligned to 64 bytes, whatever its size, and all of it may be written", "[memory]") {
+  const long before = memory_counter::live(memory_kind::frame);
+  for (int round = 0; round < 2; ++round) {  // new memory, and what was kept of it
+    std::vector<unsigned char*> frames;
+    bool aligned = true;
+    constexpr std::size_t most = 3200;
+    for (std::size_t bytes = 1; bytes <= most; ++bytes) {
+      frames.push_back(static_cast<unsigned char*>(dg::detail::allocate_frame(bytes)));
+      aligned = aligned && reinterpret_cast<std::uintptr_t>(frames.back()) % 64 == 0;
+      std::memset(frames.back(), static_cast<int>(bytes % 251), bytes);
+    }
+    bool intact = true;
+    for (std::size_t bytes = 1; bytes <= most; ++bytes) {
+      unsigned char* const frame = frames[bytes - 1];
+      for (std::size_t i = 0; i < bytes; ++i) intact = intact && frame[i] == bytes % 251;
+      dg::detail::deallocate_frame(frame, bytes);
+    }
+    CHECK(aligned);
+    CHECK(intact);
+  }
+  dg::detail::free_frame(dg::detail::allocate_frame(200));
+  CHECK(memory_counter::live(memory_kind::frame) == before);
+}
+
 TEST_CASE("memory may be freed by another thread than it was made by", "[memory]") {
   const long before = memory_counter::live(memory_kind::record);
   std::vector<void*> pieces(100);

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <type_traits>
 #include <utility>
 
 namespace dyngen::detail {
@@ -25,6 +26,31 @@ struct frame_destruction {
 
 struct frame_promise;
 struct sink_base;
+
+/// Is a parameter of this type placed as it wants to be? A reference is, and so is a value if frames are aligned so. A
+/// lambda is incomplete while its own operator() is looked at.
+template <class Parameter>
+constexpr bool is_placed_well() {
+  if constexpr (std::is_object_v<Parameter> && requires { sizeof(Parameter); })
+    return alignof(Parameter) <= frame_alignment;
+  else
+    return true;
+}
+template <class... Parameters>
+constexpr bool check_parameters() {
+  static_assert((is_placed_well<Parameters>() && ...),
+                "dyngen: a parameter of this coroutine wants an alignment above 64 bytes, and compilers do not place it so; "
+                "pass it by reference, or as a std::unique_ptr");
+  return true;
+}
+template <class T>
+constexpr bool check_values() {
+  if constexpr (std::is_object_v<T>)
+    static_assert(alignof(T) <= frame_alignment,
+                  "dyngen: values of this type want an alignment above 64 bytes, and compilers do not place them so in a "
+                  "coroutine; use a std::unique_ptr");
+  return true;
+}
 
 /// Room for a T in a coroutine's frame, which compilers align no better than ordinary memory.
 template <class T>
@@ -68,10 +94,10 @@ class frame_owner {
 /// Base of all promises: counted frames, and nothing in them that wants more than ordinary alignment.
 struct frame_promise {
   // Not inlined, both: g++ warns of a mismatch to the user when it sees into one of them only.
-  [[gnu::noinline]] static void* operator new(std::size_t bytes) { return allocate(memory_kind::frame, bytes); }
+  [[gnu::noinline]] static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
   [[gnu::noinline]] static void operator delete(void* frame, std::size_t bytes) noexcept {
     context().freed_frame = frame;
-    deallocate(memory_kind::frame, frame, bytes);
+    deallocate_frame(frame, bytes);
   }
 
   std::exception_ptr thrown;
@@ -101,8 +127,7 @@ struct frame_promise {
 
 /// g++ 12 leaves a frame's memory, and the parameters that follow, when the destructor of a parameter throws.
 inline void free_abandoned(void* frame) noexcept {
-  memory_counter::add(memory_kind::frame, -1);
-  ::operator delete(frame);
+  free_frame(frame);
 }
 
 /// Destroys one frame for good. Returns an exception that one of its locals threw.

@@ -52,23 +52,47 @@ struct free_piece {
   free_piece* next_batch;
 };
 
-/// The sizes that are kept, in steps of 32 bytes, less the word that the usual allocators keep beside each piece.
+/// Compilers place over-aligned locals of a coroutine right only if its frame is aligned so, and ask for no such frame. So
+/// all frames are: enough for the registers of any x86-64 and for a cache line.
+inline constexpr std::size_t frame_alignment = 64;
+
+/// The sizes that are kept, less the word that the usual allocators keep beside each piece: in steps of 32 bytes, and
+/// behind these, of pieces that are aligned for frames, in steps of 64.
 struct size_class {
   static constexpr std::size_t step = 32;
+  static constexpr std::size_t frame_step = frame_alignment;
   static constexpr std::size_t beside = sizeof(std::size_t);
-  static constexpr std::size_t count = 96;
-  static constexpr std::size_t largest = step * count - beside;
+  static constexpr std::size_t ordinary = 96;
+  static constexpr std::size_t largest = step * ordinary - beside;
+  static constexpr std::size_t count = ordinary + step * ordinary / frame_step;
 
   static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + beside + step - 1) / step - 1; }
-  static constexpr std::size_t bytes(std::size_t index) noexcept { return (index + 1) * step - beside; }
+  static constexpr std::size_t of_frame(std::size_t bytes) noexcept {
+    return ordinary + (bytes + beside + frame_step - 1) / frame_step - 1;
+  }
+  static constexpr std::size_t bytes(std::size_t index) noexcept {
+    return (index < ordinary ? (index + 1) * step : (index - ordinary + 1) * frame_step) - beside;
+  }
   /// How many pieces a batch has: about 8 KiB of them.
   static constexpr std::uint32_t batch(std::size_t index) noexcept { return batches[index]; }
+
+  /// Throws std::bad_alloc.
+  static void* make(std::size_t index) {
+    return index < ordinary ? ::operator new(bytes(index)) : ::operator new(bytes(index), std::align_val_t(frame_alignment));
+  }
+  static void give_back(void* piece, std::size_t index) noexcept {
+    if (index < ordinary)
+      ::operator delete(piece, bytes(index));
+    else
+      ::operator delete(piece, bytes(index), std::align_val_t(frame_alignment));
+  }
 
  private:
   static constexpr auto batches = [] {  // a table: a division costs more than all the rest of giving a piece back
     std::array<std::uint8_t, count> pieces{};
     for (std::size_t i = 0; i < count; ++i)
-      pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(8192 / ((i + 1) * step - beside), 4, 64));
+      pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(
+          8192 / ((i < ordinary ? (i + 1) * step : (i - ordinary + 1) * frame_step) - beside), 4, 64));
     return pieces;
   }();
 };
@@ -97,7 +121,7 @@ class memory_depot {
     return batch;
   }
   static void release(free_piece* pieces, std::size_t index) noexcept {
-    while (pieces != nullptr) ::operator delete(std::exchange(pieces, pieces->next), size_class::bytes(index));
+    while (pieces != nullptr) size_class::give_back(std::exchange(pieces, pieces->next), index);
   }
   static memory_depot& of(std::size_t index) noexcept { return all_[index]; }
 
@@ -310,18 +334,22 @@ class memory_counter {
   }
 };
 
+/// A piece when the thread keeps none.
+inline void* piece_from_elsewhere(std::size_t index) {
+  void* memory = nullptr;
+  if (thread_memory* const mine = thread_memory::here()) memory = mine->refill_and_take(index);
+  return memory != nullptr ? memory : size_class::make(index);
+}
+
 /// What allocate() does when the thread keeps no such piece.
 [[gnu::noinline]] inline void* allocate_slowly(memory_kind kind, std::size_t bytes, std::size_t alignment) {
   void* memory = nullptr;
-  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) {
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
     memory = ::operator new(bytes, std::align_val_t(alignment));
-  } else if (bytes <= size_class::largest) {
-    const std::size_t index = size_class::of(bytes);
-    if (thread_memory* const mine = thread_memory::here()) memory = mine->refill_and_take(index);
-    if (memory == nullptr) memory = ::operator new(size_class::bytes(index));
-  } else {
+  else if (bytes <= size_class::largest)
+    memory = piece_from_elsewhere(size_class::of(bytes));
+  else
     memory = ::operator new(bytes);
-  }
   memory_counter::add(kind, 1);
   return memory;
 }
@@ -340,19 +368,23 @@ class memory_counter {
   return allocate_slowly(kind, bytes, alignment);
 }
 
+/// What becomes of a piece for which the thread has no room.
+inline void give_elsewhere(void* memory, std::size_t index) noexcept {
+  thread_memory* const mine = thread_memory::here();
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && keeps_memory.load(relaxed))
+    mine->put_aside_and_give(memory, index);
+  else
+    size_class::give_back(memory, index);
+}
+
 /// What deallocate() does with a piece for which the thread has no room.
 [[gnu::noinline]] inline void deallocate_slowly(memory_kind kind, void* memory, std::size_t bytes,
                                                 std::size_t alignment) noexcept {
   memory_counter::add(kind, -1);
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
   if (bytes > size_class::largest) return ::operator delete(memory, bytes);
-  const std::size_t index = size_class::of(bytes);
-  thread_memory* const mine = thread_memory::here();
-  // relaxed: a switch for tests, set before there are threads.
-  if (mine != nullptr && keeps_memory.load(relaxed))
-    mine->put_aside_and_give(memory, index);
-  else
-    ::operator delete(memory, size_class::bytes(index));
+  give_elsewhere(memory, size_class::of(bytes));
 }
 
 /// Gives back what allocate() returned for the same kind, bytes and alignment.
@@ -366,6 +398,50 @@ class memory_counter {
       return mine->count(kind, -1);
   }
   deallocate_slowly(kind, memory, bytes, alignment);
+}
+
+// --- the same for frames ---
+
+[[gnu::noinline]] inline void* allocate_frame_slowly(std::size_t bytes) {
+  void* const memory = bytes <= size_class::largest ? piece_from_elsewhere(size_class::of_frame(bytes))
+                                                    : ::operator new(bytes, std::align_val_t(frame_alignment));
+  memory_counter::add(memory_kind::frame, 1);
+  return memory;
+}
+
+/// Memory for a coroutine's frame. Throws std::bad_alloc.
+[[gnu::noinline]] inline void* allocate_frame(std::size_t bytes) {
+  thread_memory* const mine = thread_memory::already_here();
+  if (mine != nullptr && bytes <= size_class::largest) [[likely]] {
+    if (void* const memory = mine->take(size_class::of_frame(bytes))) [[likely]] {
+      mine->count(memory_kind::frame, 1);
+      return memory;
+    }
+  }
+  return allocate_frame_slowly(bytes);
+}
+
+[[gnu::noinline]] inline void deallocate_frame_slowly(void* frame, std::size_t bytes) noexcept {
+  memory_counter::add(memory_kind::frame, -1);
+  if (bytes > size_class::largest) return ::operator delete(frame, bytes, std::align_val_t(frame_alignment));
+  give_elsewhere(frame, size_class::of_frame(bytes));
+}
+
+/// Gives back what allocate_frame() returned for the same number of bytes.
+[[gnu::noinline]] inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
+  thread_memory* const mine = thread_memory::already_here();
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && bytes <= size_class::largest && keeps_memory.load(relaxed)) [[likely]] {
+    if (mine->give(frame, size_class::of_frame(bytes))) [[likely]]
+      return mine->count(memory_kind::frame, -1);
+  }
+  deallocate_frame_slowly(frame, bytes);
+}
+
+/// Gives back a frame whose size is not known.
+inline void free_frame(void* frame) noexcept {
+  memory_counter::add(memory_kind::frame, -1);
+  ::operator delete(frame, std::align_val_t(frame_alignment));
 }
 
 }  // namespace dyngen::detail

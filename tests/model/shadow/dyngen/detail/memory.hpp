@@ -11,6 +11,7 @@
 namespace dyngen::detail {
 
 enum class memory_kind : unsigned { record, frame, block, waiter };
+inline constexpr std::size_t frame_alignment = 64;  // of these there are none
 
 /// One for each of Relacy's threads.
 inline unsigned thread_number() noexcept { return rl::is_ctx() ? rl::thread_index() : 0; }
@@ -73,5 +74,9 @@ inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
   model::life::end_all(old->memory, bytes);
   std::memset(old->memory, 0xdd, bytes);
 }
+
+inline void* allocate_frame(std::size_t bytes) { return allocate(memory_kind::frame, bytes); }
+inline void deallocate_frame(void* frame, std::size_t bytes) { deallocate(memory_kind::frame, frame, bytes); }
+inline void free_frame(void*) noexcept { memory_counter::add(memory_kind::frame, -1); }
 
 }  // namespace dyngen::detail
