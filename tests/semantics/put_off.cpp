@@ -281,11 +281,11 @@ TEST_CASE("a dependent that fails is destroyed after all that failed with it are
 TEST_CASE("an exception whose destructor waits goes after the waiters that are woken beside it", "[executor][L-25]") {
   support::watchdog dog("an exception in a list of waiters");
   // The list of p holds the last reference on a dependent that has ended long ago, with an exception.
+  dg::promise<void> woken;
+  const auto seen = woken.get_ref();  // lives longer than the pool, whose worker may be the last to have the exception
   dg::thread_pool pool(1);
   dg::promise<int> p, q;
   const auto in = p.get_ref();
-  dg::promise<void> woken;
-  auto seen = woken.get_ref();
   struct waits_at_end : std::runtime_error {
     explicit waits_at_end(std::shared_ptr<on_destruction> d) : std::runtime_error("waits"), at_end(std::move(d)) {}
     std::shared_ptr<on_destruction> at_end;
