@@ -5,7 +5,8 @@
 Checks every header under INCLUDE_DIR, as a user's compiler would see it, with warnings as errors:
 
   - each one compiles alone, and included twice in a row;
-  - two translation units that include all of them link into one program, and it runs.
+  - two translation units that include all of them link into one program, and it runs;
+  - all of them compile behind the macros of Qt, windows.h and complex.h, once the standard's headers have been included.
 
 COMPILER may hold options ("clang++-19 -stdlib=libstdc++"). Headers are looked for each time, so a new one is covered
 at once. Ends with `cases: N passed, N failed`; the exit status is 0 if there was at least one case and none failed.
@@ -14,6 +15,7 @@ at once. Ends with `cases: N passed, N failed`; the exit status is 0 if there wa
 import concurrent.futures
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -43,6 +45,34 @@ def twice_in_one_program(compiler, headers):
         return run([program]) if good else (good, said)
 
 
+# Words that are macros in other people's headers.
+MACROS = r'''
+#define slots
+#define signals public
+#define emit
+#define foreach(a, b) for (a : b)
+#define forever for (;;)
+#define min(a, b) (((a) < (b)) ? (a) : (b))
+#define max(a, b) (((a) > (b)) ? (a) : (b))
+#define near
+#define far
+#define small char
+#define interface struct
+#define IN
+#define OUT
+#define ERROR 0
+#define DELETE 0x10000L
+#define I _Complex_I
+'''
+
+
+def behind_macros(compiler, include, headers):
+    texts = [(include / header).read_text() for header in headers]
+    used = sorted({line.strip() for text in texts for line in text.splitlines() if re.match(r'#include <(?!dyngen/)\w+>$', line)})
+    everything = ''.join(f'#include <{header}>\n' for header in headers)
+    return run([*compiler, *FLAGS, '-fsyntax-only', '-x', 'c++', '-'], '\n'.join(used) + MACROS + everything)
+
+
 def main():
     compiler = [*shlex.split(sys.argv[1]), '-I' + sys.argv[2]]
     include = pathlib.Path(sys.argv[2])
@@ -52,6 +82,8 @@ def main():
         if headers:
             cases.append(('all of them in two translation units',
                           threads.submit(twice_in_one_program, compiler, headers)))
+            cases.append(('all of them behind macros of others',
+                          threads.submit(behind_macros, compiler, include, headers)))
         failed = 0
         for name, case in cases:
             good, said = case.result()

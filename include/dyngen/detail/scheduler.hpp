@@ -835,11 +835,11 @@ class pool_core final : public task_host, public listed_pool {
 
   /// By the monitor: does what is due. Returns when it is to look again, `never` if there is no need.
   deadline look_after_all(deadline now) noexcept {
-    deadline next = std::min(kept_.release_unused(now), ending_.sort(now));
+    deadline next = (std::min)(kept_.release_unused(now), ending_.sort(now));
     const bool work_is_left = work_may_be_left();
     if (ending_.any_overdue() || (cancelling() && work_is_left)) wake_ender();
     if (work_is_left) end_slices(now);
-    if (work_is_left || ending_.any_overdue()) next = std::min(next, now + between_looks);
+    if (work_is_left || ending_.any_overdue()) next = (std::min)(next, now + between_looks);
     return next;
   }
   void end_slices(deadline now) noexcept {
