@@ -619,7 +619,7 @@ struct when_all_function {
 
 inline task<std::size_t> any_of(std::vector<watched> handles) {
   if (handles.empty()) throw_nothing_to_wait_for("when_any");
-  const auto start = static_cast<std::size_t>(next_turn() % handles.size());
+  const std::size_t start = next_turn() % handles.size();
   for (;;) {
     std::vector<wait_point> points;
     std::vector<producer*> owners;

@@ -69,8 +69,8 @@ struct watched {
 inline constexpr std::size_t none_ready = static_cast<std::size_t>(-1);
 
 /// A number that is different in each call, for fairness.
-[[gnu::noinline]] inline std::uint64_t next_turn() noexcept {
-  static thread_local constinit std::uint64_t turns = 0;
+[[gnu::noinline]] inline std::size_t next_turn() noexcept {
+  static thread_local constinit std::size_t turns = 0;
   return turns++;
 }
 
@@ -86,7 +86,7 @@ class spread_positions {
   static constexpr int looks = 32;
   std::size_t next() noexcept {
     at_ += step;
-    return static_cast<std::size_t>((at_ >> 32) * count_ >> 32);
+    return (at_ >> 32) * count_ >> 32;
   }
 
  private:
@@ -120,7 +120,7 @@ std::size_t look_in_turn(std::size_t count, std::size_t start, Look look) {
 /// The index of one that is ready, none_ready past the deadline.
 inline std::size_t wait_for_any(std::span<const watched> handles, deadline until) {
   if (handles.empty()) throw_nothing_to_wait_for("wait_any");
-  const auto start = static_cast<std::size_t>(next_turn() % handles.size());
+  const std::size_t start = next_turn() % handles.size();
   std::vector<wait_point> points;
   std::vector<producer*> owners;
   for (;;) {
@@ -171,7 +171,7 @@ std::size_t look_first(Range& range, std::size_t count) {
     }
     return none_ready;
   }
-  const auto start = static_cast<std::size_t>(next_turn() % count);
+  const std::size_t start = next_turn() % count;
   std::size_t first = none_ready;
   std::size_t ended = 0;
   std::size_t i = 0;
