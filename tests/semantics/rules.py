@@ -26,7 +26,7 @@ RULES = {
     'S-ACTOR': 5,
     'S-AWAIT': 4,     # awaiting, promises, budgets
     'S-STOP': 5,      # how a pool ends
-    'S-DETAIL': 11,   # settled details
+    'S-DETAIL': 12,   # settled details
     'L': 30,          # orders of events
 }
 

@@ -238,3 +238,18 @@ TEST_CASE("values() iterated again goes on, and is empty at its end", "[stream][
   }
   CHECK(support::tracked::live == live);
 }
+
+TEST_CASE("views::take of values() takes one value more than it shows", "[stream][S-DETAIL-12]") {
+  support::watchdog dog("take of values");
+  dg::thread_pool pool(2);
+  auto s = pool.submit(count_to, 6);
+  CHECK(read(s.values() | std::views::take(2)) == ints{1, 2});
+  CHECK(s.next_value() == 4);
+  ints seen;  // what to write instead
+  for (int v : s.values()) {
+    seen.push_back(v);
+    if (seen.size() == 1) break;
+  }
+  CHECK(seen == ints{5});
+  CHECK(s.next_value() == 6);
+}
