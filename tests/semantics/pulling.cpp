@@ -98,7 +98,6 @@ TEST_CASE("a consumer that pulls makes each value himself when he wants it, and 
       CHECK(value == i++);
       CHECK(p.begun == i);
       CHECK(p.thread == std::this_thread::get_id());
-      if (i == 10) pool.let_work();  // it has nothing to do: the stream is held
     }
     CHECK(i == 1000);
   }
@@ -107,7 +106,6 @@ TEST_CASE("a consumer that pulls makes each value himself when he wants it, and 
     for (dg::ref<int> value : pool->submit(count, std::ref(p), 1000)) {
       CHECK(value.get() == i++);
       CHECK(p.begun == i);
-      if (i == 10) pool.let_work();
     }
     CHECK(i == 1000);
   }
@@ -445,7 +443,6 @@ TEST_CASE("a pulled task that ends its own pool has the other streams let go, wh
     over.open();
     CHECK(eventually([&] { return pool->stats().parks != parks; }));
   }
-  CHECK(p.begun == 10);
   parked.open();
   other.join();
   CHECK(let_go);
@@ -688,7 +685,6 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
     CHECK(by_consumer == 1);
     for (int i = 1; i != 200; ++i) CHECK(s.next_value() == i);
     CHECK_FALSE(s.next_value());
-    CHECK(by_consumer < 100);
   }
 }
 
