@@ -12,18 +12,18 @@ set -euo pipefail
 # Instructions per step, by g++ 12.2 -O3 with the C++ and C libraries of Debian 12, on x86-64. Other compilers are only
 # compared with it. What the step works on (a few multiplications and shifts) is a part of the number.
 declare -A recorded=(
-  [yield]=67.5            # co_yield of an integer, room being there
-  [take]=41.2             # one value taken by values()
-  [take_ref]=77           # one ref taken from a stream, read and dropped
-  [take_in_turn]=159.5    # the same under backpressure{64}, the producer run by the same thread in between
-  [pull]=147.3            # a value of a cheap stream made and taken by values(), outside thread
-  [await_value]=199.3     # a value of a cheap stream made and taken by co_await async_value()
-  [submit_get]=1013.1     # submit and get on a pool, run by the thread that waits
-  [submit_get_inline]=652 # submit and get on an inline_executor
-  [await_child]=361       # co_await of a child task<int>
-  [when_all]=1787         # co_await of two child tasks together, on one worker
-  [await_ready]=90        # co_await of a ref that is ready
-  [promise]=186           # a promise made, set and read by its ref
+  [yield]=71.5            # co_yield of an integer, room being there
+  [take]=42.0             # one value taken by values()
+  [take_ref]=83           # one ref taken from a stream, read and dropped
+  [take_in_turn]=167.5    # the same under backpressure{64}, the producer run by the same thread in between
+  [pull]=218.6            # a value of a cheap stream claimed, made and taken by values(), outside thread
+  [await_value]=293.7     # a value of a cheap stream claimed, made and taken by co_await async_value()
+  [submit_get]=1044.4     # submit and get on a pool, run by the thread that waits
+  [submit_get_inline]=670 # submit and get on an inline_executor
+  [await_child]=346       # co_await of a child task<int>
+  [when_all]=1812         # co_await of two child tasks together, on one worker
+  [await_ready]=99        # co_await of a ref that is ready
+  [promise]=193           # a promise made, set and read by its ref
 )
 
 if ! command -v valgrind >/dev/null; then

@@ -6,10 +6,10 @@
 //   - it owes room: it has taken values, and will give their room back only when half of all room is free.
 // A reader that stops may be waiting for something that the library does not see, a latch or a flag, which the stream's own
 // code would bring; or another thread reads on, and waits, which does not know of the room that the first one owes. So when
-// nothing was taken for `patience`, the monitor gives the room back, and queues a stream that is kept or waits for that room.
+// nothing was taken for `reader_patience`, the monitor gives the room back, and queues a stream that is kept or waits for that room.
 // Every guarantee that keeping a stream, or owing it room, changes no program's end rests on this list.
 //
-//            add(), by the reader                  give(): nothing taken for `patience`          nothing taken since
+//            add(), by the reader                  give(): nothing taken for `reader_patience`          nothing taken since
 //   unlisted ────────────────────▶ listed, active ─────────────────────────────────────▶ listed, idle ───────────▶ unlisted
 //                                     ▲   │ ▲            values were taken                 │
 //                                     └───┘ └──────────────────────────────────────────────┘
@@ -28,7 +28,7 @@
 // [K4] Owed room: the reader writes the mark from which on it gives room back (seq_cst), then looks at `listed` (seq_cst); the
 //      monitor clears the mark as it gives the room back, and unlists the stream (seq_cst) only if the mark is clear
 //      afterwards (seq_cst). A take that has not seen the clear mark is visible by then: a stream is unlisted no sooner
-//      than `patience` after its mark was cleared.
+//      than `reader_patience` after its mark was cleared.
 //
 // One mutex guards the list. Values pass without it: it is taken when a reader begins, comes back after a pause, and ends,
 // and by the monitor.
@@ -41,6 +41,10 @@
 #include <mutex>
 
 namespace dyngen::detail {
+
+/// A stream from which nothing is taken for so long, in ms, is not left to its reader. Written by tests and benchmarks only, before
+/// there are pools.
+inline atomic<std::int64_t> reader_patience{10};
 
 /// A stream's place in the list of its pool.
 struct kept_entry {
@@ -63,9 +67,6 @@ struct kept_entry {
 
 class kept_streams {
  public:
-  /// A stream from which nothing is taken for so long is not left to its reader.
-  static constexpr std::chrono::milliseconds patience{10};
-
   kept_streams() = default;
   kept_streams(const kept_streams&) = delete;
   kept_streams& operator=(const kept_streams&) = delete;
@@ -89,10 +90,10 @@ class kept_streams {
 
   bool any() const noexcept { return any_.load(seq_cst); }  // [K2]
 
-  /// By the monitor: looks after the streams from which nothing was taken for `patience`. Returns when to call it again: `never`
+  /// By the monitor: looks after the streams from which nothing was taken for `reader_patience`. Returns when to call it again: `never`
   /// if none is listed.
   deadline release_unused(deadline now) noexcept {
-    return for_each_due([now](const kept_entry& e) noexcept { return now - e.since >= patience; },
+    return for_each_due([now](const kept_entry& e) noexcept { return now - e.since >= patience(); },
                         [this, now](kept_entry& e) noexcept { return is_left(e, now); });
   }
   /// Looks after all of them, and unlists them.
@@ -104,6 +105,9 @@ class kept_streams {
   }
 
  private:
+  // relaxed: see reader_patience.
+  static std::chrono::milliseconds patience() noexcept { return std::chrono::milliseconds(reader_patience.load(relaxed)); }
+
   /// Under the mutex. Has the reader left the stream alone, so that its room is to be given back, and it is not to be kept?
   bool is_left(kept_entry& e, deadline now) noexcept {
     // relaxed: only whether it has changed is of interest.
@@ -140,7 +144,7 @@ class kept_streams {
           e.task.add_references(1);
           left[count++] = &e;
         }
-        if (first_ != nullptr) next = first_->since + patience;
+        if (first_ != nullptr) next = first_->since + patience();
         any_.store(first_ != nullptr, seq_cst);
       }
       for (std::size_t i = 0; i != count; ++i) {
