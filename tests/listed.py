@@ -9,7 +9,7 @@ TESTS_DIR below must be among the SOURCEs. One case: ends with `cases: 1 passed,
 import pathlib
 import sys
 
-FOLDERS = ['unit', 'semantics', 'concurrency', 'faults', 'fuzz', 'compile_fail', 'examples']
+FOLDERS = ['unit', 'semantics', 'concurrency', 'faults', 'fuzz', 'liveness', 'compile_fail', 'examples']
 
 
 def main():
