@@ -89,6 +89,7 @@ class machine {
   bool is_done(index e) { return events_[e].done.load() != 0; }
   void did(index e);
   void is_at(index x, index operation) { at_[x].store(operation); }
+  void moves_on() { ++progress_; }
   void wrong(const std::string& what);
   dg::thread_pool& pool_of(index x) { return *pools_[plan_.strands[x].pool]; }
   const dg::ref<int>& never() const { return never_ready_; }

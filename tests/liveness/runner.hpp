@@ -110,6 +110,7 @@ class runner {
     if (v.at != p.taken || (v.memory != nullptr && *v.memory != v.at))
       m_.wrong("value " + std::to_string(p.taken) + " of s" + std::to_string(s) + " is " + std::to_string(v.at));
     ++p.taken;
+    m_.moves_on();
   }
   void take_end(index s) {
     m_.wrong("s" + std::to_string(s) + " has ended after " + std::to_string(m_.stream(s).taken) + " values");
