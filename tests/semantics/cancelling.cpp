@@ -895,3 +895,26 @@ TEST_CASE("throw_if_stop_requested throws once the task is asked to stop; outsid
   CHECK(stream.cancel());
   CHECK_THROWS_AS(stream.next_value(), dg::cancelled_error);
 }
+
+TEST_CASE("cancelling a task leaves what it submitted alone, unless its stop token links the two", "[cancel][S-CANCEL-10]") {
+  support::watchdog dog("children of a cancelled task");
+  dg::thread_pool pool(2);
+  support::gate submitted, over;
+  dg::promise<int> given;
+  std::optional<dg::ref<int>> linked, free;
+  auto parent = [&] {
+    free = pool.submit([](int n) { return n; }, given.get_ref());
+    linked = pool.options(dg::stop_on(dg::this_task::get_stop_token())).submit([](int n) { return n; }, given.get_ref());
+    submitted.open();
+    over.pass();
+  };
+  const dg::ref<void> r = pool.submit(parent);
+  submitted.pass();
+  CHECK(r.cancel());
+  CHECK_THROWS_AS(linked->get(), dg::cancelled_error);
+  CHECK_FALSE(free->ready());
+  given.set_value(7);
+  CHECK(free->get() == 7);
+  over.open();
+  r.get();
+}

@@ -20,7 +20,7 @@ RULES = {
     'S-ERR': 10,      # what becomes of its exceptions
     'S-MEM': 8,       # lifetime and memory
     'S-STREAM': 9,
-    'S-CANCEL': 8,
+    'S-CANCEL': 10,
     'S-RETRY': 7,
     'S-WAIT': 8,      # dependencies and waiting
     'S-ACTOR': 5,
