@@ -356,8 +356,9 @@ class unready_parts {
   }
   template <class Part>
   void look_at(const Part& p) {
-    if (!includes(p)) return;
-    slot& s = *access::slot_of(*p.waits_for());
+    const auto* r = p.waits_for();
+    if (r == nullptr || r->ready()) return;
+    slot& s = *access::slot_of(*r);
     points_[count_] = point_of(s);
     owners_[count_] = group::of(s).owner;
     own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->home() == home_of_caller();

@@ -242,8 +242,10 @@ class ref : public detail::ref_base<T> {
   T give(bool may_copy) {
     // [S2] acquire: a count of one is our own hold, and others' reads of the value came before their letting go.
     if (detail::slot::holders_of(this->slot_->word.load(detail::acquire)) == 1) return moved_out();
-    if (!may_copy) throw_shared();
-    return copied_out();
+    if constexpr (enable_copy<T>) {
+      if (may_copy) return copied_out();
+    }
+    throw_shared();
   }
 
   // Both: if the user's constructor throws, the ref is as it was.
@@ -252,14 +254,11 @@ class ref : public detail::ref_base<T> {
     *this = ref();
     return value;
   }
+  // Not in an inner block: there g++ before 14 does not make `value` in the place of the result, but moves it there.
   T copied_out() {
-    if constexpr (enable_copy<T>) {
-      T value = std::as_const(stored());
-      *this = ref();
-      return value;
-    } else {
-      throw_shared();
-    }
+    T value = std::as_const(stored());
+    *this = ref();
+    return value;
   }
 
   [[noreturn]] void throw_shared() const {

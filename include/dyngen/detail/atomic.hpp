@@ -4,6 +4,7 @@
 // sleep on an atomic. Everything else writes `detail::atomic<T>`, `sleep_on` and so on: a model checker puts a header of
 // this name earlier on the include path, and so checks the very code that users run.
 
+#include <dyngen/detail/integer.hpp>
 #include <dyngen/detail/process.hpp>
 
 #include <atomic>
@@ -208,8 +209,9 @@ inline void sleep_on(atomic<std::uint32_t>& word, std::uint32_t expected, deadli
     const auto since = until.time_since_epoch();
     const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
     if (seconds.count() < 0) return;
-    at.tv_sec = static_cast<time_t>(seconds.count());
-    at.tv_nsec = static_cast<long>(std::chrono::nanoseconds(since - seconds).count());
+    const std::chrono::nanoseconds rest = since - seconds;
+    at.tv_sec = integer_as<decltype(at.tv_sec)>(seconds.count());
+    at.tv_nsec = integer_as<decltype(at.tv_nsec)>(rest.count());
   }
   syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, until == never ? nullptr : &at, nullptr,
           FUTEX_BITSET_MATCH_ANY);

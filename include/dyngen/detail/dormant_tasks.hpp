@@ -88,8 +88,12 @@ class dormant_tasks {
       if (!is_end_of_actor(*t)) all.idle_actors_only = false;
     }
     // A task on a blocked thread's stack waits as well, unless what it waits for is there already.
-    for (running_task* t = blocked_; t != nullptr; t = t->next)
-      if (!t->wait->satisfied()) ++all.waiting, all.blocked = true, all.idle_actors_only = false;
+    for (running_task* t = blocked_; t != nullptr; t = t->next) {
+      if (t->wait->satisfied()) continue;
+      ++all.waiting;
+      all.blocked = true;
+      all.idle_actors_only = false;
+    }
     return all;
   }
 

@@ -8,6 +8,7 @@
 // failure turns all values that were stored into failures. Those values, and values that no handle has, are destroyed by
 // destroy_staged(), until when their slots say `failed` and the producer keeps its hold.
 
+#include <dyngen/detail/integer.hpp>
 #include <dyngen/detail/slot.hpp>
 
 #include <cstddef>
@@ -36,7 +37,7 @@ struct fixed_shape {
     return (end + alignment_of_groups() - 1) / alignment_of_groups() * alignment_of_groups();
   }
   constexpr std::size_t offset_of_group(std::uint64_t k) const noexcept {
-    return k == 0 ? 0 : group_bytes(true) + static_cast<std::size_t>(k - 1) * group_bytes(false);
+    return k == 0 ? 0 : group_bytes(true) + integer_as<std::size_t>(k - 1) * group_bytes(false);
   }
   constexpr std::uint32_t slots_in_group(std::uint64_t k) const noexcept {
     const std::uint64_t left = count + 1 - k * slots_per_group;

@@ -14,6 +14,7 @@
 //
 // A slot is born as one that has a value: nobody looks at it before `published` says that it has.
 
+#include <dyngen/detail/integer.hpp>
 #include <dyngen/detail/slot.hpp>
 
 #include <bit>
@@ -194,13 +195,13 @@ class segmented_buffer {
     std::uint64_t block;
     std::uint64_t start;
     if constexpr (full_block == 64) {
-      block = i < 8 ? 0 : i < 64 ? static_cast<std::uint64_t>(std::bit_width(i)) - 3 : 3 + i / 64;
+      block = i < 8 ? 0 : i < 64 ? integer_as<std::uint64_t>(std::bit_width(i)) - 3 : 3 + i / 64;
       start = block == 0 ? 0 : block < 4 ? std::uint64_t{4} << block : (block - 3) * 64;
     } else {
       block = i / full_block;
       start = block * full_block;
     }
-    return directory_[static_cast<std::size_t>(block)]->head.slot_array()[i - start];
+    return directory_[integer_as<std::size_t>(block)]->head.slot_array()[i - start];
   }
   static T& value_of(slot& s) noexcept { return *static_cast<T*>(group::of(s).value_at(s.index())); }
 

@@ -355,7 +355,16 @@ class producer {
   /// The name in quotes, or the number: how messages call the task.
   std::string label() {
     const std::string_view given = name();
-    return given.empty() ? "#" + std::to_string(id()) : "'" + std::string(given) + "'";
+    std::string text;
+    if (given.empty()) {
+      text += '#';
+      text += std::to_string(id());
+    } else {
+      text += '\'';
+      text += given;
+      text += '\'';
+    }
+    return text;
   }
 
  protected:

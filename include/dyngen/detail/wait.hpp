@@ -67,7 +67,7 @@ inline producer* holds_up(producer& task, const producer* awaiting) noexcept {
   const void* const turn = task.turn();
   if (turn == nullptr || task.completed()) return nullptr;
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
-    if (t->task->turn() == turn && (t->task != awaiting || t->task->takes_whole_turn())) return t->task;
+    if (t->task->turn() == turn && (awaiting == nullptr || t->task != awaiting || t->task->takes_whole_turn())) return t->task;
   return nullptr;
 }
 

@@ -129,7 +129,8 @@ class waiter_list {
           ++removed;
           fired.append(*w);
         } else if (is_ready || w->is_claimed()) {
-          ++removed, ++discarded;
+          ++removed;
+          ++discarded;
           left.append(*w);
         } else {
           kept |= std::uint64_t{1} << w->index;
