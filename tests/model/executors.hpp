@@ -56,6 +56,11 @@ class workers final : public detail::task_host {
   void stream_ended(detail::kept_entry& stream) noexcept override { kept_.remove(stream); }
   /// What the monitor of a pool does when the readers have not asked for long.
   void release_kept() { kept_.release_all(); }
+  /// The same at one of its looks: `reader_patience` has passed since the last one. By one thread.
+  void release_unused() {
+    now_ += std::chrono::milliseconds(detail::reader_patience.load(detail::relaxed));
+    (void)kept_.release_unused(now_);
+  }
   void goes_dormant(detail::task_record&) noexcept override { settling_.fetch_add(1, detail::relaxed); }
   void dormancy_settled() noexcept override { MODEL_CHECK(settling_.fetch_sub(1, detail::relaxed) != 0); }
   void task_blocks(detail::running_task& entry, const detail::thread_wait* wait) noexcept override {
@@ -64,7 +69,7 @@ class workers final : public detail::task_host {
   }
   void report(std::exception_ptr, std::string_view) noexcept override { ++reported; }
 
-  unsigned reported = 0;  ///< exceptions that nobody got
+  unsigned reported = 0;  ///< exceptions that no handle got
   unsigned blocked = 0;   ///< times that a task made its worker wait
 
  private:
@@ -82,6 +87,7 @@ class workers final : public detail::task_host {
   detail::atomic<std::uint32_t> changes_{0};
   detail::atomic<std::uint32_t> settling_{0};
   detail::kept_streams kept_;
+  detail::deadline now_ = detail::time_now();
   const bool helps_;
 };
 
@@ -114,7 +120,7 @@ struct tasks_model : rl::test_suite<Model, Workers + Others> {
   executor_target on_workers() { return on(*executor); }
 };
 
-/// A number that may be moved and copied. Whoever reads it, or moves it away, must come after whoever wrote it.
+/// A number that may be moved and copied. A thread that reads it, or moves it away, must come after the one that wrote it.
 class movable {
  public:
   explicit movable(int number) { place().set(number); }

@@ -148,18 +148,19 @@ struct relayed : model::tasks_model<relayed<Workers>, Workers, 1> {
   void end() { stream.reset(); }
 };
 
-generator<int> count_to_three(model::event& passed) {
-  co_yield 0;
-  co_yield 1;
+/// Passes a point in its code before value `at`, the last one.
+generator<int> count_to(int at, model::event& passed) {
+  for (int i = 0; i != at; ++i) co_yield i;
   passed.set();
-  co_yield 2;
+  co_yield at;
 }
 
 /// The reader waits, unseen by the library, for what the code behind a yield does. The monitor comes at any moment, and again
 /// until the end. The reader makes each value itself, or takes one from the buffer that a worker has filled and then waits
-/// for the producer, which had parked: the value has given it room [L-21][L-22].
-template <unsigned Room>
-struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room>, 1, 2> {
+/// for the producer, which had parked: the value has given it room [L-21][L-22]. `Unused`: the monitor releases only what it
+/// finds unused, as its looks do; else all of it, as a closing pool does.
+template <unsigned Room, bool Unused>
+struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room, Unused>, 1, 2> {
   std::optional<ref_stream<int>> stream;
   model::event passed;
   detail::atomic<bool> over{false};
@@ -167,12 +168,12 @@ struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room
   void begin() {
     this->executor.emplace(true);
     detail::pulling_mode.store(detail::pulling::whenever_possible);
-    stream.emplace(this->on_workers().options(backpressure{Room}).submit(count_to_three, std::ref(passed)));
+    stream.emplace(this->on_workers().options(backpressure{Room}).submit(count_to, 2, std::ref(passed)));
   }
   void other(unsigned number) {
     if (number == 1) {
       while (!over.load(detail::acquire)) {
-        this->executor->release_kept();
+        Unused ? this->executor->release_unused() : this->executor->release_kept();
         model::yield();
       }
       return;
@@ -183,6 +184,44 @@ struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room
     MODEL_CHECK(stream->next()->get() == 2);
     MODEL_CHECK(!stream->next());
     over.store(true, detail::release);
+  }
+  void end() { stream.reset(); }
+};
+
+/// The reader takes fewer values than it gives room back for, and waits, unseen by the library, for what the producer does with
+/// that room; or another thread reads on, and waits so [K4].
+template <unsigned Taken, bool HandsOver>
+struct owes_room : model::tasks_model<owes_room<Taken, HandsOver>, 1, HandsOver ? 3 : 2> {
+  static constexpr int room = 17;  // the least for which it is given back when half of it is free
+  static constexpr int last = room + static_cast<int>(Taken) - 1;
+  std::optional<ref_stream<int>> stream;
+  model::event handed_over;
+  model::event over;
+  model::event passed;
+
+  void begin() {
+    this->executor.emplace(true);
+    detail::pulling_mode.store(detail::pulling::not_at_all);
+    stream.emplace(this->on_workers().options(backpressure{room}).submit(count_to, last, std::ref(passed)));
+  }
+  void other(unsigned number) {
+    if (number == 1) {
+      while (!over.is_set()) {
+        this->executor->release_unused();
+        model::yield();
+      }
+      return;
+    }
+    if (number == 0) {
+      for (int i = 0; i != static_cast<int>(Taken); ++i) MODEL_CHECK(stream->next()->get() == i);
+      handed_over.set();
+      if (HandsOver) return over.wait();  // and has still not given the room back
+    }
+    handed_over.wait();
+    passed.wait();
+    for (int i = static_cast<int>(Taken); i <= last; ++i) MODEL_CHECK(stream->next()->get() == i);
+    MODEL_CHECK(!stream->next());
+    over.set();
   }
   void end() { stream.reset(); }
 };
@@ -240,8 +279,12 @@ int main(int count, char** arguments) {
   run.random<changes_hands>("changes hands", 50);
   run.random<relayed<1>>("relayed", 50);
   run.random<relayed<2>>("relayed, two workers", 50);
-  run.random<released_by_the_monitor<1>>("released by the monitor, room for one", 50);
-  run.random<released_by_the_monitor<64>>("released by the monitor", 50);
+  run.random<released_by_the_monitor<1, false>>("released by the monitor, room for one", 50);
+  run.random<released_by_the_monitor<64, false>>("released by the monitor", 50);
+  run.random<released_by_the_monitor<64, true>>("released by the monitor as unused", 50);
+  run.random<owes_room<1, false>>("owes room for one", 10);
+  run.random<owes_room<2, false>>("owes room for two", 10);
+  run.random<owes_room<1, true>>("owes room, and another thread reads on", 10);
   run.random<waits_for_something_else>("waits for something else", 30);
   run.random<pool_ends>("a pool ends", 50);
   return run.finish();
