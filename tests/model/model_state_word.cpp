@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The life of a task: whoever pops it, helps it, cancels it, tidies up the queue or makes room. One of them runs it at a
+// The life of a task: threads pop it, help it, cancel it, tidy up the queue and make room. One of them runs it at a
 // time, its link is in the queue at most once, it is never queued with no link in the queue, and the queue's reference
 // goes with the link.
 
@@ -14,16 +14,16 @@ using next = state_word::next;
 
 namespace {
 
-/// A task that stores `Values` values, one a run, and the queue that its link may be in. Whoever calls does as
+/// A task that stores `Values` values, one a run, and the queue that its link may be in. Each caller does as
 /// task_record does, and no more.
 template <class Model, unsigned Threads, unsigned Values>
 struct task : rl::test_suite<Model, Threads> {
   state_word state;
   detail::atomic<bool> link{false};            // the queue: relaxed, so that only the state word orders anything
-  detail::atomic<unsigned> references{0};      // the link's in the queue, and that of whoever has popped one
+  detail::atomic<unsigned> references{0};      // the link's in the queue, and that of a thread that has popped one
   detail::atomic<unsigned> room{Values};       // values that may be stored
   detail::atomic<bool> ended{false};
-  model::shared<unsigned> made;                // touched by whoever runs it
+  model::shared<unsigned> made;                // touched by the thread that runs it
   bool was_cancelled = false;
 
   void before() { made.set(0); }
@@ -156,9 +156,9 @@ struct parked : task<parked<What>, 3, 2> {
 };
 
 /// Kept for its reader, which claims it for one value after the other; other threads queue it, and a worker pops it then.
-/// One thread at a time runs it, and once it was queued, it ends without the reader.
-template <unsigned Others>
-struct kept : task<kept<Others>, 2 + Others, 3> {
+/// One thread at a time runs it, and once it was queued, or has a flag that keeps it from being kept, it ends without the reader.
+template <unsigned Others, std::uint32_t Flag = state_word::runs_ahead>
+struct kept : task<kept<Others, Flag>, 2 + Others, 3> {
   using base = task<kept, 2 + Others, 3>;
 
   void before() {
@@ -181,10 +181,10 @@ struct kept : task<kept<Others>, 2 + Others, 3> {
     if (index == 0) return this->pop_until_ended();
     if (index != 1) {
       if (index == 2) return this->make_ready();  // as the monitor: if it is kept at this moment
-      this->state.set(state_word::runs_ahead);    // for good
+      this->state.set(Flag);
       return this->make_ready();
     }
-    if (keep() && make_one() && make_one()) this->make_ready();
+    if (keep() && make_one() && make_one() && (this->state.load() & Flag) == 0) this->make_ready();
     this->drop_reference();
   }
 };
@@ -198,14 +198,14 @@ struct detached_while_it_parks : task<detached_while_it_parks, 2, 1> {
   }
   void thread(unsigned index) {
     if (index == 0) return pop_until_ended();
-    room.store(1, detail::relaxed);  // nobody looks at it but who sees the flag
+    room.store(1, detail::relaxed);  // only a thread that sees the flag looks at it
     state.set(state_word::detached);
     make_ready();
   }
 };
 
-/// What was written before the task became ready is seen by who runs it, whoever that is; and by who drops the link of
-/// a task that has ended, who may then let go of it.
+/// What was written before the task became ready is seen by the thread that runs it; and by the one that drops the link of
+/// a task that has ended, which may then let go of it.
 struct handed_over : rl::test_suite<handed_over, 3> {
   state_word state;
   detail::atomic<bool> link{false};
@@ -256,6 +256,7 @@ int main(int count, char** arguments) {
   run.exhaustive<kept<1>>("kept for its reader");
   run.random<kept<1>>("kept for its reader");
   run.random<kept<2>>("kept for its reader, wanted by two");
+  run.random<kept<2, state_word::cancelled>>("kept for its reader, cancelled");
   run.exhaustive<detached_while_it_parks>("detached while it parks", 3);
   run.exhaustive<handed_over>("handed over", 3);
   return run.finish();
