@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A whole thread_pool with its threads, submitted to, waited for, shut down and destroyed from outside and by its own
-// tasks. No submit is lost, everything that can still run runs, what waits for something outside is cancelled, no
-// thread sleeps for ever, and with the last thread the pool is gone.
+// tasks. No submit is lost, everything that can still run runs, what waits for something outside is cancelled, nobody
+// sleeps for ever, and with the last thread the pool is gone.
 
 #include "executors.hpp"
 
@@ -98,38 +98,8 @@ struct reader_waits_unseen : pool_model<reader_waits_unseen<Width, Occupied>, Oc
   }
 };
 
-/// The only worker runs code that waits, unseen by the library, for the end of a task queued behind it. That task is cancelled,
-/// or what it depends on fails: the monitor has the spare thread end it. So a second time: the thread is there then [L-2].
-template <bool Cancelled>
-struct ends_behind_a_busy_worker : pool_model<ends_behind_a_busy_worker<Cancelled>, 1, 2> {
-  void begin() {
-    detail::model::threads_left = 1;
-    detail::model::services_left = 2;
-    this->make_pool(1, false);
-  }
-  void end_one() {
-    std::optional<promise<int>> given(std::in_place);
-    const ref<int> mine = Cancelled ? this->pool->submit([] { return 7; })
-                                    : this->pool->submit([](int n) { return n; }, given->get_ref());
-    if (Cancelled)
-      MODEL_CHECK(mine.cancel());
-    else
-      given.reset();  // broken
-    mine.wait();
-    MODEL_CHECK(mine.failed());
-  }
-  void other(unsigned) {
-    model::event may_end;
-    const ref<void> busy = this->pool->submit([&may_end] { may_end.wait(); });
-    end_one();
-    end_one();
-    may_end.set();
-    busy.wait();
-  }
-};
-
-/// A thread fulfils a promise, and is about to queue the task that waits for it; meanwhile another one has helped that task to
-/// its end, and destroyed the pool. Nothing is left of either [C3].
+/// Who fulfils a promise is about to queue what waits for it; meanwhile another one has helped that to its end, and
+/// destroyed the pool. Nothing is left of either [C3].
 struct pushed_too_late : pool_model<pushed_too_late, 2, 1> {
   std::optional<promise<int>> given;
   std::optional<ref<int>> result;
@@ -524,7 +494,7 @@ struct two_tasks_meet : pool_model<two_tasks_meet<Behind>, 1, 2> {
   }
 };
 
-/// A task that runs for as long as it is not stopped, when all is cancelled: it asks for its token before or after.
+/// A task that runs for as long as nobody stops it, when all is cancelled: it asks for its token before or after.
 struct polls_its_token : pool_model<polls_its_token, 1, 1> {
   void other(unsigned) {
     (void)pool->submit([] {
@@ -636,8 +606,6 @@ int main(int count, char** arguments) {
   model::runner run(count, arguments);
   run.random<destroyed_under_a_waiter>("destroyed under a waiter", 30);
   run.random<pushed_too_late>("pushed too late", 30);
-  run.random<ends_behind_a_busy_worker<true>>("a cancelled task ends behind a busy worker", 10);
-  run.random<ends_behind_a_busy_worker<false>>("a task with a broken promise ends behind a busy worker", 10);
   run.random<reader_waits_unseen<1, false>>("a reader waits unseen", 50);
   run.random<reader_waits_unseen<2, false>>("a reader waits unseen, two workers", 50);
   run.random<reader_waits_unseen<2, true>>("a reader waits unseen beside a task that waits", 50);
