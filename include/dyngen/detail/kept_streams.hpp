@@ -31,7 +31,8 @@
 //      than `reader_patience` after its mark was cleared.
 //
 // One mutex guards the list. Values pass without it: it is taken when a reader begins, comes back after a pause, and ends,
-// and by the monitor.
+// and by the monitor. No code of the user's runs under it, not even the destructor of an exception: the list holds no reference
+// on a stream, whose end waits for the mutex.
 
 #include <dyngen/detail/task_record.hpp>
 
@@ -127,31 +128,21 @@ class kept_streams {
     return e.idle;
   }
 
-  /// Calls `is_left` for the streams at the front of the list, as long as `due` says so; then, without the mutex, has those
-  /// given back to their producers for which that was true.
+  /// Calls `is_left` for the streams at the front of the list, as long as `due` says so, and gives those back to their producers
+  /// for which that is true. Under the mutex: until it is released no such stream can end, as remove() waits; and what it does,
+  /// it only queues. Not for too many at once, as readers wait for the mutex as well.
   template <class Due, class Left>
   deadline for_each_due(Due due, Left is_left) noexcept {
-    constexpr std::size_t batch = 32;
-    kept_entry* left[batch];
+    constexpr unsigned batch = 32;
     for (;;) {
-      std::size_t count = 0;
-      deadline next = never;
-      {
-        std::lock_guard lock(mutex_);
-        while (first_ != nullptr && due(*first_) && count != batch) {
-          kept_entry& e = *first_;
-          if (!is_left(e)) continue;
-          e.task.add_references(1);
-          left[count++] = &e;
-        }
-        if (first_ != nullptr) next = first_->since + patience();
-        any_.store(first_ != nullptr, seq_cst);
+      std::lock_guard lock(mutex_);
+      unsigned count = 0;
+      for (; first_ != nullptr && due(*first_) && count != batch; ++count) {
+        kept_entry& e = *first_;
+        if (is_left(e)) e.stream.give_back(true);
       }
-      for (std::size_t i = 0; i != count; ++i) {
-        left[i]->stream.give_back(true);
-        left[i]->task.drop_references(1);
-      }
-      if (count != batch) return next;
+      any_.store(first_ != nullptr, seq_cst);
+      if (count != batch) return first_ != nullptr ? first_->since + patience() : never;
     }
   }
 
