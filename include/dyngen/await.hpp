@@ -80,7 +80,9 @@ class stream_awaiter {
     } else if (suspension_.must_stop()) {
       return false;
     }
-    return suspension_.goes_on();
+    if (suspension_.goes_on()) return true;
+    hold(made_here::nothing);  // the coroutine suspends, and its stream may be dropped meanwhile
+    return false;
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
   // The stream may be gone: its producer's code may have dropped it.

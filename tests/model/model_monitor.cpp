@@ -82,8 +82,10 @@ struct ends_somewhere : model::tasks_model<ends_somewhere<Helped>, 1, 2> {
     }
     detail::deadline now = detail::time_now();
     while (ending.sort(now) != detail::never) now += detail::ending_tasks::patience;
-    ending.end_overdue();
+    while (ending.end_one_overdue()) {
+    }
     ending.leave();
+    ending.forget_shared();
   }
   void end() { result.reset(); }
 };

@@ -542,6 +542,7 @@ TEST_CASE("a thread that reads on gets the room that the reader before it owes",
   std::atomic<int> made{-1};
   support::gate first_has_read, over;
   dg::promise<int> reached;
+  const dg::ref<int> is_reached = reached.get_ref();
   auto fulfils = [&](int at) -> dg::generator<int> {
     for (int i = 0; i < 1000; ++i) {
       made = i;
@@ -565,9 +566,53 @@ TEST_CASE("a thread that reads on gets the room that the reader before it owes",
     first_has_read.pass();
     dg::ref_stream<int>& mine = moved ? *other : s;
     CHECK(mine.next_value() == by_first);
-    CHECK(reached.get_ref().get() == at);  // a wait that the library sees
+    CHECK(is_reached.get() == at);  // a wait that the library sees
     over.open();
     first.join();
     CHECK(wrong == 0);
   }
+}
+
+TEST_CASE("a task that a waiter has run, and that is suspended, ends when it is cancelled", "[cancel][S-CANCEL-9][L-3]") {
+  support::watchdog dog("cancelled with a link left in the queue");
+  dg::thread_pool pool(1);
+  const busy_workers busy(pool, 1);
+  dg::promise<int> never;
+  support::gate begun;
+  auto awaits = [&]() -> dg::task<int> {
+    begun.open();
+    co_return co_await never.get_ref();
+  };
+  const dg::ref<int> r = pool.submit(awaits);
+  std::jthread helper([&] { r.wait(); });
+  begun.pass();
+  CHECK(r.cancel());
+  CHECK(r.wait_for(20s));
+  CHECK(is_cancelled(r));
+}
+
+TEST_CASE("a destructor of a cancelled task may wait for another cancelled task", "[cancel][S-CANCEL-9][L-28]") {
+  support::watchdog dog("cancelled tasks that wait for each other");
+  const bool timed = GENERATE(false, true);
+  dg::thread_pool pool({.threads = 1, .waiters_help = false});
+  const busy_workers busy(pool, 1);
+  struct waits {
+    waits(dg::ref<int> r, bool t) : other(std::move(r)), timed_wait(t) {}
+    waits(waits&& o) noexcept : other(std::move(o.other)), timed_wait(o.timed_wait) {}
+    ~waits() {
+      if (!other.valid()) return;
+      if (timed_wait)
+        (void)other.wait_for(20s);
+      else
+        other.wait();
+    }
+    dg::ref<int> other;
+    bool timed_wait;
+  };
+  const dg::ref<int> second = pool.submit([] { return 2; });
+  const dg::ref<int> first = pool.submit([held = waits(second, timed)] { return 1; });
+  CHECK(first.cancel());
+  CHECK(second.cancel());
+  CHECK(first.wait_for(10s));
+  CHECK(second.ready());
 }

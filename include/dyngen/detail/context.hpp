@@ -44,6 +44,8 @@ class thread_role {
   virtual void enter_seat() noexcept = 0;
   /// Runs one queued task of the pool, if there is one.
   virtual bool run_one() noexcept = 0;
+  /// Does run_one() only end tasks that will not run, so that it is called in waits with a time limit as well?
+  virtual bool only_ends_tasks() const noexcept { return false; }
 
  protected:
   ~thread_role() = default;

@@ -14,7 +14,6 @@
 // [E1] a node is published by note() and by sort() (release), and read by the thread that takes the list (acquire). Also
 //      the pair [D1] of doorbell.hpp: noted (seq_cst), then the monitor is rung.
 
-#include <dyngen/detail/memory.hpp>
 #include <dyngen/detail/task_record.hpp>
 
 #include <chrono>
@@ -35,12 +34,8 @@ class ending_tasks {
 
   /// The task is queued, or about to be, and will only end. From any thread. Without memory, the next free worker ends it.
   void note(task_record& task) noexcept {
-    node* n = nullptr;
-    try {
-      n = ::new (allocate(memory_kind::waiter, sizeof(node))) node{nullptr, &task, {}};
-    } catch (...) {
-      return;
-    }
+    node* const n = new (std::nothrow) node{nullptr, &task, {}};
+    if (n == nullptr) return;
     task.add_references(1);
     push(fresh_, *n);
   }
@@ -67,18 +62,20 @@ class ending_tasks {
       if (state_word::phase_of(word) == phase::queued && (word & state_word::held) == 0)
         push(overdue_, *n);
       else if (n->task->drop_reference_unless_last())
-        deallocate(memory_kind::waiter, n, sizeof(node));
+        delete n;
       else
         push(overdue_, *n);  // the spare thread frees the record: the monitor runs no destructor of the user's
     }
     return first_ != nullptr ? first_->since + patience : never;
   }
 
-  /// By the monitor, as it ends.
+  /// By the monitor, as it ends: leaves what it has to others.
   void leave() noexcept {
-    forget(std::exchange(first_, nullptr));
+    while (first_ != nullptr) {
+      node* const n = std::exchange(first_, first_->next);
+      push(overdue_, *n);
+    }
     last_ = nullptr;
-    forget_shared();
   }
   /// By a thread of the pool that ends, and by a pusher that finds no worker left: all tasks have ended.
   void forget_shared() noexcept {
@@ -88,14 +85,15 @@ class ending_tasks {
 
   bool any_overdue() const noexcept { return overdue_.load(seq_cst) != nullptr; }  // [D1]
 
-  /// By the spare thread: ends those that are overdue and still queued.
-  void end_overdue() noexcept {
-    for (node* n = reverse(overdue_.exchange(nullptr, acquire)); n != nullptr;) {  // [E1]
-      node* const next = n->next;
-      n->task->end_queued();
-      forget_one(*n);
-      n = next;
-    }
+  /// By the spare thread, also while a destructor that it runs waits: ends one that is overdue, if that is still queued. False
+  /// if there is none.
+  bool end_one_overdue() noexcept {
+    if (taken_ == nullptr) taken_ = reverse(overdue_.exchange(nullptr, acquire));  // [E1]
+    if (taken_ == nullptr) return false;
+    node* const n = std::exchange(taken_, taken_->next);
+    n->task->end_queued();
+    forget_one(*n);
+    return true;
   }
 
  private:
@@ -124,7 +122,7 @@ class ending_tasks {
   }
   static void forget_one(node& n) noexcept {
     task_record* const task = n.task;
-    deallocate(memory_kind::waiter, &n, sizeof(node));
+    delete &n;
     task->drop_references(1);
   }
   static void forget(node* list) noexcept {
@@ -140,6 +138,8 @@ class ending_tasks {
   // The monitor's.
   node* first_ = nullptr;
   node* last_ = nullptr;
+  // The spare thread's.
+  node* taken_ = nullptr;
 };
 
 }  // namespace dyngen::detail

@@ -162,9 +162,10 @@ class actor_host : public task_host {
   void is_kept(kept_entry& stream) noexcept override { base_.is_kept(stream); }
   void stream_ended(kept_entry& stream) noexcept override { base_.stream_ended(stream); }
   bool claim_to_end(task_record& task) noexcept override {
-    // Under the mutex: what is handed on and queued has the turn, and keeps it until it has been run, or needs none.
+    // A call that has not begun has the turn from when it is handed on until it has been run, or needs none. One that has
+    // begun may be on its way back to this actor, on the thread that ran it: that one ends when its turn is handed on.
     std::lock_guard lock(mutex_);
-    return is_handed_on(task) && task.state().claim_queued();
+    return is_handed_on(task) && task.state().claim_unbegun();
   }
   void link_left_behind() noexcept override { base_.link_left_behind(); }
 

@@ -145,7 +145,7 @@ class pool_core final : public task_host, public listed_pool {
     if (only_ends) [[unlikely]]
       ending_.note(task);
     worker* w = behind ? nullptr : own_worker();
-    if (w == nullptr || !w->deque.push(&task)) injected_.push(&task);
+    if (w == nullptr || w->is_spare_for_ends || !w->deque.push(&task)) injected_.push(&task);
     notify_worker();
     if (only_ends) [[unlikely]]
       monitor_bell_.ring();  // [D1]
@@ -154,7 +154,9 @@ class pool_core final : public task_host, public listed_pool {
   }
   void queued_cancelled(task_record& task) noexcept override {
     ending_.note(task);
-    monitor_bell_.ring();  // [D1]
+    monitor_bell_.ring();                    // [D1]
+    if (thread_count_.load(seq_cst) == 0) [[unlikely]]  // [C3]
+      ending_.forget_shared();
   }
 
   // An offered child counts as something that is alive: a pool that closes must not take its parent for one that waits
@@ -384,18 +386,23 @@ class pool_core final : public task_host, public listed_pool {
   struct worker final : thread_role {
     explicit worker(pool_core& p) noexcept : pool(p) {}
     bool leave_seat() noexcept override {
-      if (is_spare_for_ends) return true;  // it sits on none
+      if (is_spare_for_ends) return false;  // it sits on none, and goes on ending tasks: its wait may be for one of them
       const bool replaced = pool.leave_seat();
       if (replaced) end_stretch();
       return replaced;
     }
     void enter_seat() noexcept override {
-      if (is_spare_for_ends) return;
       begin_stretch();
       pool.seats_.enter();
       pool.blocked_.fetch_sub(1, seq_cst);
     }
+    bool only_ends_tasks() const noexcept override { return is_spare_for_ends; }
     bool run_one() noexcept override {
+      // A pool that cancels everything cancels all that is queued, whether it was noted or not.
+      if (is_spare_for_ends) {
+        if (pool.ending_.end_one_overdue()) return true;
+        if (!pool.cancelling()) return false;
+      }
       task_record* task = pool.find_work(*this);
       if (task == nullptr) return pool.run_reports(*this);
       task->run_popped();
@@ -700,9 +707,10 @@ class pool_core final : public task_host, public listed_pool {
         std::lock_guard lock(threads_mutex_);
         threads.swap(threads_);
       }
-      if (threads.empty()) return;
+      if (threads.empty()) break;
       for (thread& t : threads) t.join();
     }
+    ending_.forget_shared();
   }
 
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
@@ -829,6 +837,7 @@ class pool_core final : public task_host, public listed_pool {
       open = next != never ? monitor_bell_.doze(next) : monitor_bell_.sleep([this]() noexcept { return monitor_is_needed(); });
     }
     ending_.leave();
+    if (unattended_.load(seq_cst)) ending_.forget_shared();  // else the thread that joins this one does
   }
   /// Is there anything for look_after_all()?
   bool monitor_is_needed() const noexcept { return kept_.any() || ending_.any() || ending_.any_overdue() || work_may_be_left(); }
@@ -864,9 +873,7 @@ class pool_core final : public task_host, public listed_pool {
         context().role = ender_;
         everybody().meet(context());
         do {
-          ending_.end_overdue();
-          // A pool that cancels everything cancels all that is queued, whether it was noted or not.
-          while (cancelling() && ender_->run_one()) {
+          while (ender_->run_one()) {
           }
           settle_streams();
         } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_can_be_had()); }));

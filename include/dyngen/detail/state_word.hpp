@@ -34,6 +34,7 @@
 //   thrown      an exception has left the task's code, and no attempt follows: a cancellation comes too late
 //   runs_ahead  its stream is never kept for its reader: another thread may wait for what it does between two values
 //   doomed      a dependency failed: it will end without running
+//   method_has_run  a call of an actor whose code has begun: it runs, and ends, only where its actor's turn is handed on
 //
 // [T1] running is handed over by acquire and release: the thread that gets it sees all that the one before it did with
 //      the task.
@@ -62,6 +63,7 @@ class state_word {
   static constexpr std::uint32_t runs_ahead = 2048;
   static constexpr std::uint32_t doomed = 4096;
   static constexpr std::uint32_t thrown = 8192;
+  static constexpr std::uint32_t method_has_run = 16384;
   /// A running task looks at these before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
   /// With one of these a task does not park for room.
@@ -138,6 +140,14 @@ class state_word {
 
   /// queued -> running, by a thread that waits for the task. Its link stays in the queue.
   bool claim_queued() noexcept { return claim(phase::queued); }
+
+  /// queued -> running, of a call of an actor that has not begun, by a thread that ends it.
+  bool claim_unbegun() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    while (phase_of(word) == phase::queued && (word & method_has_run) == 0)
+      if (change(word, phase::running, 0)) return true;  // [T1]
+    return false;
+  }
 
   /// parked -> running: by its consumer, or by the thread that parked it and finds room after all.
   bool claim_parked() noexcept { return claim(phase::parked); }

@@ -286,10 +286,17 @@ class task_record : public producer, public work_item {
   /// Goes on after a step that a stream's reader made, up to value `wanted`; `task_scope` is set. Returns how many
   /// references it gives up.
   std::uint32_t go_on(std::uint64_t wanted, step last) noexcept { return go_on(wanted, &last).given_up; }
+  /// It is not pushed: it was in no phase to be queued, or is queued and its link is in the queue already. The host learns of
+  /// one that only ends all the same.
+  void note_queued() noexcept {
+    const std::uint32_t word = state_.load();
+    if (state_word::phase_of(word) == phase::queued && (word & state_word::only_ends) != 0) [[unlikely]]
+      host_->queued_cancelled(*this);
+  }
   /// Queues it, from running.
   void requeue() noexcept { (void)leave_queued(false); }
   void push_if(state_word::next next) noexcept {
-    if (next == state_word::next::nothing) return;
+    if (next == state_word::next::nothing) return note_queued();
     add_references(1);
     host_->push(*this, false);
   }
@@ -317,6 +324,8 @@ class task_record : public producer, public work_item {
     if (state_.requeue() == state_word::next::push) {
       add_references(1);
       host.push(*this, behind);
+    } else {
+      note_queued();
     }
     host.left();
     return {.behind = behind};
@@ -423,7 +432,7 @@ inline bool task_record::cancel() noexcept {
   if ((pending_.load(seq_cst) & registering) == 0) make_ready();  // else start() sees the flag
   if ((before & state_word::held) != 0)
     host_->held_cancelled(*this);  // [M1]
-  else if (state_word::phase_of(before) == phase::queued)
+  else if ((before & state_word::cancelled) == 0 && state_word::phase_of(before) == phase::queued)
     host_->queued_cancelled(*this);
   return true;
 }

@@ -247,7 +247,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
     while (!wait->satisfied() && (until == never || time_now() < until)) {
       if (replaced) {
         wait->sleep(until);
-      } else if (until != never || !role->run_one()) {
+      } else if ((until != never && !role->only_ends_tasks()) || !role->run_one()) {
         // No thread could be had to take this one's place: look for work again soon.
         wait->sleep((std::min)(until, time_now() + std::chrono::milliseconds(1)));
       }
