@@ -70,8 +70,8 @@ void* allocate(std::size_t bytes, std::size_t alignment = 0) {
   throw std::bad_alloc();
 }
 
-/// What threads keep for good, which are the only ones that ask so: it counts as none, and they do without it. Which points
-/// these are is decided by how many threads have been alive at once.
+/// What the library does without: what threads keep for good, and notes of tasks that will only end. It counts as none. Which
+/// points these are is decided by how many threads have been alive at once.
 void* allocate_quietly(std::size_t bytes, std::size_t alignment = 0) noexcept {
   if (fails(kind::allocation, false)) return nullptr;
   void* const memory = allocate_or_null(bytes, alignment);
@@ -110,7 +110,8 @@ void operator delete(void* p, std::align_val_t) noexcept { faults::deallocate(p)
 void operator delete[](void* p, std::align_val_t) noexcept { faults::deallocate(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept { faults::deallocate(p); }
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { faults::deallocate(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { faults::deallocate(p); }
+// What was asked for quietly, and does not stay for good, goes as quietly.
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete[](void* p, const std::nothrow_t&) noexcept { faults::deallocate(p); }
 void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { faults::deallocate(p); }
 void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { faults::deallocate(p); }

@@ -107,7 +107,7 @@ TEST_CASE("children that run in their parent's place do not hide the tasks of a 
   for (const int children : {0, 59, 60, 61, 122}) {
     std::atomic<bool> found{false};
     std::atomic<long> polls{0};
-    support::gate polling, over;
+    support::gate over;
     dg::thread_pool pool({.threads = 2, .waiters_help = false});
     // The poller first, so that the other worker finds nothing to steal but its links, and keeps what it queues itself.
     dg::ref<void> started = pool.submit(polls_with_children, &pool, &found, &polls, children);

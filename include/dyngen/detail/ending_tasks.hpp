@@ -34,8 +34,9 @@ class ending_tasks {
 
   /// The task is queued, or about to be, and will only end. From any thread. Without memory, the next free worker ends it.
   void note(task_record& task) noexcept {
-    node* const n = new (std::nothrow) node{nullptr, &task, {}};
-    if (n == nullptr) return;
+    void* const memory = ::operator new(sizeof(node), std::nothrow);
+    if (memory == nullptr) return;
+    node* const n = ::new (memory) node{nullptr, &task, {}};
     task.add_references(1);
     push(fresh_, *n);
   }
@@ -62,7 +63,7 @@ class ending_tasks {
       if (state_word::phase_of(word) == phase::queued && (word & state_word::held) == 0)
         push(overdue_, *n);
       else if (n->task->drop_reference_unless_last())
-        delete n;
+        free_node(n);
       else
         push(overdue_, *n);  // the spare thread frees the record: the monitor runs no destructor of the user's
     }
@@ -103,6 +104,7 @@ class ending_tasks {
     deadline since;
   };
 
+  static void free_node(node* n) noexcept { ::operator delete(static_cast<void*>(n), std::nothrow); }
   static void push(atomic<node*>& list, node& n) noexcept {
     // relaxed: verified by the exchange.
     n.next = list.load(relaxed);
@@ -122,7 +124,7 @@ class ending_tasks {
   }
   static void forget_one(node& n) noexcept {
     task_record* const task = n.task;
-    delete &n;
+    free_node(&n);
     task->drop_references(1);
   }
   static void forget(node* list) noexcept {
