@@ -271,6 +271,13 @@ TEST_CASE("what a child of when_all threw is reported if its parent ends before 
       };
       const dg::ref<void> r = pool.submit(parent, dg::unresolved(never.get_ref()));
       while (!threw) std::this_thread::yield();
+      // The exception has left the child, be it a task of its own or not, when only the parent is left, and suspended.
+      CHECK(support::eventually([&] {
+        std::ostringstream all;
+        pool.dump(all);
+        return all.str().find("1 task that has not ended") != std::string::npos &&
+               dg::describe(r).find("awaiting") != std::string::npos;
+      }));
       CHECK(r.cancel());
       CHECK(support::holds<dg::cancelled_error>(r));
     }
