@@ -34,6 +34,15 @@ class pulling_as {
   const pulling before_ = dg::detail::pulling_mode;
 };
 
+/// The monitor takes no reader for idle, however long this thread is interrupted. Before there is a pool.
+class patient_monitor {
+ public:
+  patient_monitor() { dg::detail::reader_patience = 3'600'000; }
+  patient_monitor(const patient_monitor&) = delete;
+  patient_monitor& operator=(const patient_monitor&) = delete;
+  ~patient_monitor() { dg::detail::reader_patience = 10; }
+};
+
 /// A pool whose only worker is busy, so that who waits for a task runs it, and what is queued stays queued until then.
 class busy_pool {
  public:
@@ -89,6 +98,7 @@ constexpr int ahead(int taken) { return taken + 64; }
 
 TEST_CASE("a consumer that pulls makes each value himself when he wants it, and no other", "[pulling][S-STREAM-4]") {
   support::watchdog dog("pulled one by one");
+  const patient_monitor patient;
   const pulling_as mode(pulling::whenever_possible);
   progress p;
   busy_pool pool;
@@ -98,6 +108,7 @@ TEST_CASE("a consumer that pulls makes each value himself when he wants it, and 
       CHECK(value == i++);
       CHECK(p.begun == i);
       CHECK(p.thread == std::this_thread::get_id());
+      if (i == 10) pool.let_work();  // it has nothing to do: the stream is kept
     }
     CHECK(i == 1000);
   }
@@ -106,6 +117,7 @@ TEST_CASE("a consumer that pulls makes each value himself when he wants it, and 
     for (dg::ref<int> value : pool->submit(count, std::ref(p), 1000)) {
       CHECK(value.get() == i++);
       CHECK(p.begun == i);
+      if (i == 10) pool.let_work();
     }
     CHECK(i == 1000);
   }
@@ -411,6 +423,7 @@ TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-ST
 TEST_CASE("a pulled task that ends its own pool has the other streams let go, whatever it goes on to do",
           "[pulling][S-STOP-1][L-11]") {
   support::watchdog dog("ends its pool while it is pulled");
+  const patient_monitor patient;
   const pulling_as mode(pulling::whenever_possible);
   progress p;
   dg::ref_stream<int> s, ends;
@@ -443,6 +456,7 @@ TEST_CASE("a pulled task that ends its own pool has the other streams let go, wh
     over.open();
     CHECK(eventually([&] { return pool->stats().parks != parks; }));
   }
+  CHECK(p.begun == 10);
   parked.open();
   other.join();
   CHECK(let_go);
