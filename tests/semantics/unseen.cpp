@@ -729,7 +729,7 @@ TEST_CASE("exceptions that hold refs on failures that hold further ones go in co
   struct holds_one {
     dg::ref<int> held;
   };
-  constexpr int length = 200'000;
+  constexpr int length = support::million / 5;
   for (const bool on_pool : {false, true}) {
     std::atomic<int> reported{0};
     support::captured_stderr captured;  // of the executor without a hook

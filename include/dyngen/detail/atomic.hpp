@@ -55,7 +55,8 @@ inline constexpr std::size_t cache_line = 64;
 //
 // | pair              | light side, store_light() or load                       | heavy side, heavy_fence()                    |
 // | [C1] closing      | counts a start or an end, looks whether the pool closes | closes the pool, then sums up the counts     |
-// | [W1] of a stream  | publishes a value, looks whether anybody waits          | begins to wait, then looks for a value       |
+// | [W1] of a stream  | publishes a value, looks whether a thread waits         | begins to wait, then looks for a value       |
+// | [K4] of a reader  | counts a value as taken, looks whether to give room back | asks for the room, then looks at the count  |
 //
 // Two light sides never face each other. If the kernel refuses to register the process, both sides write seq_cst. It may
 // also refuse later what it has registered: a seccomp filter is installed, or it has no memory. A light side has no way to

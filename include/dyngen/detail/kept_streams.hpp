@@ -9,26 +9,29 @@
 // nothing was taken for `reader_patience`, the monitor gives the room back, and queues a stream that is kept or waits for that room.
 // Every guarantee that keeping a stream, or owing it room, changes no program's end rests on this list.
 //
-//            add(), by the reader                  give(): nothing taken for `reader_patience`          nothing taken since
-//   unlisted ────────────────────▶ listed, active ─────────────────────────────────────▶ listed, idle ───────────▶ unlisted
-//                                     ▲   │ ▲            values were taken                 │
-//                                     └───┘ └──────────────────────────────────────────────┘
+//            add(), by the reader
+//   unlisted ────────────────────▶ listed ───┐ values were taken, or the reader owes room again
+//       ▲                           │  ▲     │
+//       │  nothing was taken        │  └─────┘
+//       └───────────────────────────┘
+//          for `reader_patience`: the monitor gives room back, and queues the stream
 //
-// The list is in the order of `since`, the oldest first. remove(), at the stream's end, and release_all() unlist as well.
+// The list is in the order of `since`, the oldest first. remove(), at the stream's end, unlists as well.
 //
 // Invariant: a stream that is kept, or whose reader owes room, is listed, or a thread is about to call add().
 //
 // [K1] The reader keeps the stream (its state word, seq_cst), then looks at `listed` (seq_cst). The thread that unlists a
-//      stream clears `listed` (seq_cst), then looks at the state word (seq_cst). At least one of the two sees the other's
-//      write.
+//      stream clears `listed` (seq_cst), then looks at the state word (seq_cst), in give_back(). At least one of the two sees
+//      the other's write.
 // [K2] any(): add() sets it (seq_cst), then rings the monitor; the monitor says that it sleeps, then looks at it: the pair
 //      [D1] of doorbell.hpp.
 // [K3] The reader says that it is to be listed (`known`, seq_cst), then looks in add() whether the task has ended (seq_cst); the
 //      thread that ends the task writes that (seq_cst), then looks at `known` (seq_cst).
-// [K4] Owed room: the reader writes the mark from which on it gives room back (seq_cst), then looks at `listed` (seq_cst); the
-//      monitor clears the mark as it gives the room back, and unlists the stream (seq_cst) only if the mark is clear
-//      afterwards (seq_cst). A take that has not seen the clear mark is visible by then: a stream is unlisted no sooner
-//      than `reader_patience` after its mark was cleared.
+// [K4] Owed room, `mark`. The reader says that it has taken a value (`taken`, the light side), then looks at the mark from
+//      which on it gives room back (seq_cst). The thread that unlists clears the mark (seq_cst), passes the heavy fence, then
+//      looks at `taken` (seq_cst): it sees the take, and leaves the stream listed, or the reader sees that it is to give room back.
+// [K5] A reader that goes on owing room writes the new mark (seq_cst), then looks at `listed` (seq_cst). The thread that unlists
+//      clears `listed` (seq_cst), then looks at the mark (seq_cst), and lists the stream again if there is one.
 //
 // One mutex guards the list. Values pass without it: it is taken when a reader begins, comes back after a pause, and ends,
 // and by the monitor. No code of the user's runs under it, not even the destructor of an exception: the list holds no reference
@@ -49,17 +52,16 @@ inline atomic<std::int64_t> reader_patience{10};
 
 /// A stream's place in the list of its pool.
 struct kept_entry {
-  kept_entry(task_record& t, room_giver& s, const atomic<std::uint64_t>& values_taken, const atomic<std::uint64_t>& m) noexcept
+  kept_entry(task_record& t, room_giver& s, const atomic<std::uint64_t>& values_taken, atomic<std::uint64_t>& m) noexcept
       : task(t), stream(s), taken(values_taken), mark(m) {}
 
   task_record& task;
   room_giver& stream;
   const atomic<std::uint64_t>& taken;  ///< how many values its reader has taken
-  const atomic<std::uint64_t>& mark;   ///< from how many on it gives room back; 0: at the next one; no_limit: it owes none
+  atomic<std::uint64_t>& mark;         ///< from how many on it gives room back; 0: at the next one; no_limit: it owes none
   atomic<bool> known{false};           ///< it was to be listed once
   atomic<bool> listed{false};
   // Guarded by the list.
-  bool idle = false;
   kept_entry* previous = nullptr;
   kept_entry* next = nullptr;
   std::uint64_t seen = 0;  ///< what `taken` was at `since`
@@ -78,7 +80,6 @@ class kept_streams {
     std::lock_guard lock(mutex_);
     if (e.listed.load(relaxed) || state_word::phase_of(e.task.state().load()) == phase::ended) return;  // relaxed: the mutex [K3]
     append(e, time_now());
-    e.idle = false;
     e.listed.store(true, relaxed);  // relaxed: only the reader looks without the mutex, and it is the caller
     any_.store(true, seq_cst);      // [K2]
   }
@@ -86,7 +87,9 @@ class kept_streams {
   void remove(kept_entry& e) noexcept {
     if (!e.known.load(seq_cst)) return;  // [K3]
     std::lock_guard lock(mutex_);
-    if (e.listed.load(relaxed)) take_off(e);  // relaxed: the mutex
+    if (!e.listed.load(relaxed)) return;  // relaxed: the mutex
+    unlink(e);
+    e.listed.store(false, relaxed);
   }
 
   bool any() const noexcept { return any_.load(seq_cst); }  // [K2]
@@ -94,61 +97,59 @@ class kept_streams {
   /// By the monitor: looks after the streams from which nothing was taken for `reader_patience`. Returns when to call it again: `never`
   /// if none is listed.
   deadline release_unused(deadline now) noexcept {
-    return for_each_due([now](const kept_entry& e) noexcept { return now - e.since >= patience(); },
-                        [this, now](kept_entry& e) noexcept { return is_left(e, now); });
+    release(now - patience(), now, [](const kept_entry& e) noexcept { return e.taken.load(seq_cst) == e.seen; });  // [K4]
+    std::lock_guard lock(mutex_);
+    return first_ != nullptr ? first_->since + patience() : never;
   }
-  /// Looks after all of them, and unlists them.
+  /// By a thread that closes the pool: looks after all of them.
   void release_all() noexcept {
-    (void)for_each_due([](const kept_entry&) noexcept { return true; }, [this](kept_entry& e) noexcept {
-      take_off(e);
-      return true;
-    });
+    const deadline now = time_now();
+    // This ends: a stream is listed again only if its reader has taken a value meanwhile.
+    release(now, now, [](const kept_entry&) noexcept { return true; });
   }
 
  private:
   // relaxed: see reader_patience.
   static std::chrono::milliseconds patience() noexcept { return std::chrono::milliseconds(reader_patience.load(relaxed)); }
 
-  /// Under the mutex. Has the reader left the stream alone, so that its room is to be given back, and it is not to be kept?
-  bool is_left(kept_entry& e, deadline now) noexcept {
-    // relaxed: only whether it has changed is of interest.
-    const bool used = e.taken.load(relaxed) != e.seen;
-    if (!used && e.idle) {
-      take_off(e);  // [K1]
-      const std::uint64_t mark = e.mark.load(seq_cst);  // [K4]
-      const bool owes = mark != 0 && mark != no_limit;
-      if (state_word::phase_of(e.task.state().load()) != phase::kept && !owes) return false;  // [K1]
-      e.listed.store(true, relaxed);  // relaxed: a reader that misses it calls add(), which finds it listed
-      append(e, now);
-      return true;
-    }
-    unlink(e);
-    append(e, now);
-    e.idle = !used;
-    return e.idle;
-  }
-
-  /// Calls `is_left` for the streams at the front of the list, as long as `due` says so, and gives those back to their producers
-  /// for which that is true. Under the mutex: until it is released no such stream can end, as remove() waits; and what it does,
-  /// it only queues. Not for too many at once, as readers wait for the mutex as well.
-  template <class Due, class Left>
-  deadline for_each_due(Due due, Left is_left) noexcept {
+  /// Gives those streams back to their producers that are listed since `until` or before, and `left_alone` by their readers.
+  /// Under the mutex: no such stream can end meanwhile, as remove() waits; and what give_back() does, it only queues. Not for too
+  /// many at once, as readers wait for the mutex as well; and not for each alone, as the fence is dear.
+  template <class LeftAlone>
+  void release(deadline until, deadline now, LeftAlone left_alone) noexcept {
     constexpr unsigned batch = 32;
-    for (;;) {
+    for (unsigned count = batch; count == batch;) {
       std::lock_guard lock(mutex_);
-      unsigned count = 0;
-      for (; first_ != nullptr && due(*first_) && count != batch; ++count) {
+      count = 0;
+      bool fenced = false;
+      for (kept_entry* e = first_; e != nullptr && e->since <= until && count != batch; e = e->next, ++count) {
+        if (!left_alone(*e)) continue;
+        e->mark.store(0, seq_cst);  // [K4]
+        fenced = true;
+      }
+      if (fenced) heavy_fence();  // [K4]
+      for (unsigned left = count; left != 0; --left) {
         kept_entry& e = *first_;
-        if (is_left(e)) e.stream.give_back(true);
+        unlink(e);
+        if (left_alone(e) && !owes_after_unlisting(e)) {
+          e.stream.give_back(true);  // [K1]
+        } else {
+          e.listed.store(true, relaxed);  // relaxed: a reader that misses it calls add(), which finds it listed
+          append(e, now);
+        }
       }
       any_.store(first_ != nullptr, seq_cst);
-      if (count != batch) return first_ != nullptr ? first_->since + patience() : never;
     }
+  }
+  bool owes_after_unlisting(kept_entry& e) noexcept {
+    e.listed.store(false, seq_cst);                   // [K1][K5]
+    const std::uint64_t mark = e.mark.load(seq_cst);  // [K5]
+    return mark != 0 && mark != no_limit;
   }
 
   void append(kept_entry& e, deadline now) noexcept {
     e.since = now;
-    e.seen = e.taken.load(relaxed);  // relaxed: as in is_left()
+    e.seen = e.taken.load(relaxed);  // relaxed: an older one only makes the stream look as if it were used
     e.previous = last_;
     e.next = nullptr;
     (last_ != nullptr ? last_->next : first_) = &e;
@@ -158,11 +159,6 @@ class kept_streams {
     (e.previous != nullptr ? e.previous->next : first_) = e.next;
     (e.next != nullptr ? e.next->previous : last_) = e.previous;
   }
-  void take_off(kept_entry& e) noexcept {
-    unlink(e);
-    e.listed.store(false, seq_cst);  // [K1]
-  }
-
   mutex mutex_;
   kept_entry* first_ = nullptr;
   kept_entry* last_ = nullptr;

@@ -115,15 +115,14 @@ class sequence_task : public task_record, public room_giver {
   /// One more value counts as taken: gives room back now, or sees to it that it will be.
   void note_taken() noexcept {
     const std::uint64_t now = taken() + 1;
-    taken_.store(now, relaxed);  // relaxed: read by give_back(), which may run on a thread that took from this stream before
-    // relaxed: written by this reader, or by give_back() on such a thread or the monitor, to make the reader look.
-    if (now >= look_at_.load(relaxed)) settle_taken(now);
+    store_light(taken_, now);                             // [K4]
+    if (now >= look_at_.load(seq_cst)) settle_taken(now);  // [K4]
   }
 
   /// Tells the producer how much was taken, and sees to it that it runs if it has room; if it is kept, only where its reader
   /// waits.
   void give_back(bool reader_waits) noexcept override {
-    look_at_.store(0, relaxed);  // relaxed: as above
+    look_at_.store(0, relaxed);  // relaxed: a reader that misses it owes room, and its stream is listed
     const bool grown = add_room();
     const phase now = state_word::phase_of(state().load());  // [T2]
     if ((grown && now == phase::parked) || (reader_waits && now == phase::kept)) make_ready();
@@ -359,8 +358,8 @@ class sequence_task : public task_record, public room_giver {
     if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back(false);
     remember_here(context());
     if (backpressure_ == no_limit) return look_at_.store(no_limit, relaxed);
-    look_at_.store(given + (backpressure_ - backpressure_ / 2), seq_cst);  // [K4]
-    if (!kept_.listed.load(seq_cst)) host().is_kept(kept_);                // [K4] another thread may read on
+    look_at_.store(given + (backpressure_ - backpressure_ / 2), seq_cst);  // [K5]
+    if (!kept_.listed.load(seq_cst)) host().is_kept(kept_);                // [K5] another thread may read on
   }
 
   [[gnu::noinline]] bool sees_more() noexcept {
