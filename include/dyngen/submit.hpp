@@ -175,23 +175,23 @@ auto terms_from(const std::tuple<Os...>& os) {
 // --- one submit ---
 
 template <class F>
-void reject_null(const F& f) {
-  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F>) {
+inline constexpr bool may_be_null = std::is_pointer_v<F> || std::is_member_pointer_v<F>;
+template <class F>
+void reject_null([[maybe_unused]] const F& f) {
+  if constexpr (may_be_null<F>) {
     if (f == nullptr)
       throw std::invalid_argument("dyngen: submit: the callable is a null pointer; nothing was submitted");
-  } else {
-    (void)f;
   }
 }
 
 template <class A>
-void reject_empty(const A& a) {
+inline constexpr bool may_be_empty = is_ref<A> || is_consumed<A>;
+template <class A>
+void reject_empty([[maybe_unused]] const A& a) {
   if constexpr (is_ref<A>) {
     if (!a.valid()) throw_empty("ref argument of submit");
   } else if constexpr (is_consumed<A>) {
     if (!a.handle.valid()) throw_empty("ref given to consume");
-  } else {
-    (void)a;
   }
 }
 
@@ -201,9 +201,7 @@ template <class T>
 class spent {
  public:
   template <class Make>
-  spent(task_host& host, Make make) : host_(host) {
-    ::new (static_cast<void*>(std::addressof(value_))) T(make());
-  }
+  spent(task_host& host, Make make) : host_(host), value_(make()) {}
   spent(const spent&) = delete;
   spent& operator=(const spent&) = delete;
   ~spent() {
@@ -225,17 +223,6 @@ class spent {
 };
 template <class Make>
 spent(task_host&, Make) -> spent<std::invoke_result_t<Make>>;
-
-/// Makes a record of `Base` with `Body`, not started yet.
-template <class Record, class... CallArgs, class... BaseArgs>
-Record* make_record(task_host& host, std::size_t buffer_bytes, std::tuple<CallArgs...>&& call, BaseArgs&&... base) {
-  return Record::create(host, buffer_bytes, [&](void* memory, void* buffer) {
-    if constexpr (requires { Record::initial_references(0); })
-      return ::new (memory) Record(std::move(call), buffer, std::forward<BaseArgs>(base)...);
-    else
-      return ::new (memory) Record(std::move(call), std::forward<BaseArgs>(base)...);
-  });
-}
 
 /// What a submit that does not compile gives, so that the one sentence about it stands alone.
 struct [[maybe_unused]] nothing_submitted {};
@@ -290,8 +277,8 @@ class submission {
                     (ask::retries && !std::is_copy_constructible_v<callable>)) {
         return nothing_submitted();
       } else {
-        detail::reject_null(f);
-        (detail::reject_empty(args), ...);
+        if constexpr (may_be_null<std::remove_cvref_t<F>>) detail::reject_null(f);
+        if constexpr ((may_be_empty<std::decay_t<Args>> || ...)) (detail::reject_empty(args), ...);
         return classify<std::remove_cv_t<R>, callable, stored>(std::forward<F>(f), std::forward<Args>(args)...);
       }
     }
@@ -339,18 +326,21 @@ class submission {
     using base = typename std::conditional_t<std::is_void_v<R>, std::type_identity<void_task>, one_value<R>>::type;
     using rec = record<base, Bound, Body>;
     auto extras = extras_from(options_);
-    auto terms = terms_from(options_);
+    auto terms_made = terms_from(options_);
     admit();
-    rec* r = detail::make_record<rec>(host_, rec::buffer_bytes(), call_tuple(terms, std::forward<CallArgs>(call)...), host_,
-                              rec::initial_references(1), std::move(extras));
-    ref<R> handle = [r] {
-      if constexpr (std::is_void_v<R>)
-        return detail::completion_of(*r);
-      else
-        return access::adopt<R>(r->buffer().value());
-    }();
+    const auto bind = [&] { return Bound(std::move(terms_made), std::forward<CallArgs>(call)...); };
+    rec* r = rec::create(host_, rec::buffer_bytes(), bind, host_, rec::initial_references(1), std::move(extras));
+    ref<R> handle = adopt<R>(static_cast<base&>(*r));
     r->start(how_);
     return handle;
+  }
+
+  template <class R, class Base>
+  static ref<R> adopt(Base& r) {
+    if constexpr (std::is_void_v<R>)
+      return detail::completion_of(r);
+    else
+      return access::adopt<R>(r.buffer().value());
   }
 
   // Values of one type, of a generator or range.
@@ -371,12 +361,13 @@ class submission {
                     "dyngen: all_or_nothing is for num_returns and dynamic; add one of them");
       using rec = record<sequence_task<T>, Bound, body>;
       auto extras = extras_from(options_);
-      spent terms(host_, [this] { return terms_from(options_); });
+      spent terms_made(host_, terms());
       auto budget = budget_from<T>(options_);
       admit();
-      rec* r = detail::make_record<rec>(host_, 0, call_tuple(*terms, std::forward<CallArgs>(call)...), host_, std::move(extras),
-                                ask::dynamic ? std::uint64_t{0} : backpressure_from(options_, host_.default_backpressure()), ask::all_or_nothing,
-                                std::move(budget));
+      const auto bind = [&] { return Bound(std::move(*terms_made), std::forward<CallArgs>(call)...); };
+      rec* r = rec::create(host_, 0, bind, host_, std::move(extras),
+                           ask::dynamic ? std::uint64_t{0} : backpressure_from(options_, host_.default_backpressure()),
+                           ask::all_or_nothing, std::move(budget));
       if constexpr (ask::dynamic) {
         ref<ref_list<T>> handle = access::adopt<ref_list<T>>(r->outer());
         r->start(how_);
@@ -468,18 +459,20 @@ class submission {
     r.drop_references(1);
   }
 
-  template <class Terms, class F, class... Args>
-  static auto call_tuple(Terms& terms, F&& f, Args&&... args) {
-    return std::tuple<F&&, Terms&&, Args&&...>(std::forward<F>(f), std::move(terms), std::forward<Args>(args)...);
-  }
+  /// No lambda: it would be another type for each callable.
+  struct terms_of_options {
+    const std::tuple<Os...>& options;
+    auto operator()() const { return terms_from(options); }
+  };
+  terms_of_options terms() const noexcept { return {options_}; }
 
   template <class Record, class... CallArgs>
   Record* fixed(fixed_shape shape, staging staged, CallArgs&&... call) const {
     auto extras = extras_from(options_);
-    spent terms(host_, [this] { return terms_from(options_); });
+    spent terms_made(host_, terms());
     admit();
-    return detail::make_record<Record>(host_, shape.bytes(), call_tuple(*terms, std::forward<CallArgs>(call)...), host_,
-                               Record::initial_references(shape.count), std::move(extras), shape, staged);
+    const auto bind = [&] { return typename Record::bound_type(std::move(*terms_made), std::forward<CallArgs>(call)...); };
+    return Record::create(host_, shape.bytes(), bind, host_, Record::initial_references(shape.count), std::move(extras), shape, staged);
   }
 
   task_host& host_;

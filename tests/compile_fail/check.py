@@ -41,15 +41,31 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 
-FLAGS = ['-std=c++20', '-fsyntax-only', '-fdiagnostics-color=never', '-Wall', '-Wextra', '-Werror']
+FLAGS = ['-std=c++20', '-fdiagnostics-color=never', '-Wall', '-Wextra', '-Werror']
 FIRST_ERRORS = 3
 
 
-def compiled(compiler, include, path, case):
-    done = subprocess.run([*compiler, *FLAGS, '-I' + include, f'-DCASE={case}', path], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, 'LC_ALL': 'C'})
+def run(command):
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, 'LC_ALL': 'C'})
     return done.returncode, done.stdout.splitlines()
+
+
+def precompiled(compiler, include, folder):
+    """The options by which all cases share one look at the library."""
+    header = os.path.join(folder, 'library.hpp')
+    with open(header, 'w', encoding='utf-8') as file:
+        file.write('#include <dyngen/dyngen.hpp>\n')
+    status, output = run([*compiler, *FLAGS, '-I' + include, '-x', 'c++-header', header, '-o', header + '.gch'])
+    if status != 0:
+        sys.exit('\n'.join(output[:40]))
+    return ['-include', header, *(['-Winvalid-pch'] if 'clang' not in compiler[0] else [])]
+
+
+def compiled(compiler, include, path, case):
+    return run([*compiler, *FLAGS, '-fsyntax-only', '-I' + include, f'-DCASE={case}', path])
 
 
 def must_compile(compiler, include, path):
@@ -96,9 +112,11 @@ def main():
     if wrong:
         results.append(('file', False, '; '.join(wrong)))
     else:
-        results.append(('case 0', *must_compile(compiler, include, path)))
-        for number, sentence in expected:
-            results.append((f'case {number}', *must_fail(compiler, include, path, number, sentence)))
+        with tempfile.TemporaryDirectory() as folder:
+            compiler = [*compiler, *precompiled(compiler, include, folder)]
+            results.append(('case 0', *must_compile(compiler, include, path)))
+            for number, sentence in expected:
+                results.append((f'case {number}', *must_fail(compiler, include, path, number, sentence)))
 
     for name, good, said in results:
         print(f'{"ok    " if good else "FAILED"} {os.path.basename(path)} {name}: {said}')

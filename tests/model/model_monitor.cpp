@@ -84,8 +84,7 @@ struct ends_somewhere : model::tasks_model<ends_somewhere<Helped>, 1, 2> {
     while (ending.sort(now) != detail::never) now += detail::ending_tasks::patience;
     while (ending.end_one_overdue()) {
     }
-    ending.leave();
-    ending.forget_shared();
+    (void)ending.forget();
   }
   void end() { result.reset(); }
 };

@@ -404,7 +404,7 @@ struct hook_goes_last : pool_model<hook_goes_last, 2, 1> {
 };
 
 /// The last ref on a failure goes while the pool is destroyed, or before that: then its destructor returns after the report.
-/// The hook is not called after the pool's end, and nothing is left [C4].
+/// The hook is not called after the pool's end, and nothing is left [C5].
 template <bool Before>
 struct failure_goes_unseen : pool_model<failure_goes_unseen<Before>, 2, 1> {
   model::shared<int> calls;

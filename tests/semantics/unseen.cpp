@@ -724,6 +724,35 @@ TEST_CASE("a hook may submit, wait, drop further failures, and end its pool", "[
   while (reported == 0) std::this_thread::yield();
 }
 
+TEST_CASE("a failure that only another one's exception holds is reported before the pool is gone", "[unseen][S-ERR-9]") {
+  support::watchdog dog("a failure held by a record that the pool keeps");
+  struct holds_one {
+    dg::ref<int> held;
+  };
+  for (int round = 0; round < 100; ++round) {
+    CAPTURE(round);
+    std::atomic<int> reported{0};
+    support::gate gate;
+    support::captured_stderr captured;
+    {
+      dg::thread_pool pool({.threads = 1, .on_unhandled_error = [&](std::exception_ptr, std::string_view) { ++reported; }});
+      dg::ref<int> failing = ended(pool.submit(fails));
+      const auto throws = [held = std::move(failing)]() -> int { throw holds_one{held}; };
+      if (round % 2 == 0) {
+        // The dependent only ends: the pool has noted it, and its record keeps what it failed with.
+        (void)ended(pool.submit([](int n) { return n; }, pool.submit(throws)));
+      } else {
+        // A waiter runs the task while the worker is busy, and its link stays in the pool's queue.
+        (void)pool.submit([&gate] { gate.pass(); });
+        (void)ended(pool.submit(throws));
+        gate.open();
+      }
+    }
+    CHECK(captured.finish() == "");
+    CHECK(reported == 2);
+  }
+}
+
 TEST_CASE("exceptions that hold refs on failures that hold further ones go in constant stack", "[unseen][S-ERR-9][L-14]") {
   support::watchdog dog("a chain of exceptions");
   struct holds_one {

@@ -268,7 +268,7 @@ TEST_CASE("a bound call passes what takes a place, in order, and names what it w
   dg::ref<void> done = one.completion();
   using terms = dg::detail::call_terms<std::tuple<dg::ref<void>>, dg::detail::no_retry, dg::detail::no_outside_stop>;
   bound_call<call, all_stored<call, dg::ref<int>&, dg::ref<void>&, const char (&)[4], dg::ref<int>&>, terms>
-      bound(f, terms{std::tuple<dg::ref<void>>(done), {}, {}}, one, done, "two", three);
+      bound(terms{std::tuple<dg::ref<void>>(done), {}, {}}, f, one, done, "two", three);
   static_assert(decltype(bound)::dependencies == 3);
   int visited = 0;
   bound.for_each_dependency([&](slot& s) {

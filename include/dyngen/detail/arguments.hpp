@@ -332,8 +332,8 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
   /// A call of an actor?
   static constexpr bool is_call = is_actor_call<F>;
 
-  template <class G, class Terms, class... Args>
-  bound_call(G&& callable, Terms&& terms, Args&&... args)
+  template <class Terms, class G, class... Args>
+  bound_call(Terms&& terms, G&& callable, Args&&... args)
       : callable_(std::forward<G>(callable)),
         after_(std::move(terms.after)),
         arguments_(unwrap_unresolved(std::forward<Args>(args))...),
@@ -345,13 +345,7 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
   void end_attempt() { callable_.end_attempt(); }
 
   /// Calls it. Once for each attempt.
-  decltype(auto) operator()() {
-    return std::apply(
-        [this](auto&... rest) -> decltype(auto) {
-          return this->call_with(std::tuple<>(), rest...);
-        },
-        arguments_);
-  }
+  decltype(auto) operator()() { return call_with(std::make_index_sequence<places.size() - 1>()); }
 
   template <class Visitor>
   void for_each_dependency(Visitor visit) {
@@ -365,22 +359,20 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
     if constexpr (Argument::dependencies != 0) visit(a.dependency());
   }
 
-  // Collects what takes a place in the call, then calls.
-  template <class... Passed>
-  decltype(auto) call_with(std::tuple<Passed...>&& passed) {
-    return std::apply(
-        [this](auto&&... p) -> decltype(auto) {
-          return std::invoke(callable_.for_attempt(), std::forward<decltype(p)>(p)...);
-        },
-        std::move(passed));
-  }
-  template <class... Passed, class First, class... Rest>
-  decltype(auto) call_with(std::tuple<Passed...>&& passed, First& first, Rest&... rest) {
-    if constexpr (First::passed)
-      return call_with(std::tuple_cat(std::move(passed), std::tuple<decltype(pass<retries>(first))>(pass<retries>(first))),
-                       rest...);
+  /// Which arguments take a place in the call; one more ends the list.
+  static constexpr auto places = [] {
+    std::array<std::size_t, (std::size_t{Stored::passed} + ... + 1)> result{};
+    [[maybe_unused]] std::size_t next = 0;
+    [[maybe_unused]] std::size_t at = 0;
+    ((Stored::passed ? void(result[next++] = at++) : void(++at)), ...);
+    return result;
+  }();
+  template <std::size_t... At>
+  decltype(auto) call_with(std::index_sequence<At...>) {
+    if constexpr (std::is_member_pointer_v<F>)
+      return std::invoke(callable_.for_attempt(), detail::pass<retries>(std::get<places[At]>(arguments_))...);
     else
-      return call_with(std::move(passed), rest...);
+      return callable_.for_attempt()(detail::pass<retries>(std::get<places[At]>(arguments_))...);
   }
 
   kept_callable<F, retries> callable_;

@@ -8,6 +8,8 @@
 //   (queued) ───────▶ fresh ─▶ waiting ─────────────────────────▶ overdue ───────────────▶ the spare thread
 //                                 └── no longer queued: forgotten, by the spare thread if the reference is the last one
 //
+// When all tasks have ended, the thread that ends the pool forgets what is left.
+//
 // A node holds a reference on its task. It says nothing about the task's state: the spare thread claims the task in its
 // state word, as a helping waiter does, and so does a worker that comes first.
 //
@@ -18,6 +20,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -46,6 +49,7 @@ class ending_tasks {
 
   /// By the monitor. Returns when to call it again: `never` if there is nothing left.
   deadline sort(deadline now) noexcept {
+    std::lock_guard lock(mutex_);
     node* fresh = fresh_.exchange(nullptr, acquire);  // [E1]
     for (node* reversed = reverse(fresh); reversed != nullptr;) {
       node* const n = reversed;
@@ -70,18 +74,21 @@ class ending_tasks {
     return first_ != nullptr ? first_->since + patience : never;
   }
 
-  /// By the monitor, as it ends: leaves what it has to others.
-  void leave() noexcept {
-    while (first_ != nullptr) {
-      node* const n = std::exchange(first_, first_->next);
-      push(overdue_, *n);
+  /// By a thread that knows that all tasks have ended: drops the nodes, and so, perhaps, the last references on records. False
+  /// if there were none. What the spare thread has in hand stays there.
+  bool forget() noexcept {
+    node* sorted = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      sorted = std::exchange(first_, nullptr);
+      last_ = nullptr;
     }
-    last_ = nullptr;
-  }
-  /// By a thread of the pool that ends, and by a pusher that finds no worker left: all tasks have ended.
-  void forget_shared() noexcept {
-    forget(fresh_.exchange(nullptr, seq_cst));
-    forget(overdue_.exchange(nullptr, seq_cst));
+    bool any = false;
+    for (node* list : {sorted, fresh_.exchange(nullptr, seq_cst), overdue_.exchange(nullptr, seq_cst)}) {
+      any = any || list != nullptr;
+      while (list != nullptr) forget_one(*std::exchange(list, list->next));
+    }
+    return any;
   }
 
   bool any_overdue() const noexcept { return overdue_.load(seq_cst) != nullptr; }  // [D1]
@@ -127,17 +134,9 @@ class ending_tasks {
     free_node(&n);
     task->drop_references(1);
   }
-  static void forget(node* list) noexcept {
-    while (list != nullptr) {
-      node* const next = list->next;
-      forget_one(*list);
-      list = next;
-    }
-  }
-
   atomic<node*> fresh_{nullptr};
   atomic<node*> overdue_{nullptr};
-  // The monitor's.
+  mutex mutex_;  ///< of the sorted nodes; no code of the user's runs under it
   node* first_ = nullptr;
   node* last_ = nullptr;
   // The spare thread's.

@@ -159,13 +159,20 @@ struct dependency_waiter : waiter {
 template <class Base, class Bound, class Body>
 class record final : public Base {
  public:
-  /// Builds one on the heap, for `host`, which has admitted it; `make` constructs it from its address and its buffer's.
-  template <class Make>
-  static record* create(task_host& host, std::size_t buffer_bytes, Make make) {
+  using bound_type = Bound;
+
+  /// Builds one on the heap, for `host`, which has admitted it. `bind` returns its call; `base` is what Base is made of, after
+  /// its buffer's place, if it has one.
+  template <class Bind, class... BaseArgs>
+  static record* create(task_host& host, std::size_t buffer_bytes, const Bind& bind, BaseArgs&&... base) {
     void* memory = nullptr;
     try {
       memory = allocate(memory_kind::record, buffer_offset + buffer_bytes, alignment);
-      record* r = make(memory, static_cast<std::byte*>(memory) + buffer_offset);
+      record* r = nullptr;
+      if constexpr (requires { record::initial_references(0); })
+        r = ::new (memory) record(bind, static_cast<std::byte*>(memory) + buffer_offset, std::forward<BaseArgs>(base)...);
+      else
+        r = ::new (memory) record(bind, std::forward<BaseArgs>(base)...);
       r->host_token_ = host.add_record();
       return r;
     } catch (...) {
@@ -175,11 +182,8 @@ class record final : public Base {
     }
   }
 
-  /// `call`: a tuple of references to what Bound is made of.
-  template <class... CallArgs, class... BaseArgs>
-  record(std::tuple<CallArgs...>&& call, BaseArgs&&... base)
-      : Base(std::forward<BaseArgs>(base)...),
-        call_(std::make_from_tuple<Bound>(std::move(call))) {}
+  template <class Bind, class... BaseArgs>
+  record(const Bind& bind, BaseArgs&&... base) : Base(std::forward<BaseArgs>(base)...), call_(bind()) {}
   ~record() {}  // call_ is gone since the task has ended
 
   void start(admission how) noexcept {
@@ -230,11 +234,11 @@ class record final : public Base {
   template <class Sink>
   void make_sink(std::optional<Sink>& sink) {
     if constexpr (requires(record& r) { r.is_stream(); })
-      this->consumers_sink(&sink.emplace(this->buffer(), *this, this->budget()));
+      this->consumers_sink(&sink.emplace(this->buffer(), static_cast<task_record&>(*this), this->budget()));
     else if constexpr (std::is_same_v<Sink, sink_base>)
-      sink.emplace(this);
+      sink.emplace(static_cast<task_record*>(this));
     else
-      sink.emplace(this->buffer(), *this);
+      sink.emplace(this->buffer(), static_cast<task_record&>(*this));
   }
 
  private:
@@ -268,8 +272,10 @@ class record final : public Base {
     return step::ended;
   }
   step explained(step last) {
-    if (last == step::out_of_order) this->failure_ = order_error();
-    if (last == step::too_few) this->failure_ = replay_error();
+    if constexpr (requires { body_.replay(); }) {
+      if (last == step::out_of_order) this->failure_ = this->order_error(this->made() - body_.replay());
+      if (last == step::too_few) this->failure_ = this->replay_error();
+    }
     return last;
   }
 
@@ -333,21 +339,6 @@ class record final : public Base {
       return body_.awaited();
     else
       return nullptr;
-  }
-
-  std::exception_ptr order_error() {
-    std::uint64_t position = this->made();
-    if constexpr (requires { body_.replay(); }) position -= body_.replay();
-    return std::make_exception_ptr(type_order_error(
-        "dyngen: task " + this->label() + " yielded a value that does not convert to the type of its position " +
-        std::to_string(position) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
-  }
-
-  std::exception_ptr replay_error() {
-    return std::make_exception_ptr(nondeterministic_error(
-        "dyngen: attempt " + std::to_string(attempt()) + " of task " + this->label() +
-        " ended with fewer values than the " + std::to_string(this->made()) +
-        " that earlier attempts had stored; with max_retries a task must yield the same values each time"));
   }
 
   bool register_dependencies() noexcept override {

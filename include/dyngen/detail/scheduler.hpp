@@ -49,9 +49,13 @@
 //      children that run in the place of their parent counted too, 60 of them for each task would skip two of the looks
 //      for ever. They have a count of their own, by which their parent makes room for injected work.
 
-// [C4] over_ and the counts: who queues a report counts it, then looks whether the pool is over (seq_cst); who ends the pool
-//      says so (seq_cst), passes the heavy fence, then sums once more: a report that was queued before is run before the
-//      workers go, a later one is printed by the thread that has it.
+// [C5] over_ and the counts: a thread that queues a report counts it, then looks whether the pool is over (seq_cst). The
+//      thread that ends the pool says so (seq_cst), passes the heavy fence, then sums once more: a report that was queued
+//      before is run before the workers go, and one of a worker's own before that worker goes. Any other thread prints a
+//      later one itself.
+//      A record may be what keeps the last ref on a failure, in the exception that it ended with. So what the pool itself
+//      has of records is dropped where the hook can still be called: links, in queues or in hand, by workers; the notes of
+//      ending_tasks.hpp by the thread that ends the pool, before it says that the pool is over.
 
 #include <dyngen/detail/doorbell.hpp>
 #include <dyngen/detail/dormant_tasks.hpp>
@@ -156,7 +160,7 @@ class pool_core final : public task_host, public listed_pool {
     ending_.note(task);
     monitor_bell_.ring();                    // [D1]
     if (thread_count_.load(seq_cst) == 0) [[unlikely]]  // [C3]
-      ending_.forget_shared();
+      (void)ending_.forget();
   }
 
   // An offered child counts as something that is alive: a pool that closes must not take its parent for one that waits
@@ -285,7 +289,7 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   void report(std::exception_ptr e, std::string_view task) noexcept override {
-    if (settings_.hook == nullptr || over_.load(seq_cst)) return print_unhandled(std::move(e), task);
+    if (settings_.hook == nullptr || !calls_hook()) return print_unhandled(std::move(e), task);
     std::exception_ptr thrown;
     try {
       (*settings_.hook)(e, task);
@@ -300,8 +304,8 @@ class pool_core final : public task_host, public listed_pool {
   // A report counts as something that is alive, as an offered child does.
   void report_later(task_record& task) noexcept override {
     const auto [shard, index, shared] = counters_.here();
-    shard.offered.add_and_look(1, shared);  // [C4]
-    if (over_.load(seq_cst) || is_inherited()) {  // [C4]
+    shard.offered.add_and_look(1, shared);  // [C5]
+    if (!calls_hook() || is_inherited()) {  // [C5]
       task.report_lost();
       return report_done();
     }
@@ -356,8 +360,9 @@ class pool_core final : public task_host, public listed_pool {
       something_settled();
       notify_worker();
     } else {
-      close(closing::draining, true);
-      over_.store(true, seq_cst);      // [C4]
+      do close(closing::draining, true);
+      while (ending_.forget());        // [C5]
+      over_.store(true, seq_cst);      // [C5]
       close(closing::draining, true);  // with the heavy fence
       stop_threads();
     }
@@ -483,15 +488,19 @@ class pool_core final : public task_host, public listed_pool {
     w.reports = outer;
     return true;
   }
+  /// May this thread call the hook? Once the pool is over, only its workers may, which it waits for.
+  bool calls_hook() const noexcept { return !over_.load(seq_cst) || own_worker() != nullptr; }  // [C5]
   void report_done() noexcept {
     withdraw();
     if (closing_.load(seq_cst) != closing::open) something_settled();
   }
   /// Unattended: has everything ended, and is nothing to be reported by the hook any more?
   bool is_over() noexcept {
-    if (!look_around(true)) return false;
-    over_.store(true, seq_cst);  // [C4]
-    heavy_fence();               // [C4]
+    do
+      if (!look_around(true)) return false;
+    while (ending_.forget());    // [C5]
+    over_.store(true, seq_cst);  // [C5]
+    heavy_fence();               // [C5]
     return look_around(true);
   }
 
@@ -641,7 +650,7 @@ class pool_core final : public task_host, public listed_pool {
   /// By a pusher that found no worker left: what it pushed has ended already, unless a foreign executor came too late, and
   /// then the destructor sees to it. Whoever pushed holds a reference on what it pushed, so the pool outlives this.
   [[gnu::noinline]] void drop_links_nobody_pops() noexcept {
-    ending_.forget_shared();
+    (void)ending_.forget();
     work_list kept;
     for (bool again = true; again;) {
       again = false;
@@ -710,7 +719,7 @@ class pool_core final : public task_host, public listed_pool {
       if (threads.empty()) break;
       for (thread& t : threads) t.join();
     }
-    ending_.forget_shared();
+    (void)ending_.forget();
   }
 
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
@@ -750,7 +759,11 @@ class pool_core final : public task_host, public listed_pool {
                    return work_can_be_had() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
                  }) == park_result::stopping;
     }
-    ending_.forget_shared();
+    leave_worker(w);
+  }
+  void leave_worker(worker& w) noexcept {
+    do (void)ending_.forget();
+    while (run_reports(w));  // [C5]
     leave_thread();
   }
   void leave_thread() noexcept {
@@ -836,8 +849,6 @@ class pool_core final : public task_host, public listed_pool {
       const deadline next = look_after_all(time_now());
       open = next != never ? monitor_bell_.doze(next) : monitor_bell_.sleep([this]() noexcept { return monitor_is_needed(); });
     }
-    ending_.leave();
-    if (unattended_.load(seq_cst)) ending_.forget_shared();  // else the thread that joins this one does
   }
   /// Is there anything for look_after_all()?
   bool monitor_is_needed() const noexcept { return kept_.any() || ending_.any() || ending_.any_overdue() || work_may_be_left(); }
@@ -877,8 +888,7 @@ class pool_core final : public task_host, public listed_pool {
           }
           settle_streams();
         } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_can_be_had()); }));
-        ending_.forget_shared();
-        leave_thread();
+        leave_worker(*ender_);
       });
       ender_runs_ = true;
     } catch (...) {
@@ -966,7 +976,7 @@ class pool_core final : public task_host, public listed_pool {
   atomic<worker*> workers_{nullptr};  ///< [C2] the list of all, newest first
 
   atomic<std::uint32_t> references_{1};  ///< the pool, each thread, each record
-  atomic<bool> over_{false};              ///< the pool has ended, and its hook is not called any more
+  atomic<bool> over_{false};              ///< the pool has ended: see calls_hook()
   atomic<bool> unattended_{false};        ///< the pool object is gone, and nobody waits for the end
   atomic<std::uint32_t> settled_{0};      ///< counts ends and naps while closing; the closer sleeps on it
   atomic<std::uint64_t> wakes_{0};

@@ -259,6 +259,19 @@ class task_record : public producer, public work_item {
     }
   }
 
+  /// A tuple_generator has yielded something else than a value of the next type.
+  std::exception_ptr order_error(std::uint64_t position) {
+    return std::make_exception_ptr(type_order_error(
+        "dyngen: task " + label() + " yielded a value that does not convert to the type of its position " +
+        std::to_string(position) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
+  }
+  /// An attempt has made fewer values than those before it.
+  std::exception_ptr replay_error() {
+    return std::make_exception_ptr(nondeterministic_error(
+        "dyngen: attempt " + std::to_string(attempt()) + " of task " + label() + " ended with fewer values than the " +
+        std::to_string(made()) + " that earlier attempts had stored; with max_retries a task must yield the same values each time"));
+  }
+
   /// What the task ends with if it was asked to stop before `thrown` left its code.
   std::exception_ptr cancelled_error_around(const std::exception_ptr& thrown) {
     if (is_cancellation(thrown)) return thrown;
