@@ -34,6 +34,16 @@ struct account {
     co_yield 2;
   }
 
+  /// Its frame, too, goes only where the call has the turn.
+  task<int> waits(ref<int> r) {
+    struct leaves {
+      ~leaves() { self->add(1); }
+      account* self;
+    } const on_leaving{this};
+    add(1);
+    co_return co_await r;
+  }
+
   model::shared<int>* inside;
 };
 
@@ -126,6 +136,42 @@ struct killed_while_it_runs : actor_model<killed_while_it_runs, 1, 2> {
     const actor<account> mine = take_handle(number);
     if (number == 1) return mine.kill();
     mine.submit(&account::polls).wait();
+  }
+};
+
+/// A call that has begun is cancelled, or goes on, while a thread ends whatever only ends, as the spare thread of a pool
+/// does: it never does so before the call has the turn again.
+struct ended_by_a_spare_thread : actor_model<ended_by_a_spare_thread, 1, 3> {
+  std::optional<promise<int>> given;
+  std::optional<ref<int>> call;
+
+  void begin() {
+    actor_model::begin();
+    given.emplace();
+    call.emplace(handles[0]->submit(&account::waits, unresolved(given->get_ref())));
+  }
+  void other(unsigned number) {
+    const actor<account> mine = take_handle(number);
+    const ref<int> result = *call;
+    if (number == 0) {
+      given->set_value(1);
+      result.cancel();
+      result.wait();
+      MODEL_CHECK(result.failed() ? model::was_cancelled(result) : result.get() == 1);
+    } else if (number == 1) {
+      MODEL_CHECK(mine.submit(&account::add, 1).get() > 0);
+    } else {
+      auto& task = static_cast<detail::task_record&>(*detail::group::of(*detail::access::slot_of(result)).owner);
+      while (!result.ready()) {
+        if ((task.state().load() & detail::state_word::only_ends) != 0) task.end_queued();
+        model::yield();
+      }
+    }
+  }
+  void end() {
+    call.reset();
+    given.reset();
+    actor_model::end();
   }
 };
 
@@ -224,6 +270,7 @@ int main(int count, char** arguments) {
   run.random<cancelled_call>("cancelled", 30);
   run.random<killed>("killed", 30);
   run.random<killed_while_it_runs>("killed while it runs", 20);
+  run.random<ended_by_a_spare_thread>("ended by a spare thread", 20);
   run.random<suspended_call<false>>("suspended", 20);
   run.random<suspended_call<true>>("suspended, and dropped", 20);
   run.random<two_at_a_time>("two at a time", 20);

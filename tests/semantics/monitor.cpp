@@ -507,6 +507,62 @@ TEST_CASE("calls of an actor end when they are cancelled, although no worker bec
   CHECK(is_cancelled(has_the_turn));
 }
 
+TEST_CASE("calls of an actor that have begun end when they are cancelled, although no worker becomes free", "[actor][S-CANCEL-9]") {
+  support::watchdog dog("cancelled calls that have begun");
+  struct counter {
+    std::atomic<int> inside{0};
+    dg::task<int> add(dg::ref<int> n) {
+      enter();
+      const int got = co_await n;
+      enter();
+      co_return got;
+    }
+    dg::task<int> add_both(dg::ref<int> a, dg::ref<int> b) {
+      const auto wait = [](dg::ref<int> r) -> dg::task<int> { co_return co_await r; };
+      const auto [x, y] = co_await dg::when_all(wait(a), wait(b));
+      enter();
+      co_return x + y;
+    }
+    int nothing() {
+      enter();
+      return 0;
+    }
+    void enter() {
+      CHECK(++inside == 1);
+      --inside;
+    }
+  };
+  for (const bool by_kill : {false, true}) {
+    CAPTURE(by_kill);
+    dg::thread_pool pool({.threads = 1, .waiters_help = false});
+    dg::promise<int> never, comes, first, second;
+    auto a = pool.options(dg::max_concurrency{8}).make_actor<counter>();
+    const std::vector<dg::ref<int>> calls{a.submit(&counter::add, dg::unresolved(comes.get_ref())),
+                                          a.submit(&counter::add, dg::unresolved(never.get_ref())),
+                                          a.submit(&counter::add_both, dg::unresolved(first.get_ref()), dg::unresolved(second.get_ref()))};
+    a.submit(&counter::nothing).wait();  // all have begun, and wait
+    dg::ref<int> later;
+    {
+      const busy_workers busy(pool, 1);
+      comes.set_value(1);  // that call has the turn now, and is queued in the pool
+      if (by_kill)
+        a.kill();
+      else
+        for (const dg::ref<int>& call : calls) CHECK(call.cancel());
+      for (const dg::ref<int>& call : calls) {
+        CHECK(call.wait_for(20s));
+        CHECK(is_cancelled(call));
+      }
+      later = a.submit(&counter::nothing);
+      CHECK(later.wait_for(0s) == by_kill);
+    }
+    if (by_kill)
+      CHECK_THROWS_AS(later.get(), dg::actor_died);
+    else
+      CHECK(later.get() == 0);
+  }
+}
+
 TEST_CASE("a pool that has cancelled tasks waits for nothing when it is destroyed", "[cancel][S-CANCEL-9][S-STOP-1]") {
   support::watchdog dog("cancelled, then destroyed");
   const long before = support::pieces_alive();

@@ -196,3 +196,25 @@ TEST_CASE("flags survive every transition", "[state_word]") {
   w.end();
   CHECK(kept());
 }
+
+TEST_CASE("a call of an actor is claimed to be ended only where its actor has handed it on", "[state_word][S-CANCEL-9]") {
+  state_word w;
+  w.begin_queued(0);
+  CHECK(w.claim_handed_on());
+  CHECK_FALSE(w.claim_handed_on());
+  CHECK(w.hand_back() == next::nothing);  // its link is still in the queue
+  CHECK(w.claim_handed_on());
+  CHECK_FALSE(w.pop());  // the link is gone
+  CHECK(w.hand_back() == next::push);
+  for (const bool parks : {false, true}) {
+    REQUIRE(w.claim_handed_on());
+    if (parks) REQUIRE(w.park(0));
+    CHECK((parks ? w.make_ready() : w.requeue()) == next::nothing);
+    CHECK_FALSE(w.claim_handed_on());
+    w.clear(state_word::has_run);
+    w.set(state_word::held);
+    CHECK_FALSE(w.claim_handed_on());
+    w.clear(state_word::held);
+  }
+  CHECK(w.claim_handed_on());
+}

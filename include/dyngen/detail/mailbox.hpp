@@ -17,7 +17,9 @@
 // free, picks the next. At most `limit_` calls are begun and not ended. So no two threads are ever inside the actor.
 // Where both want it, calls that go on and calls that begin take turns: one that only yields would keep the others out.
 // Begun calls are cancelled where they have the turn; others leave the queue and end at once, since nothing of the
-// actor is needed for that.
+// actor is needed for that. If no worker is free, the pool's spare thread ends a call that was handed on (ending_tasks.hpp).
+// If that call must wait for tasks of its own first, it stays handed on: its link is in the pool's queue, so it could not
+// give up the turn.
 //
 // [M1] held and cancelled: a task is marked as held (seq_cst), then looked at for cancellation; who cancels sets that
 //      flag (seq_cst) and learns in the same operation whether it is held.
@@ -162,11 +164,11 @@ class actor_host : public task_host {
   void is_kept(kept_entry& stream) noexcept override { base_.is_kept(stream); }
   void stream_ended(kept_entry& stream) noexcept override { base_.stream_ended(stream); }
   bool claim_to_end(task_record& task) noexcept override {
-    // A call that has not begun has the turn from when it is handed on until it has been run, or needs none. One that has
-    // begun may be on its way back to this actor, on the thread that ran it: that one ends when its turn is handed on.
+    // With the turn, or without need of one, and not on its way back to this actor.
     std::lock_guard lock(mutex_);
-    return is_handed_on(task) && task.state().claim_unbegun();
+    return is_handed_on(task) && task.state().claim_handed_on();
   }
+  void push_back(task_record& task) noexcept override { base_.push(task, true); }
   void link_left_behind() noexcept override { base_.link_left_behind(); }
 
   void left() noexcept override {
@@ -377,7 +379,7 @@ class actor_host : public task_host {
 
   void hand_on(task_record& task) noexcept {
     base_.wakes();
-    task.state().clear(state_word::held);
+    task.state().clear(state_word::held | state_word::has_run);
     // Now and then behind all other work, lest a busy actor keep its worker for itself.
     base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
   }

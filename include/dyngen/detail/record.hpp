@@ -397,7 +397,6 @@ class record final : public Base {
   std::exception_ptr failed_dependency(producer*& whose) noexcept override {
     std::exception_ptr failure;
     if constexpr (Bound::is_call) {
-      this->state().set(state_word::method_has_run);
       if (ticket_.is == call_ticket::kind::method) failure = why_not(whose);
       if (failure) return failure;
     }

@@ -34,7 +34,9 @@
 //   thrown      an exception has left the task's code, and no attempt follows: a cancellation comes too late
 //   runs_ahead  its stream is never kept for its reader: another thread may wait for what it does between two values
 //   doomed      a dependency failed: it will end without running
-//   method_has_run  a call of an actor whose code has begun: it runs, and ends, only where its actor's turn is handed on
+//   has_run     its code has run, and was left. An actor clears it when it hands the call on: until then a queued call may
+//               be on its way back to the actor, on the thread that ran it, and no thread may claim it. No other host looks
+//               at it
 //
 // [T1] running is handed over by acquire and release: the thread that gets it sees all that the one before it did with
 //      the task.
@@ -63,7 +65,7 @@ class state_word {
   static constexpr std::uint32_t runs_ahead = 2048;
   static constexpr std::uint32_t doomed = 4096;
   static constexpr std::uint32_t thrown = 8192;
-  static constexpr std::uint32_t method_has_run = 16384;
+  static constexpr std::uint32_t has_run = 16384;
   /// A running task looks at these before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
   /// With one of these a task does not park for room.
@@ -111,7 +113,7 @@ class state_word {
   /// running -> queued, by the thread that runs it.
   next requeue() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
-    while (!change(word, phase::queued, in_queue)) {
+    while (!change(word, phase::queued, in_queue | has_run)) {
     }
     return (word & in_queue) != 0 ? next::nothing : next::push;
   }
@@ -141,12 +143,19 @@ class state_word {
   /// queued -> running, by a thread that waits for the task. Its link stays in the queue.
   bool claim_queued() noexcept { return claim(phase::queued); }
 
-  /// queued -> running, of a call of an actor that has not begun, by a thread that ends it.
-  bool claim_unbegun() noexcept {
+  /// queued -> running, of a call that its actor has handed on, by a thread that ends it.
+  bool claim_handed_on() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
-    while (phase_of(word) == phase::queued && (word & method_has_run) == 0)
+    while (phase_of(word) == phase::queued && (word & (has_run | held)) == 0)
       if (change(word, phase::running, 0)) return true;  // [T1]
     return false;
+  }
+  /// The reverse, by that thread: the call stays handed on. On `push` its link is in no queue any more.
+  next hand_back() noexcept {
+    std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
+    while (!change(word, phase::queued, in_queue)) {
+    }
+    return (word & in_queue) != 0 ? next::nothing : next::push;
   }
 
   /// parked -> running: by its consumer, or by the thread that parked it and finds room after all.
@@ -158,7 +167,7 @@ class state_word {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     for (;;) {
       if ((word & unless) != 0) return false;
-      if (change(word, phase::parked, 0)) return true;  // [T1][T2]
+      if (change(word, phase::parked, has_run)) return true;  // [T1][T2]
     }
   }
 

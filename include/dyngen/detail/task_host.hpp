@@ -87,6 +87,8 @@ class task_host {
   virtual void queued_cancelled(task_record&) noexcept {}
   /// By a thread that will only end the task: claims it, if it is queued and may be run on any thread.
   virtual bool claim_to_end(task_record& task) noexcept;
+  /// A task that was claimed so is queued again, where it was.
+  virtual void push_back(task_record& task) noexcept { push(task, true); }
   /// Is everything being cancelled that has not ended?
   virtual bool cancelling() const noexcept { return false; }
   /// May an attempt that failed be followed by another one?

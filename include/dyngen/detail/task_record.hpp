@@ -618,6 +618,16 @@ inline bool task_record::waits_for_children(way_out& left) noexcept {
     const childrens_end end = end_children();
     if (end.no_memory) left = leave_queued(true);  // it looks again and again
     if (end.no_memory || end.wait == nullptr) return end.no_memory;
+    if (host_->turn() != nullptr && (state_.load() & state_word::in_queue) != 0) {
+      // Claimed by claim_to_end(), and to be claimed again until its children have ended.
+      if (state_.hand_back() == state_word::next::push) {
+        add_references(1);
+        host_->push_back(*this);
+      } else {
+        note_queued();
+      }
+      return true;
+    }
     if (park_in(*end.wait, 0)) return true;
   }
 }
