@@ -22,7 +22,7 @@ namespace dg = dyngen;
 
 namespace support {
 
-/// How consumers of streams come to their values (detail/value_cost.hpp): measured, or as the environment variable
+/// How consumers of streams come to their values (detail/results/production_cost.hpp): measured, or as the environment variable
 /// DYNGEN_TEST_PULLING says, `always` or `never`.
 inline const bool pulling_is_forced = [] {
   const char* const mode = std::getenv("DYNGEN_TEST_PULLING");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // actor<A>: an object whose methods run one at a time, each as a task. Methods may be plain functions, tasks and
-// generators, with all options of submit. detail/mailbox.hpp says in which order they run.
+// generators, with all options of submit. detail/actor/actor_executor.hpp says in which order they run.
 
-#include <dyngen/detail/mailbox.hpp>
+#include <dyngen/detail/actor/actor_executor.hpp>
 #include <dyngen/promise.hpp>
 #include <dyngen/submit.hpp>
 

@@ -4,8 +4,8 @@
 // stream. The coroutine suspends, and goes on where its own executor runs it; no thread is held meanwhile. A coroutine
 // that is iterated in place, without a task, blocks its thread instead.
 
-#include <dyngen/detail/late_value.hpp>
-#include <dyngen/detail/offered_child.hpp>
+#include <dyngen/detail/base/manual_lifetime.hpp>
+#include <dyngen/detail/pool/stealable_child.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
 #include <dyngen/submit.hpp>

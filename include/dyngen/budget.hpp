@@ -2,7 +2,7 @@
 #pragma once
 // budget, and the option backpressure_by(budget, cost): streams that are bounded together, in bytes or in any unit.
 
-#include <dyngen/detail/budget.hpp>
+#include <dyngen/detail/task/shared_budget.hpp>
 
 #include <concepts>
 #include <cstdint>

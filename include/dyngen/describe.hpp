@@ -3,7 +3,7 @@
 // describe: what a task is doing at the moment, in words, to be printed when something does not go on. All tasks of a
 // pool at once: thread_pool::dump.
 
-#include <dyngen/detail/describing.hpp>
+#include <dyngen/detail/inspect/describe_text.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_list.hpp>
 #include <dyngen/ref_stream.hpp>

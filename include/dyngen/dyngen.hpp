@@ -14,6 +14,7 @@
 #endif
 
 #include <dyngen/actor.hpp>
+#include <dyngen/arguments.hpp>
 #include <dyngen/await.hpp>
 #include <dyngen/budget.hpp>
 #include <dyngen/describe.hpp>

@@ -4,9 +4,9 @@
 // co_yields one value of each type, in order. Submitted, their values go into the task's return buffer, constructed
 // there once; iterated in place, a generator<T> is an ordinary input range on the calling thread.
 
-#include <dyngen/detail/awaiting.hpp>
-#include <dyngen/detail/sink.hpp>
-#include <dyngen/detail/tuple_sink.hpp>
+#include <dyngen/detail/coroutine/awaiting.hpp>
+#include <dyngen/detail/coroutine/sink.hpp>
+#include <dyngen/detail/coroutine/tuple_sink.hpp>
 #include <dyngen/error.hpp>
 
 #include <concepts>

@@ -3,7 +3,7 @@
 // promise<T>: a ref fulfilled from outside, by a callback, by another library's thread. It is how anything that is not
 // of this library is awaited, depended on, or waited for beside refs of tasks.
 
-#include <dyngen/detail/single_buffer.hpp>
+#include <dyngen/detail/value/single_buffer.hpp>
 #include <dyngen/ref.hpp>
 
 #include <concepts>

@@ -4,7 +4,8 @@
 // it; one ref object must not be used by two threads at once. The value lives until its last holder is gone, also
 // after its pool. Here too: put, get, wait, wait_any, cancel.
 
-#include <dyngen/detail/wait.hpp>
+#include <dyngen/detail/task/blocking_wait.hpp>
+#include <dyngen/detail/value/ref_access.hpp>
 #include <dyngen/error.hpp>
 #include <dyngen/shutdown_mode.hpp>  // before `cancel` is declared, which its enumerator would shadow
 
@@ -48,19 +49,6 @@ template <class T>
 inline constexpr bool enable_copy<std::optional<T>> = enable_copy<T>;
 
 namespace detail {
-
-/// Lets the library's own parts see the slot behind a handle.
-struct access {
-  template <class T>
-  static slot* slot_of(const ref<T>& r) noexcept {
-    return r.slot_;
-  }
-  /// A ref that takes over one hold.
-  template <class T>
-  static ref<T> adopt(slot& s) noexcept {
-    return ref<T>(s);
-  }
-};
 
 [[noreturn]] inline void throw_empty(const char* what) {
   throw empty_ref(std::string("dyngen: this ") + what +
@@ -360,11 +348,6 @@ struct put_function {
     }
   }
 };
-
-template <class T>
-inline constexpr bool is_ref = false;
-template <class T>
-inline constexpr bool is_ref<ref<T>> = true;
 
 template <class R>
 concept any_ref = is_ref<std::remove_cvref_t<R>>;

@@ -3,7 +3,7 @@
 // ref_list<T>: the values of a task that has ended and set their number itself. A shared handle, copied as cheaply as a
 // ref; it holds all values. Refs on single values are materialised only when asked for. Any thread may read it.
 
-#include <dyngen/detail/sequence_task.hpp>
+#include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/ref.hpp>
 
 #include <compare>

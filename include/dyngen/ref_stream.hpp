@@ -4,7 +4,7 @@
 // move from thread to thread. The producer runs ahead until its backpressure stops it; destroying the stream cancels
 // the task, runs none of its code, and drops what was not taken.
 
-#include <dyngen/detail/sequence_task.hpp>
+#include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/ref.hpp>
 
 #include <chrono>

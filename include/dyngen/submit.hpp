@@ -4,9 +4,10 @@
 // Also on(executor), which submits to any executor. The calling thread builds the task and hands it to its executor;
 // it runs none of its code (but under inline_executor).
 
-#include <dyngen/detail/foreign_host.hpp>
-#include <dyngen/detail/record.hpp>
+#include <dyngen/arguments.hpp>
+#include <dyngen/detail/submit/record.hpp>
 #include <dyngen/executor.hpp>
+#include <dyngen/generator.hpp>
 #include <dyngen/options.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_list.hpp>

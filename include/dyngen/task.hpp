@@ -4,7 +4,7 @@
 // whose ref becomes ready when it has ended; awaited in another coroutine, it is run right there, by the same thread
 // and as part of the same task.
 
-#include <dyngen/detail/awaiting.hpp>
+#include <dyngen/detail/coroutine/awaiting.hpp>
 
 #include <concepts>
 #include <coroutine>

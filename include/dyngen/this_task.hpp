@@ -3,8 +3,8 @@
 // What a running task may ask about itself, from any function that it calls, on whatever thread it runs at the moment.
 // Outside any task they throw dyngen::error.
 
-#include <dyngen/detail/awaiting.hpp>
-#include <dyngen/detail/task_record.hpp>
+#include <dyngen/detail/coroutine/awaiting.hpp>
+#include <dyngen/detail/task/task_record.hpp>
 #include <dyngen/error.hpp>
 
 #include <cstdint>

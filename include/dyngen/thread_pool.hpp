@@ -4,8 +4,8 @@
 // sleep. A task's code runs on a worker, or on a thread that is blocked waiting for that very task.
 
 #include <dyngen/actor.hpp>
-#include <dyngen/detail/dumping.hpp>
-#include <dyngen/detail/scheduler.hpp>
+#include <dyngen/detail/inspect/pool_dump.hpp>
+#include <dyngen/detail/pool/pool_core.hpp>
 #include <dyngen/executor.hpp>
 #include <dyngen/options.hpp>
 #include <dyngen/shutdown_mode.hpp>

@@ -4,8 +4,8 @@
 // writes. A row for each worker, and for each other thread that has run a task while it waited for it; on it a slice for
 // each stretch of a task's code, from where it begins or goes on to where it ends or suspends.
 
-#include <dyngen/detail/trace_json.hpp>
-#include <dyngen/detail/trace_log.hpp>
+#include <dyngen/detail/inspect/trace_json.hpp>
+#include <dyngen/detail/inspect/trace_log.hpp>
 
 #include <concepts>
 #include <cstdint>

@@ -5,7 +5,7 @@
 
 #include "records.hpp"
 
-#include <dyngen/detail/kept_streams.hpp>
+#include <dyngen/detail/task/kept_streams.hpp>
 #include <dyngen/dyngen.hpp>
 
 #include <deque>

@@ -12,7 +12,7 @@
 
 #include "sampling.hpp"
 
-#include <dyngen/detail/atomic.hpp>
+#include <dyngen/detail/base/atomic.hpp>
 
 #include <chrono>
 #include <cstdint>

@@ -4,7 +4,7 @@
 
 #include "model.hpp"
 
-#include <dyngen/detail/injection_queue.hpp>
+#include <dyngen/detail/pool/injection_queue.hpp>
 
 using namespace dyngen;
 using detail::pop_status;

@@ -5,8 +5,8 @@
 
 #include "executors.hpp"
 
-#include <dyngen/detail/doorbell.hpp>
-#include <dyngen/detail/ending_tasks.hpp>
+#include <dyngen/detail/pool/doorbell.hpp>
+#include <dyngen/detail/pool/ending_tasks.hpp>
 
 using namespace dyngen;
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 // How tasks are looked at while others run them: an observer reads the inside of a task that is parked, or follows the
 // list of what a thread runs, while the task is claimed, left, and freed. Nothing is touched that somebody writes or has
-// freed. The real dyngen/detail/observer.hpp, which other models have a substitute for.
+// freed. The real dyngen/detail/task/inspector.hpp, which other models have a substitute for.
 
 #include "model.hpp"
 
-#include <dyngen/detail/context.hpp>
+#include <dyngen/detail/base/thread_context.hpp>
 
 #if !defined(OBSERVER_UNDER_TEST)  // mutants.py has another one
-#  define OBSERVER_UNDER_TEST "../../include/dyngen/detail/observer.hpp"
+#  define OBSERVER_UNDER_TEST "../../include/dyngen/detail/task/inspector.hpp"
 #endif
 #include OBSERVER_UNDER_TEST
 
-#include <dyngen/detail/state_word.hpp>
+#include <dyngen/detail/task/state_word.hpp>
 
 using namespace dyngen;
 using detail::phase;

@@ -4,8 +4,8 @@
 
 #include "model.hpp"
 
-#include <dyngen/detail/injection_queue.hpp>
-#include <dyngen/detail/seats.hpp>
+#include <dyngen/detail/pool/injection_queue.hpp>
+#include <dyngen/detail/pool/idle_workers.hpp>
 
 using namespace dyngen;
 using detail::park_result;

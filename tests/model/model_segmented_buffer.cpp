@@ -5,7 +5,7 @@
 
 #include "records.hpp"
 
-#include <dyngen/detail/segmented_buffer.hpp>
+#include <dyngen/detail/value/segmented_buffer.hpp>
 
 using namespace dyngen;
 using detail::slot;

@@ -5,7 +5,7 @@
 
 #include "model.hpp"
 
-#include <dyngen/detail/state_word.hpp>
+#include <dyngen/detail/task/state_word.hpp>
 
 using namespace dyngen;
 using detail::phase;

@@ -4,7 +4,7 @@
 
 #include "model.hpp"
 
-#include <dyngen/detail/work_deque.hpp>
+#include <dyngen/detail/pool/work_deque.hpp>
 
 using namespace dyngen;
 using detail::pop_status;

@@ -136,7 +136,7 @@ class Model:
         stamp = pathlib.Path(f'{self.program}.stamp')
         if not (stamp.exists() and stamp.read_text() == self.digest(depends)):
             command = ['g++', *FLAGS, f'-I{HERE}', f'-I{HERE / "shadow"}', f'-I{include}', '-include',
-                       str(include / 'mutant.hpp'), f'-DOBSERVER_UNDER_TEST="{include}/dyngen/detail/observer.hpp"',
+                       str(include / 'mutant.hpp'), f'-DOBSERVER_UNDER_TEST="{include}/dyngen/detail/task/inspector.hpp"',
                        str(self.source), '-MMD', '-MF', str(depends), '-o', str(self.program)]
             subprocess.run(command, check=True)
             stamp.write_text(self.digest(depends))
@@ -231,7 +231,7 @@ class Hunt:
         self.sites = []
         for header in sorted(self.include.rglob('*.hpp')):
             name = str(header.relative_to(self.include))
-            if name not in ('dyngen/detail/atomic.hpp', 'mutant.hpp'):
+            if name not in ('dyngen/detail/base/atomic.hpp', 'mutant.hpp'):
                 self.sites += sites_in(name, header.read_text())
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
             print(f'building {len(self.models)} models', flush=True)
@@ -322,7 +322,7 @@ def explains(explanation, what):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--only', metavar='FILE[:LINE]', help='only the mutants in this header, as detail/slot.hpp')
+    parser.add_argument('--only', metavar='FILE[:LINE]', help='only the mutants in this header, as detail/value/slot.hpp')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
     parser.add_argument('--build', type=pathlib.Path, help='where to build; kept, and used again the next time')
     parser.add_argument('--iterations', type=int, default=100000, help='random schedules for each case of a model')

@@ -5,7 +5,7 @@
 
 #include "model.hpp"
 
-#include <dyngen/detail/fixed_buffer.hpp>
+#include <dyngen/detail/value/fixed_buffer.hpp>
 
 #include <functional>
 #include <optional>

@@ -5,7 +5,7 @@
 // of few preemptions finds, in models that are too large for it. Relacy's own random scheduler has so short a period that
 // with two threads it repeats itself after 131072 schedules.
 
-#include <dyngen/detail/atomic.hpp>
+#include <dyngen/detail/base/atomic.hpp>
 
 #include <cstdint>
 #include <istream>

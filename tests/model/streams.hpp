@@ -4,7 +4,7 @@
 
 #include "executors.hpp"
 
-#include <dyngen/detail/value_cost.hpp>
+#include <dyngen/detail/results/production_cost.hpp>
 
 #include <array>
 

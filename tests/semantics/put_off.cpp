@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Work that a thread puts off (detail/context.hpp): tasks made ready together, on executors that run work at once, and
+// Work that a thread puts off (detail/base/thread_context.hpp): tasks made ready together, on executors that run work at once, and
 // destructors that wait.
 
 #include "../catch.hpp"

@@ -4,7 +4,7 @@
 
 #include "../catch.hpp"
 
-#include <dyngen/detail/memory.hpp>
+#include <dyngen/detail/base/memory.hpp>
 
 #include <pthread.h>
 

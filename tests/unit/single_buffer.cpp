@@ -5,7 +5,7 @@
 #include "../support.hpp"
 #include "producers.hpp"
 
-#include <dyngen/detail/single_buffer.hpp>
+#include <dyngen/detail/value/single_buffer.hpp>
 
 #include <cstddef>
 #include <exception>

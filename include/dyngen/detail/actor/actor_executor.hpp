@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The order in which the calls of an actor run. An actor is a host of tasks that stands before another one: its calls
+// are tasks as any others, but queued here until it is their turn, and then handed on, one at a time.
+//
+//   enlisted ──▶ in calls_, in the order of submit ──its turn──▶ active_ ──▶ ended
+//                                                                 │  ▲
+//                                                suspended, or    │  │ its turn again
+//                                                let others run   ▼  │
+//                                                            in resumed_ (once it is ready)
+//
+// Where several calls are handed on, that is one publication (thread_context.hpp): on an executor that runs work at once, none of
+// them runs before the others are on their way, nor before the thread has left the call that had the turn before.
+//
+// The turn is `active_`: set when a task is handed to the pool, cleared by the thread that ran it when that has left it,
+// whether it ended, parked, or asked to be queued again; that thread, or whoever makes a call ready while the turn is
+// free, picks the next. At most `limit_` calls are begun and not ended. So no two threads are ever inside the actor.
+// Where both want it, calls that go on and calls that begin take turns: one that only yields would keep the others out.
+// Begun calls are cancelled where they have the turn; others leave the queue and end at once, since nothing of the
+// actor is needed for that. If no worker is free, the pool's spare thread ends a call that was handed on (ending_tasks.hpp).
+// If that call must wait for tasks of its own first, it stays handed on: its link is in the pool's queue, so it could not
+// give up the turn.
+//
+// [M1] held and cancelled: a task is marked as held (seq_cst), then looked at for cancellation; who cancels sets that
+//      flag (seq_cst) and learns in the same operation whether it is held.
+
+#include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/task/inline_queue.hpp>
+#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/error.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace dyngen::detail {
+
+class actor_host : public task_host {
+ public:
+  actor_host(const actor_host&) = delete;
+  actor_host& operator=(const actor_host&) = delete;
+
+  /// A call is submitted, and not started yet: its place in the order.
+  void enlist(call_ticket& t, task_record& task, admission how) noexcept {
+    t.task = &task;
+    const running_task* const here = context().tasks;
+    t.submitter = here != nullptr ? here->task->id() << 1 : thread_identity() << 1 | 1;
+    std::lock_guard lock(mutex_);
+    const bool is_method = t.is == call_ticket::kind::method;
+    t.dead = is_method && (closed_ || how == admission::refused);
+    t.inlined = t.dead || how == admission::refused;
+    if (t.dead) task.state().set(state_word::cancelled);  // it does not wait for its arguments
+    if (t.inlined || t.is == call_ticket::kind::ender) return;
+    line_up(t);
+    unready_.append(t);
+  }
+
+  /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already. If it is dead since its
+  /// constructor threw, `whose` is what the constructor's task fails with, with a share of it.
+  std::exception_ptr death(bool closed, producer*& whose) noexcept {
+    std::lock_guard lock(mutex_);
+    if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
+    if (builder_failed_ && builder_ != nullptr) whose = &group::of(*builder_).owner->share_failure();
+    return death_;
+  }
+
+  /// Cancels all calls, and the construction: what has not begun never will, what runs is asked to stop. Refuses calls
+  /// that come later. Further kills change nothing.
+  void kill() noexcept {
+    const std::exception_ptr why = make_death("it was killed", nullptr);
+    {
+      std::lock_guard lock(mutex_);
+      if (killed_.load(relaxed)) return;  // relaxed: written under the mutex
+      if (!death_) death_ = why;
+      closed_ = true;
+      killed_.store(true, relaxed);  // relaxed: see allows_retries()
+    }
+    cancel_calls(false);
+  }
+
+  // --- as the host of its calls ---
+
+  const void* home() const noexcept override { return base_.home(); }
+  task_host& runs_on() noexcept override { return base_.runs_on(); }
+  admission admit() override { return base_.admit_late(); }
+  void retract() noexcept override { base_.retract(); }
+  task_host* for_children() noexcept override { return nullptr; }
+  std::uint64_t default_backpressure() const noexcept override { return no_limit; }
+  const void* turn() const noexcept override { return this; }
+  bool one_method_at_a_time() const noexcept override { return limit_ == 1; }
+  bool pressed() const noexcept override { return base_.pressed(); }
+  void goes_dormant(task_record& task) noexcept override { base_.goes_dormant(task); }
+  void dormancy_settled() noexcept override { base_.dormancy_settled(); }
+  void wakes() noexcept override { base_.wakes(); }
+  void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
+  bool cancelling() const noexcept override { return base_.cancelling(); }
+  // relaxed: a late look is as good as having been killed later.
+  bool allows_retries() const noexcept override { return !killed_.load(relaxed); }
+  void count_end(task_outcome how, std::uint64_t stored) noexcept override { base_.count_end(how, stored); }
+  void count_retry() noexcept override { base_.count_retry(); }
+  void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }
+  void report(std::exception_ptr e, std::string_view task) noexcept override { base_.report(std::move(e), task); }
+  void report_later(task_record& task) noexcept override { base_.report_later(task); }
+  void observe(task_record& task, observation& o) noexcept override {
+    o.actor = name_;
+    o.is_actor = task.ticket()->is == call_ticket::kind::ender;
+    if ((o.word & state_word::held) == 0) return base_.observe(task, o);
+    std::lock_guard lock(mutex_);
+    note_who_is_before(*task.ticket(), o);
+  }
+
+  void push(task_record& task, bool) noexcept override {
+    const keeper alive(*this);
+    call_ticket& t = *task.ticket();
+    if (t.inlined) return task.run_popped();
+    const publication all;
+    bool let_go = false;
+    bool held = false;
+    task_record* next = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (t.begun) {
+        resumed_.append(t);
+      } else {
+        t.ready = true;
+        if (t.is == call_ticket::kind::ender) {
+          closed_ = true;
+          line_up(t);
+        } else {
+          unready_.remove(t);
+        }
+        if (first_to_look_at_ == nullptr || t.order < first_to_look_at_->order) first_to_look_at_ = &t;
+      }
+      next = take_turn();
+      if (next != &task) {
+        base_.goes_dormant(task);
+        held = true;
+        let_go = (task.state().set(state_word::held) & state_word::only_ends) != 0 && take_out(t);  // [M1]
+      }
+    }
+    if (let_go) hand_on(task);
+    if (next != nullptr) hand_on(*next);
+    if (held) base_.dormancy_settled();
+  }
+
+  void held_cancelled(task_record& task) noexcept override {
+    const keeper alive(*this);
+    {
+      std::lock_guard lock(mutex_);
+      if (!take_out(*task.ticket())) return;
+    }
+    hand_on(task);
+  }
+  void queued_cancelled(task_record& task) noexcept override {
+    const keeper alive(*this);
+    {
+      std::lock_guard lock(mutex_);
+      if (!is_handed_on(task)) return;  // push() sees the flag
+    }
+    base_.queued_cancelled(task);
+  }
+  void is_kept(kept_entry& stream) noexcept override { base_.is_kept(stream); }
+  void stream_ended(kept_entry& stream) noexcept override { base_.stream_ended(stream); }
+  bool claim_to_end(task_record& task) noexcept override {
+    // With the turn, or without need of one, and not on its way back to this actor.
+    std::lock_guard lock(mutex_);
+    return is_handed_on(task) && task.state().claim_handed_on();
+  }
+  void push_back(task_record& task) noexcept override { base_.push(task, true); }
+  void link_left_behind() noexcept override { base_.link_left_behind(); }
+
+  void left() noexcept override {
+    const keeper alive(*this);
+    ++context().publishing;  // until the scope of the task that is left is over
+    task_record* next = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      active_ = nullptr;
+      next = take_turn();
+    }
+    if (next != nullptr) hand_on(*next);
+  }
+  void parks() noexcept override {
+    const keeper alive(*this);
+    left();
+    base_.dormancy_settled();
+  }
+
+  void ended(task_record& task) noexcept override {
+    const keeper alive(*this);
+    call_ticket& t = *task.ticket();
+    std::exception_ptr why;
+    bool failed = false;
+    if (t.is == call_ticket::kind::builder && task.failure()) {
+      failed = !is_cancellation(task.failure());
+      why = failed ? make_death("its constructor failed", task.failure()) : make_death("it was cancelled before it was built", nullptr);
+    }
+    task_record* next = nullptr;
+    slot* kept = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (t.is == call_ticket::kind::builder) {
+        built_ = true;
+        if (why) closed_ = true;
+        if (!death_) death_ = why;
+        builder_failed_ = failed && !killed_.load(relaxed);  // relaxed: written under the mutex
+        if (!builder_failed_) kept = std::exchange(builder_, nullptr);
+        if (failed && !builder_failed_) task.give_up();
+      }
+      if (t.begun) {
+        begun_.remove(t);
+        --in_progress_;
+        active_ = nullptr;
+      }
+      next = take_turn();
+    }
+    if (next != nullptr) hand_on(*next);
+    if (failed) cancel_calls(true);
+    base_.ended(task);
+    if (kept != nullptr) drop<void>(*kept);
+  }
+
+  void add_host_reference() noexcept override {
+    // relaxed: whoever adds one has it from somebody who keeps it alive.
+    references_.fetch_add(1, relaxed);
+  }
+  void drop_host_reference() noexcept override {
+    // acq_rel: the last one comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) == 1) free();
+  }
+
+ protected:
+  /// Takes over a hold on the builder's completion. It is dropped when the actor has been built; if the constructor throws,
+  /// that failure goes unseen only with the actor and the last call that ended with it.
+  void keep_builder(slot& completion) noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      if (!built_ || builder_failed_) builder_ = &completion;
+      if (builder_ != nullptr) return;
+    }
+    drop<void>(completion);
+  }
+  /// The actor has ended.
+  void drop_builder() noexcept {
+    slot* kept = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (builder_failed_) kept = std::exchange(builder_, nullptr);
+    }
+    if (kept != nullptr) drop<void>(*kept);
+  }
+
+  /// Stands before `base`. At most `limit` calls are in progress.
+  actor_host(task_host& base, std::uint64_t limit, std::string name)
+      : task_host(base.trace()), base_(base), limit_(limit), name_(std::move(name)) {
+    base_.add_host_reference();
+  }
+  ~actor_host() { base_.drop_host_reference(); }
+
+  virtual void free() noexcept = 0;
+
+ private:
+  /// Keeps the actor alive while a member goes on after others may have let it go.
+  class keeper {
+   public:
+    explicit keeper(actor_host& a) noexcept : actor_(a) { actor_.add_host_reference(); }
+    keeper(const keeper&) = delete;
+    keeper& operator=(const keeper&) = delete;
+    ~keeper() { actor_.drop_host_reference(); }
+
+   private:
+    actor_host& actor_;
+  };
+
+  template <call_ticket::links call_ticket::*Links>
+  class ticket_list {
+   public:
+    void append(call_ticket& t) noexcept {
+      t.*Links = {last_, nullptr};
+      (last_ == nullptr ? first_ : (last_->*Links).next) = &t;
+      last_ = &t;
+    }
+    void remove(call_ticket& t) noexcept {
+      const auto [previous, next] = t.*Links;
+      (previous == nullptr ? first_ : (previous->*Links).next) = next;
+      (next == nullptr ? last_ : (next->*Links).previous) = previous;
+    }
+    call_ticket* first() const noexcept { return first_; }
+
+   private:
+    call_ticket* first_ = nullptr;
+    call_ticket* last_ = nullptr;
+  };
+
+  // All below under the mutex.
+
+  void line_up(call_ticket& t) noexcept {
+    t.order = ++last_order_;
+    calls_.append(t);
+  }
+  void leave_line(call_ticket& t) noexcept {
+    if (first_to_look_at_ == &t) first_to_look_at_ = t.queued.next;
+    calls_.remove(t);
+  }
+
+  /// Gives the free turn to whose it is.
+  task_record* take_turn() noexcept {
+    if (active_ != nullptr) return nullptr;
+    call_ticket* const resumed = resumed_.first();
+    call_ticket* const begins = resumed == nullptr || resumed_last_ ? next_call() : nullptr;
+    if (begins != nullptr) {
+      leave_line(*begins);
+      begins->begun = true;
+      begun_.append(*begins);
+      ++in_progress_;
+    } else if (resumed != nullptr) {
+      resumed_.remove(*resumed);
+    } else {
+      return nullptr;
+    }
+    resumed_last_ = begins == nullptr;
+    active_ = (begins != nullptr ? begins : resumed)->task;
+    return active_;
+  }
+
+  /// The first call that may begin: a call that is not ready holds up those of its own submitter. What was looked at and
+  /// may not begin is not looked at again before it, or one before it, becomes ready.
+  call_ticket* next_call() noexcept {
+    if (in_progress_ >= limit_) return nullptr;
+    for (; first_to_look_at_ != nullptr; first_to_look_at_ = first_to_look_at_->queued.next) {
+      call_ticket& t = *first_to_look_at_;
+      if (t.is == call_ticket::kind::ender) return t.queued.previous == nullptr && in_progress_ == 0 ? &t : nullptr;
+      if (!built_ && t.is != call_ticket::kind::builder) return nullptr;
+      if (t.ready && !follows_unready(t)) return &t;
+    }
+    return nullptr;
+  }
+  bool follows_unready(const call_ticket& t) const noexcept {
+    for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
+      if (u->submitter == t.submitter) return true;
+    return false;
+  }
+
+  /// Why has it not its turn? Which others are to blame.
+  void note_who_is_before(const call_ticket& t, observation& o) const noexcept {
+    using before_it = observation::before_it;
+    if (active_ == t.task) return;
+    if (active_ != nullptr) {
+      o.reason = before_it::has_the_turn;
+      o.add(*active_, wait_point::the_end);
+    } else if (!t.begun && in_progress_ >= limit_) {
+      o.reason = before_it::is_in_progress;
+      for (const call_ticket* u = begun_.first(); u != nullptr; u = u->others.next) o.add(*u->task, wait_point::the_end);
+    } else if (const call_ticket* const first = t.begun ? nullptr : first_before(t)) {
+      o.reason = before_it::comes_first;
+      o.add(*first->task, wait_point::the_end);
+    }
+  }
+  /// The call that a call which is ready must let begin first: the actor's constructor, or one of the same submitter.
+  const call_ticket* first_before(const call_ticket& t) const noexcept {
+    if (!built_) return calls_.first() != &t ? calls_.first() : nullptr;
+    for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
+      if (u->submitter == t.submitter) return u;
+    return nullptr;
+  }
+
+  /// Takes a call that has not begun out of the order. It was ready, so it held up no other: no turn is to be given.
+  bool take_out(call_ticket& t) noexcept {
+    if (t.begun || !t.ready || t.is == call_ticket::kind::ender) return false;
+    leave_line(t);
+    t.ready = false;
+    t.taken_out = true;
+    return true;
+  }
+  /// Is it out of the actor's hands: has it the turn, or does it end without one?
+  bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.ticket()->taken_out; }
+
+  void hand_on(task_record& task) noexcept {
+    base_.wakes();
+    task.state().clear(state_word::held | state_word::has_run);
+    // Now and then behind all other work, lest a busy actor keep its worker for itself.
+    base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
+  }
+
+  std::exception_ptr make_death(const char* why, const std::exception_ptr& cause) const noexcept {
+    try {
+      const actor_died died("dyngen: the actor " + (name_.empty() ? std::string() : "'" + name_ + "' ") +
+                            "is dead: " + why + "; this call does not run");
+      if (!cause) return std::make_exception_ptr(died);
+      try {
+        std::rethrow_exception(cause);
+      } catch (...) {
+        std::throw_with_nested(died);
+      }
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  /// Cancels every call and the construction, but not the end of the actor; those that have not begun first, as stop
+  /// callbacks of the others may wait for them. `dead`: only those that have not begun, and they fail with actor_died.
+  void cancel_calls(bool dead) noexcept {
+    const keeper alive(*this);
+    const publication all;
+    for (;;) {
+      task_record* found = nullptr;
+      {
+        std::lock_guard lock(mutex_);
+        call_ticket* t = calls_.first();
+        while (t != nullptr && (t->asked || t->is == call_ticket::kind::ender)) t = t->queued.next;
+        if (t != nullptr) {
+          t->dead = dead;
+        } else if (!dead) {
+          // Those that were asked stand behind the others.
+          t = begun_.first();
+          if (t != nullptr && t->is == call_ticket::kind::ender) t = nullptr;  // then it is the only one
+          if (t != nullptr && !t->asked) {
+            begun_.remove(*t);
+            begun_.append(*t);
+          }
+        }
+        if (t == nullptr || t->asked) return;
+        t->asked = true;
+        found = t->task;
+        found->add_references(1);
+      }
+      found->cancel();
+      found->drop_references(1);
+    }
+  }
+
+  task_host& base_;
+  const std::uint64_t limit_;
+  const std::string name_;
+  atomic<std::uint32_t> references_{1};
+  atomic<std::uint32_t> streak_{0};
+  atomic<bool> killed_{false};
+
+  mutex mutex_;
+  ticket_list<&call_ticket::queued> calls_;        ///< not begun, in the order of their submits
+  ticket_list<&call_ticket::queued> resumed_;      ///< begun, and ready to go on
+  ticket_list<&call_ticket::others> unready_;      ///< those of calls_ that wait for more than their turn
+  ticket_list<&call_ticket::others> begun_;        ///< and not ended
+  call_ticket* first_to_look_at_ = nullptr;        ///< none of calls_ before it may begin
+  std::uint64_t last_order_ = 0;
+  bool resumed_last_ = false;                      ///< the last turn went to one that had begun before
+  task_record* active_ = nullptr;    ///< has the turn
+  std::uint64_t in_progress_ = 0;    ///< begun, and not ended
+  bool built_ = false;
+  bool closed_ = false;              ///< calls that come now are dead
+  slot* builder_ = nullptr;          ///< the end of the task that builds the actor, held
+  bool builder_failed_ = false;      ///< by an exception of the constructor
+  std::exception_ptr death_;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Where records, coroutine frames, blocks and waiters come from: one pair of functions, which keeps what is given back
+// for the next one of its size, and counts what is alive, so that a test can say that nothing was left behind. Any
+// thread may give back what another one was given.
+//
+// Each thread keeps two batches of each size; full and empty batches change hands in a depot, so that memory which is
+// taken by one thread and given back by another goes back where it came from without a lock for each piece. After
+// Bonwick and Adams, Magazines and Vmem (2001).
+//
+// All objects of a process that contain this library share what a thread keeps, its number, and the counts (process.hpp).
+// The depot is each object's own: all pieces come from operator new, so they may change objects.
+// A thread never waits for the depot. If another one has its mutex, it does without, and asks operator new or delete. In
+// a child process after fork() the thread that had the mutex may not exist; such a depot is then never used again.
+
+#include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/process.hpp>
+#include <dyngen/detail/base/thread_context.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <new>
+#include <string_view>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// What a piece of memory is for.
+enum class memory_kind : unsigned { record, frame, block, waiter };
+inline constexpr unsigned memory_kinds = 4;
+
+/// Is memory kept for the next one? Not under sanitizers, which are to see every piece come and go.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool keeps_memory_by_default = false;
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+inline constexpr bool keeps_memory_by_default = false;
+#  else
+inline constexpr bool keeps_memory_by_default = true;
+#  endif
+#else
+inline constexpr bool keeps_memory_by_default = true;
+#endif
+inline atomic<bool> keeps_memory{keeps_memory_by_default};
+
+/// Free pieces of one size: `next` leads through a batch; the first of a batch in the depot leads to the next batch too.
+struct free_piece {
+  free_piece* next;
+  free_piece* next_batch;
+};
+
+/// Compilers place over-aligned locals of a coroutine right only if its frame is aligned so, and ask for no such frame. So
+/// all frames are: enough for the registers of any x86-64 and for a cache line.
+inline constexpr std::size_t frame_alignment = 64;
+
+/// The sizes that are kept, less the word that the usual allocators keep beside each piece: in steps of 32 bytes, and
+/// behind these, of pieces that are aligned for frames, in steps of 64.
+struct size_class {
+  static constexpr std::size_t step = 32;
+  static constexpr std::size_t frame_step = frame_alignment;
+  static constexpr std::size_t beside = sizeof(std::size_t);
+  static constexpr std::size_t ordinary = 96;
+  static constexpr std::size_t largest = step * ordinary - beside;
+  static constexpr std::size_t count = ordinary + step * ordinary / frame_step;
+
+  static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + beside + step - 1) / step - 1; }
+  static constexpr std::size_t of_frame(std::size_t bytes) noexcept {
+    return ordinary + (bytes + beside + frame_step - 1) / frame_step - 1;
+  }
+  static constexpr std::size_t bytes(std::size_t index) noexcept {
+    return (index < ordinary ? (index + 1) * step : (index - ordinary + 1) * frame_step) - beside;
+  }
+  /// How many pieces a batch has: about 8 KiB of them.
+  static constexpr std::uint32_t batch(std::size_t index) noexcept { return batches[index]; }
+
+  /// Throws std::bad_alloc.
+  static void* make(std::size_t index) {
+    return index < ordinary ? ::operator new(bytes(index)) : ::operator new(bytes(index), std::align_val_t(frame_alignment));
+  }
+  static void give_back(void* piece, std::size_t index) noexcept {
+    if (index < ordinary)
+      ::operator delete(piece, bytes(index));
+    else
+      ::operator delete(piece, bytes(index), std::align_val_t(frame_alignment));
+  }
+
+ private:
+  static constexpr auto batches = [] {  // a table: a division costs more than all the rest of giving a piece back
+    std::array<std::uint8_t, count> pieces{};
+    for (std::size_t i = 0; i < count; ++i)
+      pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(
+          8192 / ((i < ordinary ? (i + 1) * step : (i - ordinary + 1) * frame_step) - beside), 4, 64));
+    return pieces;
+  }();
+};
+
+/// Where full batches of one size wait for a thread that needs one.
+class memory_depot {
+ public:
+  void put(free_piece* batch, std::size_t index) noexcept {
+    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
+      if (count_ < most) {
+        batch->next_batch = std::exchange(first_, batch);
+        ++count_;
+        return;
+      }
+    }
+    release(batch, index);
+  }
+  free_piece* take() noexcept {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return nullptr;
+    free_piece* const batch = first_;
+    if (batch != nullptr) {
+      first_ = batch->next_batch;
+      --count_;
+    }
+    return batch;
+  }
+  static void release(free_piece* pieces, std::size_t index) noexcept {
+    while (pieces != nullptr) size_class::give_back(std::exchange(pieces, pieces->next), index);
+  }
+  static memory_depot& of(std::size_t index) noexcept { return all_[index]; }
+
+ private:
+  static constexpr unsigned most = 256;  // batches; about 2 MiB
+
+  std::mutex mutex_;
+  free_piece* first_ = nullptr;
+  unsigned count_ = 0;
+  static memory_depot all_[size_class::count];
+};
+inline constinit memory_depot memory_depot::all_[size_class::count];
+
+/// What the threads of the process have in common.
+struct memories {
+  static constexpr std::string_view name_in_process = "memories";
+
+  atomic<thread_memory*> all{nullptr};
+  atomic<unsigned> next_number{0};
+  atomic<long> elsewhere[memory_kinds]{};  ///< counted by threads without a thread_memory
+  atomic<std::uint64_t> last_task{0}, last_thread{0}, last_trace{0};
+};
+
+/// What one thread keeps, and its part of the counts. It outlives the thread, for the next one.
+class thread_memory {
+ public:
+  /// From 0; no two threads that live at the same time have the same.
+  const unsigned number;
+
+  /// The calling thread's; null if there is no memory for it, or the thread is about to end.
+  static thread_memory* here() noexcept {
+    thread_memory* const mine = current_;
+    return mine != nullptr ? mine : begin();
+  }
+  /// The same; null also if there is none yet.
+  static thread_memory* already_here() noexcept { return current_; }
+
+  // Each with what it does only if it comes to that apart: a few instructions, for each frame and record.
+
+  /// Null if there is nothing to take.
+  void* take(std::size_t index) noexcept {
+    shelf& s = shelves_[index];
+    if (s.first == nullptr) return nullptr;
+    --s.count;
+    return std::exchange(s.first, s.first->next);
+  }
+  void* refill_and_take(std::size_t index) noexcept {
+    shelf& s = shelves_[index];
+    return s.first != nullptr || refill(s, index) ? take(index) : nullptr;
+  }
+  /// False if there is no room.
+  bool give(void* memory, std::size_t index) noexcept {
+    shelf& s = shelves_[index];
+    if (s.count == size_class::batch(index)) return false;
+    auto* const piece = ::new (memory) free_piece;
+    piece->next = s.first;
+    s.first = piece;
+    ++s.count;
+    return true;
+  }
+  void put_aside_and_give(void* memory, std::size_t index) noexcept {
+    if (give(memory, index)) return;
+    put_aside(shelves_[index], index);
+    (void)give(memory, index);
+  }
+
+  void count(memory_kind kind, long change) noexcept {
+    atomic<long>& c = counts_[static_cast<unsigned>(kind)];
+    // relaxed: written by this thread only; whoever compares the sum with 0 has synchronised with it.
+    c.store(c.load(relaxed) + change, relaxed);
+  }
+  static void count_elsewhere(memory_kind kind, long change) noexcept {
+    // relaxed: as above, but several threads write.
+    process_wide<memories>().elsewhere[static_cast<unsigned>(kind)].fetch_add(change, relaxed);
+  }
+  static long live(memory_kind kind) noexcept {
+    const auto k = static_cast<unsigned>(kind);
+    // relaxed: as above. acquire: [M1] sees a whole thread_memory.
+    const memories& common = process_wide<memories>();
+    long sum = common.elsewhere[k].load(relaxed);
+    for (const thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_) sum += m->counts_[k].load(relaxed);
+    return sum;
+  }
+
+ private:
+  explicit thread_memory(unsigned n) noexcept : number(n) {}
+
+  struct shelf {
+    free_piece* first = nullptr;
+    std::uint32_t count = 0;
+    free_piece* aside = nullptr;  ///< one more batch, full
+  };
+
+  bool refill(shelf& s, std::size_t index) noexcept {
+    s.first = s.aside != nullptr ? std::exchange(s.aside, nullptr) : memory_depot::of(index).take();
+    s.count = s.first != nullptr ? size_class::batch(index) : 0;
+    return s.first != nullptr;
+  }
+  void put_aside(shelf& s, std::size_t index) noexcept {
+    if (s.aside != nullptr) memory_depot::of(index).put(s.aside, index);
+    s.aside = std::exchange(s.first, nullptr);
+    s.count = 0;
+  }
+
+  [[gnu::noinline]] static thread_memory* begin() noexcept {
+    thread_context& here = context();
+    if (here.memory_over) return nullptr;
+    const bool is_new = here.memory == nullptr;
+    memories& common = process_wide<memories>();
+    if (is_new) here.memory = reuse(common);
+    if (here.memory == nullptr) here.memory = add(common);
+    if (here.memory == nullptr) return nullptr;
+    // Each object forgets it when the thread ends; the first one, whose destructor runs last, gives it back.
+    if (is_new) {
+      static thread_local ending at_end;
+      (void)at_end;
+    } else {
+      static thread_local forgetting at_end;
+      (void)at_end;
+    }
+    if (!leaving_) current_ = here.memory;
+    return here.memory;
+  }
+  static thread_memory* reuse(memories& common) noexcept {
+    for (thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_)  // [M1]
+      // [M2] acquire: the thread that had it before has left it whole. relaxed: only saves the exchange.
+      if (!m->used_.load(relaxed) && !m->used_.exchange(true, acquire)) return m;
+    return nullptr;
+  }
+  static thread_memory* add(memories& common) noexcept {
+    // relaxed: only the number itself matters, it publishes nothing.
+    auto* const fresh = new (std::nothrow) thread_memory(common.next_number.fetch_add(1, relaxed));
+    if (fresh == nullptr) return nullptr;
+    // relaxed: verified by the exchange. [M1] release: publishes it whole.
+    fresh->next_ = common.all.load(relaxed);
+    while (!common.all.compare_exchange_weak(fresh->next_, fresh, release, relaxed)) {
+    }
+    return fresh;
+  }
+
+  /// The thread ends: what it kept goes to others.
+  struct ending {
+    ~ending() {
+      thread_context& here = context();
+      here.memory_over = true;
+      current_ = nullptr;
+      thread_memory& mine = *std::exchange(here.memory, nullptr);
+      for (std::size_t i = 0; i < size_class::count; ++i) {
+        shelf& s = mine.shelves_[i];
+        if (s.aside != nullptr) memory_depot::of(i).put(std::exchange(s.aside, nullptr), i);
+        memory_depot::release(std::exchange(s.first, nullptr), i);
+        s.count = 0;
+      }
+      mine.used_.store(false, release);  // [M2]
+    }
+  };
+
+  struct forgetting {
+    ~forgetting() {
+      leaving_ = true;
+      current_ = nullptr;
+    }
+  };
+
+  shelf shelves_[size_class::count];
+  atomic<long> counts_[memory_kinds]{};
+  atomic<bool> used_{true};
+  thread_memory* next_ = nullptr;  ///< in the list of all, which only grows
+
+  static inline thread_local constinit thread_memory* current_ = nullptr;  ///< the context's, as this object knows it
+  static inline thread_local constinit bool leaving_ = false;              ///< this object looks into the context from now on
+};
+
+/// The number of a task, or of a trace, that was never given to another one, from 1.
+inline std::uint64_t fresh_number() noexcept {
+  // relaxed, here and below: the number stands for itself.
+  return process_wide<memories>().last_task.fetch_add(1, relaxed) + 1;
+}
+inline std::uint64_t fresh_trace_number() noexcept {
+  return process_wide<memories>().last_trace.fetch_add(1, relaxed) + 1;
+}
+
+/// A number of the calling thread that no other thread has, not even one after the other; from 1.
+inline std::uint64_t thread_identity() noexcept {
+  thread_context& here = context();
+  if (here.identity == 0) here.identity = process_wide<memories>().last_thread.fetch_add(1, relaxed) + 1;
+  return here.identity;
+}
+
+inline constexpr unsigned no_thread_number = ~0u;
+
+/// Where each thread has something of its own, threads with a number from here on share.
+inline constexpr unsigned threads_apart = 40;
+
+/// A number of the calling thread's own, given to another thread when it has ended; no_thread_number if it has none.
+[[gnu::noinline]] inline unsigned thread_number() noexcept {
+  const thread_memory* const mine = thread_memory::here();
+  return mine != nullptr ? mine->number : no_thread_number;
+}
+
+/// How many pieces of each kind are alive.
+class memory_counter {
+ public:
+  static long live(memory_kind kind) noexcept { return thread_memory::live(kind); }
+  static void add(memory_kind kind, long change) noexcept {
+    if (thread_memory* const mine = thread_memory::here())
+      mine->count(kind, change);
+    else
+      thread_memory::count_elsewhere(kind, change);
+  }
+};
+
+/// A piece when the thread keeps none.
+inline void* piece_from_elsewhere(std::size_t index) {
+  void* memory = nullptr;
+  if (thread_memory* const mine = thread_memory::here()) memory = mine->refill_and_take(index);
+  return memory != nullptr ? memory : size_class::make(index);
+}
+
+/// What allocate() does when the thread keeps no such piece.
+[[gnu::noinline]] inline void* allocate_slowly(memory_kind kind, std::size_t bytes, std::size_t alignment) {
+  void* memory = nullptr;
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+    memory = ::operator new(bytes, std::align_val_t(alignment));
+  else if (bytes <= size_class::largest)
+    memory = piece_from_elsewhere(size_class::of(bytes));
+  else
+    memory = ::operator new(bytes);
+  memory_counter::add(kind, 1);
+  return memory;
+}
+
+/// `bytes` of memory aligned to `alignment`, counted under `kind`. Throws std::bad_alloc.
+// Not inlined, both: a coroutine that calls them again after a suspension may be on another thread.
+[[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
+                                        std::size_t alignment = alignof(std::max_align_t)) {
+  thread_memory* const mine = thread_memory::already_here();
+  if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
+    if (void* const memory = mine->take(size_class::of(bytes))) [[likely]] {
+      mine->count(kind, 1);
+      return memory;
+    }
+  }
+  return allocate_slowly(kind, bytes, alignment);
+}
+
+/// What becomes of a piece for which the thread has no room.
+inline void give_elsewhere(void* memory, std::size_t index) noexcept {
+  thread_memory* const mine = thread_memory::here();
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && keeps_memory.load(relaxed))
+    mine->put_aside_and_give(memory, index);
+  else
+    size_class::give_back(memory, index);
+}
+
+/// What deallocate() does with a piece for which the thread has no room.
+[[gnu::noinline]] inline void deallocate_slowly(memory_kind kind, void* memory, std::size_t bytes,
+                                                std::size_t alignment) noexcept {
+  memory_counter::add(kind, -1);
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
+  if (bytes > size_class::largest) return ::operator delete(memory, bytes);
+  give_elsewhere(memory, size_class::of(bytes));
+}
+
+/// Gives back what allocate() returned for the same kind, bytes and alignment.
+[[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
+                                         std::size_t alignment = alignof(std::max_align_t)) noexcept {
+  thread_memory* const mine = thread_memory::already_here();
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ &&
+      keeps_memory.load(relaxed)) [[likely]] {
+    if (mine->give(memory, size_class::of(bytes))) [[likely]]
+      return mine->count(kind, -1);
+  }
+  deallocate_slowly(kind, memory, bytes, alignment);
+}
+
+// --- the same for frames ---
+
+[[gnu::noinline]] inline void* allocate_frame_slowly(std::size_t bytes) {
+  void* const memory = bytes <= size_class::largest ? piece_from_elsewhere(size_class::of_frame(bytes))
+                                                    : ::operator new(bytes, std::align_val_t(frame_alignment));
+  memory_counter::add(memory_kind::frame, 1);
+  return memory;
+}
+
+/// Memory for a coroutine's frame. Throws std::bad_alloc.
+[[gnu::noinline]] inline void* allocate_frame(std::size_t bytes) {
+  thread_memory* const mine = thread_memory::already_here();
+  if (mine != nullptr && bytes <= size_class::largest) [[likely]] {
+    if (void* const memory = mine->take(size_class::of_frame(bytes))) [[likely]] {
+      mine->count(memory_kind::frame, 1);
+      return memory;
+    }
+  }
+  return allocate_frame_slowly(bytes);
+}
+
+[[gnu::noinline]] inline void deallocate_frame_slowly(void* frame, std::size_t bytes) noexcept {
+  memory_counter::add(memory_kind::frame, -1);
+  if (bytes > size_class::largest) return ::operator delete(frame, bytes, std::align_val_t(frame_alignment));
+  give_elsewhere(frame, size_class::of_frame(bytes));
+}
+
+/// Gives back what allocate_frame() returned for the same number of bytes.
+[[gnu::noinline]] inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
+  thread_memory* const mine = thread_memory::already_here();
+  // relaxed: a switch for tests, set before there are threads.
+  if (mine != nullptr && bytes <= size_class::largest && keeps_memory.load(relaxed)) [[likely]] {
+    if (mine->give(frame, size_class::of_frame(bytes))) [[likely]]
+      return mine->count(memory_kind::frame, -1);
+  }
+  deallocate_frame_slowly(frame, bytes);
+}
+
+/// Gives back a frame whose size is not known.
+inline void free_frame(void* frame) noexcept {
+  memory_counter::add(memory_kind::frame, -1);
+  ::operator delete(frame, std::align_val_t(frame_alignment));
+}
+
+}  // namespace dyngen::detail

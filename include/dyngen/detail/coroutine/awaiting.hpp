@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How a coroutine waits without a thread. An awaiter registers one wait with all it waits for, tells the loop that
+// drives the task to come back, and the task parks until the wait is satisfied or the task cancelled. What wakes it
+// only queues it again: the coroutine goes on where its executor runs it, never inside the call that stored a value.
+// A coroutine that awaits another one runs it in its own place: both belong to one task, and the same loop resumes
+// whichever is the innermost, so that a chain of any length takes constant stack.
+
+#include <dyngen/detail/coroutine/frame.hpp>
+#include <dyngen/detail/coroutine/sink.hpp>
+#include <dyngen/detail/task/blocking_wait.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// Specialised, with a static function `make(promise, A&&)` that gives the awaiter, for all that can be awaited.
+template <class A>
+struct awaiting;
+
+template <class A>
+concept library_awaitable = requires(frame_promise& p, A&& a) { awaiting<std::remove_cvref_t<A>>::make(p, std::forward<A>(a)); };
+
+/// Tells the loop that resumed a coroutine that it has ended: publishing is done there, with the frame gone.
+class final_awaiter {
+ public:
+  explicit final_awaiter(frame_promise& promise) noexcept : promise_(promise) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {
+    if (promise_.being_destroyed() || promise_.driver == nullptr) return;
+    if (promise_.outer != nullptr) {
+      promise_.driver->leaf = promise_.outer->self;
+      promise_.driver->why = signal::hop;
+    } else {
+      promise_.driver->why = signal::ended;
+    }
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  frame_promise& promise_;
+};
+
+/// What all coroutines of the library share: how they start, end, and what they may await.
+struct coroutine_promise : frame_promise {
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  final_awaiter final_suspend() noexcept { return final_awaiter(*this); }
+
+  template <class Awaitable>
+  auto await_transform(Awaitable&& a) {
+    static_assert(library_awaitable<Awaitable>,
+                  "dyngen: this cannot be awaited here: co_await takes refs, std::move(task), when_all, when_any, "
+                  "async_next, async_value and this_task::yield(); bridge anything else by a promise<T>");
+    if constexpr (library_awaitable<Awaitable>)
+      return awaiting<std::remove_cvref_t<Awaitable>>::make(*this, std::forward<Awaitable>(a));
+    else
+      return std::suspend_never();
+  }
+};
+
+/// Runs another coroutine in the place of the one that awaits it.
+class nested_coroutine {
+ public:
+  nested_coroutine(frame_promise& outer, frame_owner&& inner) noexcept : outer_(outer), inner_(std::move(inner)) {}
+  nested_coroutine(const nested_coroutine&) = delete;
+  nested_coroutine& operator=(const nested_coroutine&) = delete;
+  ~nested_coroutine() {
+    leave();
+    if (inner_.get() != nullptr) inner_.destroy(outer_.driver);
+  }
+
+  frame_promise* inner() const noexcept { return inner_.get(); }
+
+  void enter() noexcept {
+    if (outer_.being_destroyed()) return;
+    frame_promise& inner = *inner_.get();
+    inner.outer = &outer_;
+    inner.owner = &inner_;
+    inner.driver = outer_.driver;
+    outer_.inner = &inner;
+    outer_.driver->leaf = inner.self;
+    outer_.driver->why = signal::hop;
+  }
+  /// The same, unless the task was cancelled: then it ends here.
+  void enter_or_stop() noexcept {
+    sink_base& driver = *outer_.driver;
+    if (outer_.destruction != nullptr || !driver.cancelled()) {
+      enter();
+      if (outer_.destruction == nullptr && driver.time_is_up() && driver.task != nullptr) driver.why = signal::rescheduled;
+      return;
+    }
+    outer_.driver->leaf = outer_.self;
+    outer_.driver->refuse(step::cancelled);
+  }
+  void leave() noexcept {
+    if (inner_.get() != nullptr && outer_.inner == inner_.get()) outer_.inner = nullptr;
+  }
+  /// Throws what the inner one has thrown.
+  void rethrow() {
+    leave();
+    if (inner_.get() != nullptr && inner_.get()->thrown) std::rethrow_exception(std::exchange(inner_.get()->thrown, nullptr));
+  }
+
+ private:
+  frame_promise& outer_;
+  frame_owner inner_;
+};
+
+/// What awaiters of stored things are made of.
+class suspension {
+ public:
+  explicit suspension(frame_promise& promise) noexcept : promise_(promise) {}
+  suspension(const suspension&) = delete;
+  suspension& operator=(const suspension&) = delete;
+  ~suspension() { end(); }
+
+  /// Must the coroutine suspend before it looks at anything, since it is being destroyed or was cancelled?
+  bool must_stop() const noexcept { return is_destroyed() || promise_.driver->cancelled(); }
+  bool is_destroyed() const noexcept { return promise_.destruction != nullptr; }
+  /// The task whose coroutine this is; null when it is iterated in place.
+  task_record* task() const noexcept { return promise_.driver->task; }
+
+  /// Waits for `needed` of the points, which only tasks of the same host bring if `own_host`. False if they are there:
+  /// in a coroutine of no task after having blocked this thread. Throws std::bad_alloc.
+  bool begin(const wait_point* points, std::size_t count, std::int64_t needed, bool own_host) {
+    if (task() == nullptr) {
+      block(points, count, needed, never);
+      return false;
+    }
+    settle_streams();
+    wait_ = thread_wait::start(points, count, needed, task());
+    if (wait_->satisfied()) {
+      end();
+      return false;
+    }
+    task()->note_awaits_own_host(own_host);
+    promise_.driver->awaited = wait_;
+    return true;
+  }
+  bool begin(slot& s) {
+    producer& owner = *group::of(s).owner;
+    refuse_self_wait(owner, task());
+    const wait_point point = point_of(s);
+    return begin(&point, 1, 1, task() != nullptr && owner.home() == task()->home());
+  }
+
+  /// Is the task's time slice over, so that it makes way for others before it goes on?
+  bool time_is_up() const noexcept { return promise_.driver->time_is_up() && task() != nullptr; }
+  /// What is awaited is there: false if the coroutine suspends all the same, as its time slice is over.
+  bool goes_on() noexcept { return !(makes_way_ = time_is_up()); }
+
+  /// For await_suspend.
+  void suspend() noexcept {
+    if (promise_.being_destroyed()) return;
+    sink_base& driver = *promise_.driver;
+    driver.leaf = promise_.self;
+    if (wait_ != nullptr)
+      driver.why = signal::awaiting;
+    else if (makes_way_)
+      driver.why = signal::rescheduled;
+    else
+      driver.refuse(step::cancelled);
+  }
+
+  void end() noexcept {
+    if (wait_ == nullptr) return;
+    task()->note_awaits_own_host(false);
+    promise_.driver->awaited = nullptr;
+    std::exchange(wait_, nullptr)->leave();
+  }
+
+ private:
+  frame_promise& promise_;
+  thread_wait* wait_ = nullptr;
+  bool makes_way_ = false;
+};
+
+/// `co_await wait_for_points{…}`: until `needed` of the points are ready. What it points to must live so long.
+struct wait_for_points {
+  const wait_point* points;
+  std::size_t count;
+  std::int64_t needed;
+  bool own_host;
+  producer* const* owners;  ///< of each point
+};
+
+class points_awaiter {
+ public:
+  points_awaiter(frame_promise& p, const wait_for_points& all) noexcept : suspension_(p), all_(all) {}
+
+  bool await_ready() {
+    if (suspension_.must_stop()) return false;
+    if (all_.needed == 0) return suspension_.goes_on();
+    refuse_self_waits(all_.owners, all_.count, all_.needed, suspension_.task());
+    return !suspension_.begin(all_.points, all_.count, all_.needed, all_.own_host) && suspension_.goes_on();
+  }
+  void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
+  void await_resume() noexcept { suspension_.end(); }
+
+ private:
+  suspension suspension_;
+  const wait_for_points all_;
+};
+
+template <>
+struct awaiting<wait_for_points> {
+  static points_awaiter make(frame_promise& p, const wait_for_points& all) noexcept { return points_awaiter(p, all); }
+};
+
+/// `sink_base& driver = co_await own_driver();`, at once: what runs this coroutine.
+struct own_driver {};
+
+class driver_awaiter {
+ public:
+  explicit driver_awaiter(frame_promise& p) noexcept : promise_(p) {}
+  bool await_ready() const noexcept { return promise_.destruction == nullptr; }
+  void await_suspend(std::coroutine_handle<>) const noexcept { (void)promise_.being_destroyed(); }
+  sink_base& await_resume() const noexcept { return *promise_.driver; }
+
+ private:
+  frame_promise& promise_;
+};
+
+template <>
+struct awaiting<own_driver> {
+  static driver_awaiter make(frame_promise& p, own_driver) noexcept { return driver_awaiter(p); }
+};
+
+/// `co_await this_task::yield()`.
+struct yield_to_others {};
+
+class yield_awaiter {
+ public:
+  explicit yield_awaiter(frame_promise& p) noexcept : promise_(p) {}
+  bool await_ready() const noexcept { return promise_.destruction == nullptr && promise_.driver->task == nullptr; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {
+    if (promise_.being_destroyed()) return;
+    promise_.driver->leaf = promise_.self;
+    promise_.driver->why = signal::rescheduled;
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  frame_promise& promise_;
+};
+
+template <>
+struct awaiting<yield_to_others> {
+  static yield_awaiter make(frame_promise& p, yield_to_others) noexcept { return yield_awaiter(p); }
+};
+
+}  // namespace dyngen::detail

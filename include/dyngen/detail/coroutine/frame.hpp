@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Coroutine frames: where their memory comes from, and how they are destroyed. A local whose destructor throws makes
+// destroy() come back with the frame alive (g++ 12, clang 14 and 19 alike): it stands at its final suspend point, or
+// at a co_yield its body has run on to. Then it is destroyed once more, until it is gone, and the exception is kept.
+// Coroutines that run one inside another form a chain: the outermost has the driver, whose loop resumes the innermost.
+// They are destroyed in one loop, the innermost first, as each may use what stands in the frames around it.
+
+#include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/base/thread_context.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// Stands beside a frame that is being destroyed; its promise points to it meanwhile.
+struct frame_destruction {
+  std::exception_ptr thrown;
+  bool alive = false;  ///< the frame has suspended again instead of going away
+};
+
+struct frame_promise;
+struct sink_base;
+
+/// Is a parameter of this type placed as it wants to be? A reference is, and so is a value if frames are aligned so. A
+/// lambda is incomplete while its own operator() is looked at.
+template <class Parameter>
+constexpr bool is_placed_well() {
+  if constexpr (std::is_object_v<Parameter> && requires { sizeof(Parameter); })
+    return alignof(Parameter) <= frame_alignment;
+  else
+    return true;
+}
+template <class... Parameters>
+constexpr bool check_parameters() {
+  static_assert((is_placed_well<Parameters>() && ...),
+                "dyngen: a parameter of this coroutine wants an alignment above 64 bytes, and compilers do not place it so; "
+                "pass it by reference, or as a std::unique_ptr");
+  return true;
+}
+template <class T>
+constexpr bool check_values() {
+  if constexpr (std::is_object_v<T>)
+    static_assert(alignof(T) <= frame_alignment,
+                  "dyngen: values of this type want an alignment above 64 bytes, and compilers do not place them so in a "
+                  "coroutine; use a std::unique_ptr");
+  return true;
+}
+
+/// Room for a T in a coroutine's frame, which compilers align no better than ordinary memory.
+template <class T>
+class frame_storage {
+  static constexpr std::size_t ordinary = 16;
+  static constexpr bool over_aligned = alignof(T) > ordinary;
+
+ public:
+  void* place() noexcept {
+    if constexpr (!over_aligned) return bytes_;
+    const auto at = reinterpret_cast<std::uintptr_t>(bytes_);
+    return bytes_ + ((alignof(T) - at % alignof(T)) % alignof(T));
+  }
+
+ private:
+  alignas(over_aligned ? ordinary : alignof(T)) std::byte bytes_[sizeof(T) + (over_aligned ? alignof(T) - ordinary : 0)];
+};
+
+/// Holds one coroutine: what generator, tuple_generator and task are made of.
+class frame_owner {
+ public:
+  frame_owner() = default;
+  explicit frame_owner(frame_promise& frame) noexcept : frame_(&frame) {}
+  frame_owner(frame_owner&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  frame_owner& operator=(frame_owner&& other) noexcept {
+    std::swap(frame_, other.frame_);
+    return *this;
+  }
+  ~frame_owner() {
+    if (frame_ != nullptr) destroy(nullptr);
+  }
+
+  frame_promise* get() const noexcept { return frame_; }
+  /// Destroys it, and what runs inside it. An exception that a local throws meanwhile goes to `report_to`.
+  void destroy(sink_base* report_to) noexcept;
+
+ private:
+  frame_promise* frame_ = nullptr;
+};
+
+/// Base of all promises: counted frames, and nothing in them that wants more than ordinary alignment.
+struct frame_promise {
+  // Not inlined, both: g++ warns of a mismatch to the user when it sees into one of them only.
+  [[gnu::noinline]] static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
+  [[gnu::noinline]] static void operator delete(void* frame, std::size_t bytes) noexcept {
+    context().freed_frame = frame;
+    deallocate_frame(frame, bytes);
+  }
+
+  std::exception_ptr thrown;
+  frame_destruction* destruction = nullptr;
+  std::coroutine_handle<> self;
+  sink_base* driver = nullptr;      ///< what resumes the whole chain; set before the first resume
+  frame_promise* outer = nullptr;   ///< the coroutine inside which this one runs
+  frame_promise* inner = nullptr;   ///< the one that runs inside this one
+  frame_owner* owner = nullptr;     ///< who holds this one, while it runs inside another
+
+  void unhandled_exception() noexcept {
+    if (destruction == nullptr) {
+      thrown = std::current_exception();
+    } else {
+      destruction->thrown = std::current_exception();
+      destruction->alive = true;
+    }
+  }
+
+  /// For every suspension point: true while the frame is being destroyed, when nothing may be done but suspend.
+  bool being_destroyed() noexcept {
+    if (destruction == nullptr) return false;
+    destruction->alive = true;
+    return true;
+  }
+};
+
+/// g++ 12 leaves a frame's memory, and the parameters that follow, when the destructor of a parameter throws.
+inline void free_abandoned(void* frame) noexcept {
+  free_frame(frame);
+}
+
+/// Destroys one frame for good. Returns an exception that one of its locals threw.
+inline std::exception_ptr destroy_frame(frame_promise& promise) noexcept {
+  frame_destruction watch;
+  promise.destruction = &watch;
+  const std::coroutine_handle<> frame = promise.self;
+  do {
+    watch.alive = false;
+    context().freed_frame = nullptr;
+    try {
+      frame.destroy();
+    } catch (...) {
+      watch.thrown = std::current_exception();  // by a parameter: the frame is gone
+    }
+  } while (watch.alive);
+  if (watch.thrown && context().freed_frame != frame.address()) free_abandoned(frame.address());
+  return watch.thrown;
+}
+
+}  // namespace dyngen::detail

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a generator's promise knows of the world: a place to construct the next value in, and whether it may go on
+// after it. Behind it stands a return buffer of one of the two shapes, or the thread that iterates the generator.
+// All of it belongs to the one thread that runs the coroutine at the moment.
+
+#include <dyngen/detail/coroutine/frame.hpp>
+#include <dyngen/detail/task/blocking_wait.hpp>
+#include <dyngen/detail/task/shared_budget.hpp>
+#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/value/fixed_buffer.hpp>
+#include <dyngen/detail/value/segmented_buffer.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// A return buffer, as a task's producer sees it.
+template <class B, class T>
+concept return_buffer = requires(B& buffer, const B& constant) {
+  { buffer.place() } -> std::same_as<void*>;
+  { constant.made() } -> std::same_as<std::uint64_t>;
+};
+
+static_assert(return_buffer<fixed_buffer, int> && return_buffer<segmented_buffer<int>, int>);
+
+/// Why a coroutine came back from resume().
+enum class signal : unsigned char { yielded, hop, ended, refused, awaiting, rescheduled };
+
+/// The tasks that a coroutine has started to run beside it, and that may use what stands in its frame: cancelled, it ends
+/// after them. Stands in that frame.
+struct child_tasks {
+  child_tasks* outer = nullptr;
+  void* parts;
+  void (*give_up)(void* parts) noexcept;  ///< asks them to stop
+  slot* (*running)(void* parts) noexcept; ///< the end of one that has not ended; null if there is none
+};
+
+struct sink_base {
+  explicit sink_base(task_record* t = nullptr) noexcept : task(t) {}
+
+  std::coroutine_handle<> leaf;         ///< what to resume: the innermost of nested coroutines
+  task_record* task;                    ///< null when iterated in place
+  thread_wait* awaited = nullptr;       ///< what the innermost one waits for
+  child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
+  thread_wait* child_end = nullptr;     ///< cancelled, it waits for one of them
+  std::uint64_t stop_at = 0;            ///< suspend when so many values are stored
+  const atomic<std::uint32_t>* slice_over = &no_time_slice;  ///< of the thread that runs the coroutine
+  std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
+  std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
+  signal why = signal::yielded;
+  step refusal = step::surplus;
+  bool pending = false;                 ///< the value at place() waits for its budget
+  std::exception_ptr destroyed_with;    ///< thrown by a local of a nested generator while it was destroyed
+
+  /// Runs the coroutine until it has stored `stop_at` values, has ended, or was refused a value.
+  step drive() {
+    why = signal::yielded;
+    leaf.resume();
+    return go_on();
+  }
+  /// The same after leaf.resume().
+  step go_on() {
+    while (why == signal::hop) {  // a loop, not a transfer: nesting of any depth takes constant stack
+      why = signal::yielded;
+      leaf.resume();
+    }
+    switch (why) {
+      case signal::hop:
+      case signal::yielded: return step::paused;
+      case signal::ended: return step::ended;
+      case signal::awaiting: return step::awaiting;
+      case signal::rescheduled: return step::rescheduled;
+      case signal::refused: break;
+    }
+    return refusal;
+  }
+
+  void refuse(step as) noexcept {
+    why = signal::refused;
+    refusal = as;
+  }
+
+  /// Is its time slice over, so that it suspends where it can?
+  // relaxed: as slice_is_over().
+  bool time_is_up() const noexcept { return slice_over->load(relaxed) != 0; }
+
+  /// By a handle, or with all of its host.
+  bool cancelled() const noexcept { return task != nullptr && task->stop_requested(); }
+
+  /// Cancelled: asks all children to stop.
+  childrens_end end_children() noexcept {
+    if (child_end != nullptr && !child_end->satisfied()) return {.wait = child_end};
+    if (child_end != nullptr) std::exchange(child_end, nullptr)->leave();
+    for (const child_tasks* c = children; c != nullptr; c = c->outer) c->give_up(c->parts);
+    for (const child_tasks* c = children; c != nullptr; c = c->outer) {
+      slot* const end = c->running(c->parts);
+      if (end == nullptr) continue;
+      const wait_point point = point_of(*end);
+      try {
+        child_end = thread_wait::start(&point, 1, 1, task);
+      } catch (const std::bad_alloc&) {
+      }
+      if (child_end != nullptr) return {.wait = child_end};
+      // Nobody would tell this task, and perhaps it is this very thread that keeps the child from being run.
+      static_cast<task_record&>(*group::of(*end).owner).end_queued();
+      return {.no_memory = true};
+    }
+    return {};
+  }
+
+  /// A value is skipped. Whether to come back: now and then, so that an endless generator does not keep its worker.
+  bool note_skipped() noexcept { return ++skipped % 64 == 0 || time_is_up(); }
+  /// The same for one that an earlier attempt has stored.
+  bool note_replayed() noexcept {
+    if (--replay == 0) task->state().clear(state_word::replaying);
+    return note_skipped();
+  }
+};
+
+/// An exception that left a frame while it was destroyed goes to the task, if there is one.
+[[gnu::noinline]] inline void note_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
+  if (to != nullptr && !to->destroyed_with)
+    to->destroyed_with = std::move(thrown);
+  else if (to != nullptr && to->task != nullptr)
+    to->task->report(std::move(thrown));  // one more
+  else
+    print_unhandled(std::move(thrown), "(a coroutine that was not submitted)");
+}
+/// The same if there was one.
+[[gnu::always_inline]] inline void report_destruction(std::exception_ptr&& thrown, sink_base* to) noexcept {
+  if (thrown) [[unlikely]]
+    note_destruction(std::move(thrown), to);
+}
+
+[[gnu::noinline]] inline void frame_owner::destroy(sink_base* report_to) noexcept {
+  frame_promise* const mine = std::exchange(frame_, nullptr);
+  frame_promise* innermost = mine;
+  while (innermost->inner != nullptr) innermost = innermost->inner;
+  for (frame_promise* next = innermost; next != nullptr;) {
+    frame_promise* const outer = next == mine ? nullptr : next->outer;
+    if (outer != nullptr) {
+      next->owner->frame_ = nullptr;
+      outer->inner = nullptr;
+    }
+    report_destruction(destroy_frame(*next), report_to);
+    next = outer;
+  }
+}
+
+/// Constructs a T at `place` from one value, without the warnings that its user has or has not asked for elsewhere.
+template <class T, class U>
+void construct(void* place, U&& value) {
+  if constexpr (std::is_arithmetic_v<T>)
+    ::new (place) T(static_cast<T>(std::forward<U>(value)));
+  else
+    ::new (place) T(std::forward<U>(value));
+}
+
+/// Room for a value that is built and dropped.
+template <class T>
+class scratch {
+ public:
+  void* place() noexcept { return bytes_; }
+  void destroy(task_record& task) noexcept { destroy_reporting(*std::launder(reinterpret_cast<T*>(bytes_)), task); }
+
+ private:
+  alignas(T) std::byte bytes_[sizeof(T)];
+};
+
+/// What a co_yield should do before it constructs anything, if it may not simply go on.
+enum class permission { construct, charge, replay, skip, suspend };
+
+/// Where the values of a generator<T> go. As long as there are places in its window, and nobody asks for attention, a
+/// co_yield fills the next one; everything else is done by ask(), place() and commit().
+template <class T>
+class sink : public sink_base {
+ public:
+  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), flags_(&t.state().flags()), fixed_(&b) {}
+  sink(segmented_buffer<T>& b, task_record& t, stream_budget<T>* budget) noexcept
+      : sink_base(&t), window_(&b.window()), flags_(&t.state().flags()), segmented_(&b), budget_(budget) {}
+  /// For iteration in place, by drive_in_place().
+  sink() noexcept : flags_(&no_flags_) {}
+  sink(const sink&) = delete;
+  sink& operator=(const sink&) = delete;
+
+  std::uint64_t made() const noexcept { return fixed_ != nullptr ? fixed_->made() : window_->made(); }
+
+  /// Opens the window, up to `stop_at` values in all.
+  void open() noexcept {
+    if (fixed_ != nullptr) return;
+    single_place = nullptr;
+    window_->suspends = false;
+    window_->open(stop_at - window_->made());
+  }
+  /// Runs the coroutine to its next value, which goes to `place`, and is the caller's.
+  step drive_in_place(T* place) {
+    single_place = place;
+    return drive();
+  }
+  /// From now on it is driven by drive_to() and drive_into_next_block(), until open() is called again.
+  void begin_single_steps() noexcept {
+    window_->suspends = true;
+    stop_at = 0;
+    why = signal::yielded;  // and stays so while that is all that happens
+  }
+  /// Runs the coroutine until it has constructed its next value there. Then has_stored(), and the caller commits it.
+  void drive_to(T* place) {
+    single_place = place;
+    leaf.resume();
+  }
+  bool has_stored() const noexcept { return why == signal::yielded; }
+  /// Where there is no place left: runs it until it has stored its next value. False: go_on() says what it was instead.
+  [[gnu::noinline]] bool drive_into_next_block() {
+    const std::uint64_t before = window_->made();
+    leave_single_place();
+    leaf.resume();
+    return has_stored() && window_->made() != before;
+  }
+  /// What it was that has happened, once its cause is gone.
+  step after_single_step() {
+    if (leave_single_place() && has_stored()) {
+      // The value is there, but somebody asks for attention.
+      if (!cancelled()) {
+        window_->commit_unwatched();
+        window_->end = window_->next;
+      } else {
+        refuse(step::cancelled);
+        destroy_reporting(*window_->next, *task);
+      }
+    }
+    return go_on();
+  }
+
+  /// May a co_yield go on without asking?
+  bool is_open() const noexcept {
+    // relaxed: a late look is as good as the other thread having asked later.
+    return window_->next != window_->end && (flags_->load(relaxed) & state_word::attention) == 0 && !time_is_up();
+  }
+  T* next_place() const noexcept { return window_->next; }
+  /// The value at next_place() is constructed. Returns whether to suspend.
+  [[gnu::always_inline]] bool commit_next() noexcept {
+    value_window<T>& window = *window_;
+    window.commit();
+    if (window.waiters->any()) [[unlikely]]
+      window.notify();
+    return window.next == window.end && (window.suspends || window.made() >= stop_at);
+  }
+
+  /// If not null, each value goes there, and the coroutine suspends after it; who resumed it does the rest.
+  T* single_place = nullptr;
+
+  permission ask() noexcept {
+    if ((flags_->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
+    if (fixed_ != nullptr && fixed_->full()) {
+      refuse(step::surplus);
+      return permission::suspend;
+    }
+    return permission::construct;
+  }
+
+  void* place() { return fixed_ != nullptr ? fixed_->place() : segmented_->place(); }
+
+  /// The value at place() is constructed. Returns whether to suspend.
+  bool commit() noexcept {
+    if (fixed_ != nullptr) {
+      fixed_->template commit<T>();
+      return fixed_->made() >= stop_at || time_is_up();
+    }
+    window_->open(window_->suspends ? 1 : stop_at - window_->made());  // place() may have made room for more
+    return commit_next() || time_is_up();
+  }
+
+  /// The value at place() is constructed, and may have to wait there for its budget. Returns whether to suspend. Throws
+  /// what the user's code throws that says what it costs; then the value is gone.
+  bool charge() {
+    T& value = *std::launder(static_cast<T*>(place()));
+    bool fits = false;
+    try {
+      fits = budget_->charge(budget_->cost_of(value));
+    } catch (...) {
+      destroy_reporting(value, *task);
+      throw;
+    }
+    if (fits) return commit();
+    pending = true;
+    return true;
+  }
+  /// Before the coroutine goes on: the value that waited for its budget is stored. Returns whether to suspend again.
+  bool settle_pending() noexcept { return std::exchange(pending, false) && commit(); }
+  /// The same if it never will.
+  void drop_pending() noexcept {
+    if (!std::exchange(pending, false)) return;
+    budget_->take_back();
+    destroy_reporting(*std::launder(static_cast<T*>(segmented_->place())), *task);
+  }
+
+ private:
+  bool leave_single_place() noexcept {
+    window_->end = window_->next;
+    return std::exchange(single_place, nullptr) != nullptr;
+  }
+  permission attend() noexcept {
+    if (cancelled()) {
+      refuse(step::cancelled);
+      return permission::suspend;
+    }
+    if (replay != 0) return permission::replay;
+    if ((task->state().load() & state_word::detached) == 0) return permission::charge;
+    return note_skipped() ? permission::suspend : permission::skip;  // nobody will take it
+  }
+
+  static inline constinit atomic<std::uint32_t> no_flags_{0};
+  static inline constinit value_window<T> never_open_;  ///< and never written
+
+  value_window<T>* window_ = &never_open_;  ///< of a segmented buffer
+  const atomic<std::uint32_t>* flags_;
+  segmented_buffer<T>* segmented_ = nullptr;
+  fixed_buffer* fixed_ = nullptr;
+  stream_budget<T>* budget_ = nullptr;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// All tasks of a pool that have not ended, in words. There is no list of all: those that wait, or have waited, are in one
+// (suspended_tasks.hpp), those that run are found through their threads (inspector.hpp), and the rest, which is queued and
+// has never waited for anything, is only counted. Lists cost a lock where tasks come and go; these are there anyway.
+
+#include <dyngen/detail/inspect/describe_text.hpp>
+#include <dyngen/detail/pool/pool_core.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace dyngen::detail {
+
+/// Made, written and gone.
+class pool_dump {
+ public:
+  explicit pool_dump(pool_core& pool) noexcept : pool_(pool) {}
+
+  /// One line for the pool, one for each task, and one for the number of those that are only queued.
+  std::string text() {
+    if (pool_.is_inherited()) return head(0);
+    const std::uint64_t others = collect();
+    std::string lines;
+    std::uint64_t described = 0;
+    for (producer_pointer& p : tasks_) {
+      const producer_pointer task = std::move(p);  // no longer than needed
+      const std::string line = description_of(*task);
+      if ((*task).completed()) continue;
+      lines += "  " + line + "\n";
+      ++described;
+    }
+    if (others != 0) lines += "  and " + std::to_string(others) + " more, queued\n";
+    return head(described + others) + lines;
+  }
+
+ private:
+  std::string head(std::uint64_t alive) const {
+    const pool_settings& s = pool_.settings_;
+    const char* const state[] = {"", ", draining", ", cancelling", ", of the parent process"};
+    // relaxed: what was true a moment ago.
+    return "pool" + (s.name.empty() ? std::string() : " " + in_quotes(s.name)) + ", " +
+           counted(s.width, "thread", "threads") + state[static_cast<unsigned>(pool_.closing_.load(relaxed))] + ": " +
+           counted(alive, "task that has", "tasks that have") + " not ended\n";
+  }
+
+  /// Those that run now, then those that wait, or have waited before. Returns how many others there are.
+  std::uint64_t collect() {
+    bool all = false;
+    for (std::size_t room = 64; !all; room *= 2) {
+      tasks_.clear();
+      tasks_.reserve(room);  // not while a thread is watched
+      observers::look looking(everybody());
+      all = true;
+      looking.for_each_running([&](const running_task& entry, const running_task*) noexcept {
+        producer& task = *entry.task;
+        if (task.home() != static_cast<const task_host*>(&pool_) || task.completed()) return;
+        if (tasks_.size() == tasks_.capacity())
+          all = false;
+        else
+          tasks_.emplace_back(task);
+      });
+    }
+    std::vector<const producer*> running;
+    for (const producer_pointer& p : tasks_) running.push_back(p.get());
+    std::sort(running.begin(), running.end());
+    std::vector<producer_pointer> dormant;
+    pool_.dormant_.collect(dormant);
+    for (producer_pointer& p : dormant)
+      if (!std::binary_search(running.begin(), running.end(), p.get())) tasks_.push_back(std::move(p));
+    const pool_counters::totals now = pool_.count();
+    const std::uint64_t alive = now.started - now.ended;
+    return alive > tasks_.size() ? alive - tasks_.size() : 0;
+  }
+
+  pool_core& pool_;
+  std::vector<producer_pointer> tasks_;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Failures that nothing holds any more and that a worker is to report: a list of the producers that threw, linked through
+// themselves, so that adding one allocates nothing. Any thread adds, any worker takes all.
+//
+// [Q1] add() publishes what the producer holds; take_all() acquires it.
+
+#include <dyngen/detail/value/slot.hpp>
+
+namespace dyngen::detail {
+
+class lost_failures {
+ public:
+  /// Takes a reference on it. Wait-free but for others that add at the same moment.
+  void add(producer& lost) noexcept {
+    lost.add_references(1);
+    producer* first = first_.load(relaxed);  // relaxed: verified by the exchange
+    do {
+      lost.link(first);
+      // seq_cst: the caller then looks whether a worker sleeps, while that looks here before it does.
+    } while (!first_.compare_exchange_weak(first, &lost, seq_cst, relaxed));  // [Q1]
+  }
+  bool maybe_nonempty() const noexcept { return first_.load(seq_cst) != nullptr; }
+
+  /// All, the first added first: with their references. after() leads from one to the next.
+  producer* take_all() noexcept {
+    producer* rest = first_.exchange(nullptr, acquire);  // [Q1]
+    producer* in_order = nullptr;
+    while (rest != nullptr) {
+      producer* const next = rest->unlink();
+      rest->link(in_order);
+      in_order = rest;
+      rest = next;
+    }
+    return in_order;
+  }
+  static producer* after(producer& taken) noexcept { return taken.unlink(); }
+
+ private:
+  static_assert(atomic<producer*>::is_always_lock_free);
+  atomic<producer*> first_{nullptr};
+};
+
+}  // namespace dyngen::detail

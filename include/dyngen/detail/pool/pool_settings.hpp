@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a pool was told when it was made.
+
+#include <dyngen/detail/task/recorder.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace dyngen::detail {
+
+/// The user's hook for exceptions that nobody else gets; copyable, whatever it holds.
+class error_hook {
+ public:
+  virtual ~error_hook() = default;
+  virtual void operator()(std::exception_ptr e, std::string_view task) = 0;
+};
+
+struct pool_settings {
+  std::uint32_t width = 1;
+  std::uint32_t max_spare_threads = 64;
+  bool waiters_help = true;
+  std::string name;
+  std::shared_ptr<error_hook> hook;
+  std::shared_ptr<recorder> trace;
+};
+
+}  // namespace dyngen::detail

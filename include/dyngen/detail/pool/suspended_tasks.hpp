@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The tasks of a pool that wait: for dependencies, for room, in a co_await, for their turn at an actor, or blocked in code
+// on a thread. Only closing looks at them. A task enters before it waits and stays in the list until it has ended: whether
+// it waits at the moment, its state word says.
+
+#include <dyngen/detail/task/blocking_wait.hpp>
+#include <dyngen/detail/task/task_record.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace dyngen::detail {
+
+class dormant_tasks {
+ public:
+  void add(task_record& task) noexcept {
+    std::lock_guard lock(mutex_);
+    if (task.listed) return;
+    task.listed = true;
+    task.dormant() = {nullptr, first_};
+    if (first_ != nullptr) first_->dormant().previous = &task;
+    first_ = &task;
+  }
+  void remove(task_record& task) noexcept {
+    std::lock_guard lock(mutex_);
+    task.listed = false;
+    const auto [previous, next] = task.dormant();
+    (previous != nullptr ? previous->dormant().next : first_) = next;
+    if (next != nullptr) next->dormant().previous = previous;
+  }
+
+  /// The code of a task blocks its thread in `wait`, or goes on if that is null: not while somebody looks.
+  void note_blocked(running_task& entry, const thread_wait* wait) noexcept {
+    std::lock_guard lock(mutex_);
+    const bool listed = std::exchange(entry.wait, wait) != nullptr;
+    if (wait != nullptr && !listed) {
+      entry.previous = nullptr;
+      entry.next = blocked_;
+      if (blocked_ != nullptr) blocked_->previous = &entry;
+      blocked_ = &entry;
+    } else if (wait == nullptr) {
+      (entry.previous != nullptr ? entry.previous->next : blocked_) = entry.next;
+      if (entry.next != nullptr) entry.next->previous = entry.previous;
+    }
+  }
+
+  /// Is the code of `task` blocked on a thread, without a time limit? Notes in what.
+  void observe_blocked(const task_record& task, observation& o) noexcept {
+    std::lock_guard lock(mutex_);
+    for (const running_task* t = blocked_; t != nullptr; t = t->next)
+      if (t->task == &task) {
+        o.blocks = true;
+        t->wait->observe(o);
+        return;
+      }
+  }
+
+  /// All that are in the list and have not ended, the oldest first. Throws std::bad_alloc.
+  void collect(std::vector<producer_pointer>& tasks) {
+    for (std::size_t room = 64;; room *= 2) {
+      tasks.clear();
+      tasks.reserve(room);  // not under the mutex
+      std::lock_guard lock(mutex_);
+      task_record* t = first_;
+      for (; t != nullptr && tasks.size() != tasks.capacity(); t = t->dormant().next)
+        if (state_word::phase_of(t->state().load()) != phase::ended) tasks.emplace_back(*t);
+      if (t == nullptr) break;
+    }
+    std::reverse(tasks.begin(), tasks.end());
+  }
+
+  struct survey {
+    std::uint64_t waiting = 0;
+    bool blocked = false;           ///< some of them block a thread
+    bool idle_actors_only = true;   ///< all of them are actors that have nothing to do
+  };
+  survey look() noexcept {
+    survey all;
+    std::lock_guard lock(mutex_);
+    for (task_record* t = first_; t != nullptr; t = t->dormant().next) {
+      if (!waits(*t) && !waits_to_end_its_actor(*t)) continue;
+      ++all.waiting;
+      if (!is_end_of_actor(*t)) all.idle_actors_only = false;
+    }
+    // A task on a blocked thread's stack waits as well, unless what it waits for is there already.
+    for (running_task* t = blocked_; t != nullptr; t = t->next) {
+      if (t->wait->satisfied()) continue;
+      ++all.waiting;
+      all.blocked = true;
+      all.idle_actors_only = false;
+    }
+    return all;
+  }
+
+  enum class whom { outside, any, idle_actors, also_polling };
+
+  /// Cancels one that is not cancelled yet: of those that wait for something outside, of all that wait, of the actors that
+  /// wait for their end, or of all of these and those that run and look at their stop tokens. False if there is none.
+  bool cancel_one(whom who) noexcept {
+    task_record* found = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant().next)
+        if (is_among(*t, who)) found = t;
+      if (found != nullptr) found->add_references(1);
+    }
+    if (found == nullptr) return false;
+    found->cancel();
+    found->drop_references(1);
+    return true;
+  }
+
+ private:
+  static bool waits(task_record& t) noexcept {
+    const std::uint32_t word = t.state().load();
+    const phase now = state_word::phase_of(word);
+    return (now == phase::waiting || now == phase::parked || (word & state_word::held) != 0) &&
+           (word & state_word::cancelled) == 0;
+  }
+  static bool is_end_of_actor(task_record& t) noexcept {
+    const call_ticket* const call = t.ticket();
+    return call != nullptr && call->is == call_ticket::kind::ender;
+  }
+  static bool is_among(task_record& t, whom who) noexcept {
+    if (!waits(t)) return who == whom::also_polling && polls_token(t);
+    if (who == whom::also_polling) return true;
+    if (is_end_of_actor(t)) return who == whom::idle_actors;
+    return who == whom::any || (who == whom::outside && t.waits_for_outside());
+  }
+  /// The end of an actor queues behind its calls even when it was cancelled.
+  static bool waits_to_end_its_actor(task_record& t) noexcept {
+    return is_end_of_actor(t) && (t.state().load() & state_word::held) != 0;
+  }
+  static bool polls_token(task_record& t) noexcept {
+    const std::uint32_t word = t.state().load();
+    return state_word::phase_of(word) == phase::running && (word & state_word::cancelled) == 0 && t.has_stop_token();
+  }
+
+  mutex mutex_;
+  task_record* first_ = nullptr;
+  running_task* blocked_ = nullptr;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The concrete task: a base that knows where values go, a bound call, and a body that knows how to run the call: once
+// through for a plain function, step by step for a coroutine. One allocation holds record, callable, arguments and,
+// where the number of values is known, the slots too.
+
+#include <dyngen/detail/actor/actor_executor.hpp>
+#include <dyngen/detail/results/fixed_task.hpp>
+#include <dyngen/detail/results/sequence_task.hpp>
+#include <dyngen/detail/submit/arguments.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+// --- bodies ---
+
+/// A plain function with one result, or none.
+template <class Bound, class R>
+class function_body {
+ public:
+  template <class Task>
+  step resume(Task& task, Bound& call, std::uint64_t) {
+    if constexpr (std::is_void_v<R>) {
+      call();
+    } else {
+      ::new (task.buffer().place()) R(call());
+      task.buffer().template commit<R>();
+    }
+    return step::ended;
+  }
+  std::exception_ptr close() noexcept { return nullptr; }
+};
+
+/// A plain function that returns a tuple or pair: its elements are the values.
+template <class Bound, class Tuple>
+class tuple_body {
+ public:
+  template <class Task>
+  step resume(Task& task, Bound& call, std::uint64_t) {
+    Tuple values(call());
+    std::uint64_t position = 0;
+    std::apply([&](auto&... v) { (store(task.buffer(), v, position++), ...); }, values);
+    return step::ended;
+  }
+  std::exception_ptr close() noexcept { return nullptr; }
+
+ private:
+  template <class V>
+  static void store(fixed_buffer& buffer, V& value, std::uint64_t position) {
+    if (position < buffer.made()) return;  // an earlier attempt has stored it
+    ::new (buffer.place()) V(std::move(value));
+    buffer.commit<V>();
+  }
+};
+
+/// A coroutine. `Coroutine` is what runs: what the call returns, or a generator of its elements.
+template <class Bound, class Coroutine>
+class coroutine_body {
+ public:
+  template <class Task>
+  step resume(Task& task, Bound& call, std::uint64_t stop_at) {
+    if (!coroutine_) {
+      task.note_started();
+      coroutine_.emplace(make(call));
+      if (!coroutine_->can_start()) return nothing_to_run();
+      task.make_sink(sink_);
+      promise& p = own_promise();
+      sink_->leaf = p.self;
+      p.driver = &*sink_;
+      sink_->replay = task.stored_before();
+      if constexpr (has_result) p.place_result(task.buffer().place());
+    }
+    sink_->stop_at = stop_at;
+    sink_->slice_over = context().slice_over;
+    if constexpr (requires { sink_->settle_pending(); }) {
+      if (sink_->settle_pending()) return step::paused;
+      sink_->open();
+    }
+    return after(task, sink_->drive());
+  }
+
+  template <class Task>
+  step after(Task& task, step last) {
+    if (last == step::ended) {
+      promise& p = own_promise();
+      if (p.thrown)
+        task.note_thrown(p.thrown);
+      else if constexpr (has_result)
+        p.commit_result(task);
+      if (!p.thrown && sink_->replay != 0) return step::too_few;
+    }
+    return last;
+  }
+
+  thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
+  /// How many values that earlier attempts have stored are still to come.
+  std::uint64_t replay() const noexcept { return sink_ ? sink_->replay : 0; }
+  childrens_end end_children() noexcept { return sink_ ? sink_->end_children() : childrens_end(); }
+
+  std::exception_ptr close() noexcept {
+    coroutine_.reset();
+    std::exception_ptr thrown;
+    if (sink_) thrown = std::move(sink_->destroyed_with);
+    if constexpr (requires { sink_->drop_pending(); })
+      if (sink_) sink_->drop_pending();
+    sink_.reset();
+    return thrown;
+  }
+
+ private:
+  using promise = typename Coroutine::promise_type;
+  static constexpr bool has_result = requires(promise& p) { p.place_result(nullptr); };
+
+  promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
+
+  /// The callable returned an object that was moved from, or has ended: no values, but a result cannot be made up.
+  static step nothing_to_run() {
+    if constexpr (!requires(promise& p) { p.sink(); })
+      throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
+    return step::ended;
+  }
+
+  static Coroutine make(Bound& call) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(call())>, Coroutine>)
+      return call();
+    else
+      return promise::all_of(call());
+  }
+
+  std::optional<typename promise::sink_type> sink_;
+  std::optional<Coroutine> coroutine_;
+};
+
+// --- the record ---
+
+/// A dependency that is not ready: stands in that value's list, and holds a reference on the record.
+struct dependency_waiter : waiter {
+  task_record* task = nullptr;
+  waiter_list* list = nullptr;
+  slot* target = nullptr;
+  bool from_outside = false;  ///< no task of the same host produces it
+
+  dependency_waiter() noexcept { claimed.store(1, relaxed); }  // relaxed: not shared yet
+};
+
+template <class Base, class Bound, class Body>
+class record final : public Base {
+ public:
+  using bound_type = Bound;
+
+  /// Builds one on the heap, for `host`, which has admitted it. `bind` returns its call; `base` is what Base is made of, after
+  /// its buffer's place, if it has one.
+  template <class Bind, class... BaseArgs>
+  static record* create(task_host& host, std::size_t buffer_bytes, const Bind& bind, BaseArgs&&... base) {
+    void* memory = nullptr;
+    try {
+      memory = allocate(memory_kind::record, buffer_offset + buffer_bytes, alignment);
+      record* r = nullptr;
+      if constexpr (requires { record::initial_references(0); })
+        r = ::new (memory) record(bind, static_cast<std::byte*>(memory) + buffer_offset, std::forward<BaseArgs>(base)...);
+      else
+        r = ::new (memory) record(bind, std::forward<BaseArgs>(base)...);
+      r->host_token_ = host.add_record();
+      return r;
+    } catch (...) {
+      if (memory != nullptr) deallocate(memory_kind::record, memory, buffer_offset + buffer_bytes, alignment);
+      host.retract();
+      throw;
+    }
+  }
+
+  template <class Bind, class... BaseArgs>
+  record(const Bind& bind, BaseArgs&&... base) : Base(std::forward<BaseArgs>(base)...), call_(bind()) {}
+  ~record() {}  // call_ is gone since the task has ended
+
+  void start(admission how) noexcept {
+    if constexpr (Bound::is_call) {
+      ticket_.is = Bound::callable_type::call_kind;
+      static_cast<actor_host&>(this->host()).enlist(ticket_, *this, how);
+    }
+    if constexpr (Bound::stops) call_.stop().watch(*this);
+    if constexpr (Bound::dependencies == 0 && !Bound::is_call && !Bound::stops)
+      Base::start_at_once(how);
+    else
+      Base::start(how);
+  }
+
+  dormant_links& dormant() noexcept override {
+    if constexpr (may_wait)
+      return dormant_;
+    else
+      return Base::dormant();
+  }
+
+  const char* noun() const noexcept override {
+    if constexpr (Bound::is_call) {
+      if (ticket_.is == call_ticket::kind::ender) return "actor";
+      if (ticket_.is == call_ticket::kind::builder) return "constructor";
+    }
+    return "task";
+  }
+
+  call_ticket* ticket() noexcept override {
+    if constexpr (Bound::is_call)
+      return &ticket_;
+    else
+      return nullptr;
+  }
+
+  void note_started() noexcept {
+    if constexpr (requires(record& r) { r.is_stream(); }) this->started_ = true;
+  }
+  void note_thrown(std::exception_ptr e) noexcept { this->failure_ = std::move(e); }
+  /// How many values earlier attempts have stored, when a new one begins.
+  std::uint64_t stored_before() const noexcept {
+    if constexpr (Bound::retries)
+      return this->made();
+    else
+      return 0;
+  }
+  template <class Sink>
+  void make_sink(std::optional<Sink>& sink) {
+    if constexpr (requires(record& r) { r.is_stream(); })
+      this->consumers_sink(&sink.emplace(this->buffer(), static_cast<task_record&>(*this), this->budget()));
+    else if constexpr (std::is_same_v<Sink, sink_base>)
+      sink.emplace(static_cast<task_record*>(this));
+    else
+      sink.emplace(this->buffer(), static_cast<task_record&>(*this));
+  }
+
+ private:
+  step resume(std::uint64_t stop_at) noexcept override {
+    if constexpr (requires(record& r) { r.cost(); }) {
+      const std::uint64_t before = this->made();
+      const deadline begin = time_now();
+      this->begin_to_publish();
+      const step last = run_body(stop_at);
+      this->cost().add(this->made() - before, time_now() - begin);
+      return last;
+    } else {
+      return run_body(stop_at);
+    }
+  }
+  step run_body(std::uint64_t stop_at) noexcept {
+    try {
+      return explained(body_.resume(*this, call_, stop_at));
+    } catch (...) {
+      this->failure_ = std::current_exception();
+    }
+    return step::ended;
+  }
+  /// The same for a step that a stream's consumer has made.
+  step after(step last) noexcept final {
+    try {
+      if constexpr (requires { body_.after(*this, last); }) return explained(body_.after(*this, last));
+    } catch (...) {
+      this->failure_ = std::current_exception();
+    }
+    return step::ended;
+  }
+  step explained(step last) {
+    if constexpr (requires { body_.replay(); }) {
+      if (last == step::out_of_order) this->failure_ = this->order_error(this->made() - body_.replay());
+      if (last == step::too_few) this->failure_ = this->replay_error();
+    }
+    return last;
+  }
+
+  std::exception_ptr close_body() noexcept override {
+    std::exception_ptr thrown = body_.close();
+    leave_dependencies();
+    try {
+      call_.~Bound();
+    } catch (...) {
+      if (!thrown) thrown = std::current_exception();
+    }
+    return thrown;
+  }
+
+  bool try_again() noexcept override {
+    if constexpr (Bound::retries) {
+      if (attempt() > call_.retry().most) return false;
+      // What is left of the failed attempt is gone before anybody decides about the next one.
+      std::exception_ptr late = body_.close();
+      try {
+        call_.end_attempt();
+      } catch (...) {
+        if (!late) late = std::current_exception();
+      }
+      if (late) this->report(std::move(late));
+      bool accepted = false;
+      std::exception_ptr thrown;
+      try {
+        accepted = call_.retry().accept(std::as_const(this->failure_));
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      if (thrown) this->report(std::move(thrown));
+      if (!accepted || (this->state().load() & state_word::cancelled) != 0 || !this->host().allows_retries()) return false;
+      this->failure_ = nullptr;
+      attempt_.store(attempt() + 1, relaxed);  // relaxed: a number that stands for itself
+      if (this->made() != 0) this->state().set(state_word::replaying);
+      this->host().count_retry();
+      return true;
+    } else {
+      return false;
+    }
+  }
+
+  std::uint64_t attempt() const noexcept override {
+    if constexpr (Bound::retries)
+      return attempt_.load(relaxed);  // relaxed: as in try_again()
+    else
+      return 1;
+  }
+
+  childrens_end end_children() noexcept override {
+    if constexpr (requires { body_.end_children(); })
+      return body_.end_children();
+    else
+      return {};
+  }
+
+  thread_wait* awaited() noexcept override {
+    if constexpr (requires { body_.awaited(); })
+      return body_.awaited();
+    else
+      return nullptr;
+  }
+
+  bool register_dependencies() noexcept override {
+    if constexpr (Bound::dependencies != 0) {
+      // relaxed: nobody else knows the record yet; the lists' exchanges publish it.
+      this->pending_.store(this->registering + Bound::dependencies, relaxed);
+      std::size_t i = 0;
+      call_.for_each_dependency([&](slot& s) { register_with(s, waiters_[i++]); });
+      if (this->has_all_it_needs()) return false;
+      this->host().goes_dormant(*this);  // last: from now on a host that closes may cancel it, and then it may run
+    }
+    return Bound::dependencies != 0;
+  }
+
+  void register_with(slot& s, dependency_waiter& w) noexcept {
+    if (slot_ready(s)) return this->dependency_done(has_failed(s));
+    const wait_point point = point_of(s);
+    w.task = this;
+    w.list = point.list;
+    w.target = &s;
+    w.from_outside = group::of(s).owner->home() != this->home();
+    w.index = point.index;
+    w.claimed.store(0, relaxed);  // relaxed: published by add()
+    w.settle = [](waiter& self, bool fired) noexcept {
+      auto& me = static_cast<dependency_waiter&>(self);
+      record& r = static_cast<record&>(*me.task);
+      // The publisher, who calls this, keeps the slot alive; the record's own refs may be going at this moment.
+      if (fired) r.dependency_done(has_failed(*me.target));
+      r.drop_waiters_reference();
+    };
+    this->add_references(1);
+    point.list->add(w, [&](std::uint32_t index) noexcept { return point.published(point.object, index); });
+    if (point.ready() && w.try_claim()) {  // [W1]
+      point.list->note_left();
+      this->dependency_done(has_failed(s));
+    }
+  }
+
+  /// The refs are about to be dropped: what is still registered with them leaves.
+  void leave_dependencies() noexcept {
+    if constexpr (Bound::dependencies != 0)
+      for (dependency_waiter& w : waiters_)
+        if (w.try_claim()) w.list->note_left();
+  }
+
+  void observe_dependencies(observation& o) noexcept override {
+    if constexpr (Bound::dependencies != 0) {
+      for (const dependency_waiter& w : waiters_)
+        if (!w.is_claimed()) o.add(*group::of(*w.target).owner, point_of(*w.target).what());
+      o.needed = o.count;
+    }
+  }
+
+  static bool has_failed(slot& s) noexcept { return slot_ready(s) && slot_failed(s); }
+
+  std::exception_ptr failed_dependency(producer*& whose) noexcept override {
+    std::exception_ptr failure;
+    if constexpr (Bound::is_call) {
+      if (ticket_.is == call_ticket::kind::method) failure = why_not(whose);
+      if (failure) return failure;
+    }
+    if constexpr (Bound::dependencies != 0) {
+      call_.for_each_dependency([&](slot& s) {
+        if (failure || !has_failed(s)) return;
+        failure = group::of(s).owner->failure();
+        whose = &group::of(s).owner->share_failure();
+      });
+    }
+    return failure;
+  }
+
+  /// Of a method, at its turn: why it does not run. One that was submitted before its actor was killed is cancelled, even
+  /// if its turn comes before the killer has come to it.
+  std::exception_ptr why_not(producer*& whose) noexcept {
+    auto& actor = static_cast<actor_host&>(this->host());
+    std::exception_ptr why = actor.death(false, whose);
+    if (!why || actor.allows_retries()) return why;
+    if (whose != nullptr) std::exchange(whose, nullptr)->drop_share();
+    this->state().set(state_word::cancelled);
+    return this->make_cancelled_error();
+  }
+
+  std::exception_ptr refusal([[maybe_unused]] producer*& whose) noexcept override {
+    if constexpr (Bound::is_call)
+      return ticket_.dead ? static_cast<actor_host&>(this->host()).death(true, whose) : nullptr;
+    else
+      return nullptr;
+  }
+
+  bool waits_for_outside() noexcept override {
+    if constexpr (Bound::dependencies != 0) {
+      if (state_word::phase_of(this->state().load()) == phase::waiting) {
+        for (dependency_waiter& w : waiters_)
+          if (!w.is_claimed() && w.from_outside) return true;
+        return false;
+      }
+    }
+    return Base::waits_for_outside();
+  }
+
+  void free_memory() noexcept override {
+    task_host& host = this->host();
+    const std::size_t bytes = buffer_offset + this->buffer_bytes();
+    const std::uint64_t values = this->values_in_record();
+    const std::uint8_t token = host_token_;
+    this->~record();
+    deallocate(memory_kind::record, this, bytes, alignment);
+    host.drop_record(token, values);
+  }
+
+  static constexpr auto first_attempt() noexcept {
+    if constexpr (Bound::retries)
+      return std::uint64_t{1};
+    else
+      return once();
+  }
+
+  static constexpr std::size_t alignment = (std::max)(alignof(Base), alignof(Bound)) > Base::buffer_alignment
+                                               ? (std::max)(alignof(Base), alignof(Bound))
+                                               : Base::buffer_alignment;
+  static const std::size_t buffer_offset;
+
+  struct once {};
+  struct no_ticket {};
+  struct no_links {};
+  /// Only a coroutine, a call of an actor, or what has dependencies ever waits.
+  static constexpr bool may_wait = Bound::dependencies != 0 || Bound::is_call || requires(Body& b) { b.awaited(); };
+
+  std::uint8_t host_token_ = 0;
+  [[no_unique_address]] Body body_;
+  [[no_unique_address]] std::conditional_t<may_wait, dormant_links, no_links> dormant_;
+  [[no_unique_address]] std::conditional_t<Bound::is_call, call_ticket, no_ticket> ticket_;
+  [[no_unique_address]] std::conditional_t<Bound::retries, atomic<std::uint64_t>, once> attempt_{first_attempt()};
+  [[no_unique_address]] std::array<dependency_waiter, Bound::dependencies> waiters_;
+  union {
+    Bound call_;
+  };
+};
+
+template <class Base, class Bound, class Body>
+inline constexpr std::size_t record<Base, Bound, Body>::buffer_offset =
+    (sizeof(record) + Base::buffer_alignment - 1) / Base::buffer_alignment * Base::buffer_alignment;
+
+}  // namespace dyngen::detail

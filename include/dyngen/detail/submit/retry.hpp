@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a bound call knows beside callable and arguments: whether it may be made again, and which outside token stops it.
+
+#include <dyngen/detail/base/manual_lifetime.hpp>
+#include <dyngen/detail/task/task_record.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// A task that is run once.
+struct no_retry {
+  static constexpr bool enabled = false;
+};
+
+struct any_exception {
+  bool operator()(const std::exception_ptr&) const noexcept { return true; }
+};
+
+/// At most `most` attempts after the first, each only if `accept(exception)` says so.
+template <class Predicate>
+struct retry_policy {
+  static constexpr bool enabled = true;
+  std::uint64_t most;
+  [[no_unique_address]] Predicate accept;
+};
+
+/// The callable of a task that is run once.
+template <class F, bool Again>
+class kept_callable {
+ public:
+  template <class G>
+  explicit kept_callable(G&& callable) : callable_(std::forward<G>(callable)) {}
+  F&& for_attempt() noexcept { return std::move(callable_); }
+
+ private:
+  F callable_;
+};
+
+/// Each attempt has a copy of its own, which its coroutine may refer to.
+template <class F>
+class kept_callable<F, true> {
+ public:
+  template <class G>
+  explicit kept_callable(G&& callable) : original_(std::forward<G>(callable)) {}
+
+  F&& for_attempt() {
+    return std::move(current_.make([this]() -> F { return original_; }));
+  }
+  /// May throw what the callable's destructor throws.
+  void end_attempt() noexcept(std::is_nothrow_destructible_v<F>) { current_.reset(); }
+
+ private:
+  const F original_;
+  late_value<F> current_;
+};
+
+struct no_outside_stop {
+  static constexpr bool enabled = false;
+};
+
+/// Cancels the task when an outside token says so.
+class outside_stop {
+ public:
+  static constexpr bool enabled = true;
+  explicit outside_stop(std::stop_token token) noexcept : token_(std::move(token)) {}
+  outside_stop(outside_stop&& other) noexcept : token_(std::move(other.token_)) {}  // before watch()
+
+  void watch(task_record& task) noexcept { callback_.emplace(token_, canceller{&task}); }
+
+ private:
+  struct canceller {
+    task_record* task;
+    void operator()() const noexcept {
+      task_record& t = *task;  // this object may be gone when cancel() comes back
+      t.add_references(1);
+      t.cancel();
+      t.drop_references(1);
+    }
+  };
+  std::stop_token token_;
+  std::optional<std::stop_callback<canceller>> callback_;
+};
+
+}  // namespace dyngen::detail

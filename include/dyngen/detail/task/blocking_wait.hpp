@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How a thread waits for published things: for one, for any of several, for k of them, with or without a deadline.
+// A wait registers one waiter for each point, in one allocation that outlives it for as long as a list refers to it;
+// leaving is claiming what is left. A worker of a pool gives its seat to another thread meanwhile.
+
+#include <dyngen/detail/task/task_snapshot.hpp>
+#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/error.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace dyngen::detail {
+
+/// A deadline from any clock's duration, without overflow. `until` in the past does not wait.
+template <class Rep, class Period>
+deadline deadline_after(const std::chrono::duration<Rep, Period>& d) noexcept {
+  const deadline now = time_now();
+  if (!(d > std::chrono::duration<Rep, Period>::zero())) return now;
+  // Compared in floating point: a duration of years in a coarse unit would overflow the clock's.
+  if (std::chrono::duration<double>(d) >= std::chrono::duration<double>(never - now)) return never;
+  return now + std::chrono::ceil<deadline::duration>(d);
+}
+
+/// The same from a point in time of any clock.
+template <class Clock, class Duration>
+deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcept {
+  using seconds = std::chrono::duration<double>;
+  const auto now = Clock::now();
+  // Far from now the exact difference might overflow, and a second more or less means nothing.
+  const seconds about = seconds(at.time_since_epoch()) - seconds(now.time_since_epoch());
+  if (!(about < std::chrono::years(10) && about > -std::chrono::years(10))) return deadline_after(about);
+  return deadline_after(at - now);
+}
+
+/// Where to wait for slot `s`: its group's list, or that of the end for slots that are ready only then.
+inline wait_point point_of(slot& s) noexcept {
+  // relaxed: the flag and the index never change.
+  const std::uint64_t word = s.word.load(relaxed);
+  group& g = group::of(s, slot::index_of(word));
+  if ((word & slot::at_end) != 0) return g.owner->end_point();
+  return {&g.waiters, &group::published, &g, slot::index_of(word), nullptr, g.owner};
+}
+
+/// The number to help up to: the value's own, or the end of the task.
+inline std::uint64_t wanted_number(slot& s) noexcept {
+  // relaxed: as in point_of().
+  const std::uint64_t word = s.word.load(relaxed);
+  const std::uint32_t index = slot::index_of(word);
+  group& g = group::of(s, index);
+  const bool end = (word & slot::at_end) != 0 || &s == &g.owner->end_slot();
+  return end ? ~std::uint64_t{0} : g.number_of(index);
+}
+
+[[noreturn]] inline void throw_self_wait(producer& task) {
+  throw error("dyngen: a task cannot wait for itself: task " + task.label() +
+              " waits for a value that only it could still produce; its code is on this thread's stack");
+}
+
+/// Is it certain that a wait on this thread for what `task` has not stored yet would never end? Its own code is below on
+/// the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
+inline producer* holds_up(producer& task, const producer* awaiting) noexcept {
+  if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return task.completed() ? nullptr : &task;
+  const void* const turn = task.turn();
+  if (turn == nullptr || task.completed()) return nullptr;
+  for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
+    if (t->task->turn() == turn && (awaiting == nullptr || t->task != awaiting || t->task->takes_whole_turn())) return t->task;
+  return nullptr;
+}
+
+/// Throws in that case.
+inline void refuse_self_wait(producer& task, const producer* awaiting = nullptr) {
+  producer* const holder = holds_up(task, awaiting);
+  if (holder == nullptr) return;
+  if (holder == &task) throw_self_wait(task);
+  throw error("dyngen: a method cannot wait for another call of its own actor: task " + holder->label() +
+              " waits for task " + task.label() + ", which runs only when the actor's turn is free; call the method "
+              "directly, or give the ref away");
+}
+
+/// Throws if fewer than `needed` of several could ever come.
+inline void refuse_self_waits(producer* const* tasks, std::size_t count, std::int64_t needed, const producer* awaiting = nullptr) {
+  if (context().tasks == nullptr) return;
+  auto hope = static_cast<std::int64_t>(count);
+  for (std::size_t i = 0; i < count; ++i)
+    if (holds_up(*tasks[i], awaiting) != nullptr && --hope < needed) refuse_self_wait(*tasks[i], awaiting);
+}
+
+/// One party's wait for `needed` of several points: a thread's, or that of a task which suspends meanwhile.
+class thread_wait {
+ public:
+  /// Registers with all `count` points. Wakes the thread that sleeps in it, or `task`. Throws std::bad_alloc.
+  static thread_wait* start(const wait_point* points, std::size_t count, std::int64_t needed, producer* task = nullptr) {
+    void* memory = allocate(memory_kind::waiter, bytes(count));
+    auto* self = ::new (memory) thread_wait(count, needed, task);
+    for (std::size_t i = 0; i < count; ++i) {
+      node* n = ::new (self->nodes() + i) node(*self, points[i]);
+      // relaxed: only this thread adds references, before the list has the node.
+      self->references_.fetch_add(1, relaxed);
+      points[i].list->add(*n, [&point = points[i]](std::uint32_t index) noexcept {
+        return point.published(point.object, index);
+      });
+      if (points[i].ready_after_all() && n->try_claim()) {  // [W1]
+        points[i].list->note_left();
+        // relaxed: only this thread waits for it.
+        self->needed_.fetch_sub(1, relaxed);
+      }
+    }
+    return self;
+  }
+
+  bool satisfied() const noexcept {
+    // [N1] seq_cst: sees what whoever fired the last one has published; and a task that has parked looks here, while who
+    // fires looks whether it has parked [T2].
+    return needed_.load(seq_cst) <= 0;
+  }
+
+  /// Keeps it alive beyond leave(), until released.
+  void hold() noexcept {
+    // relaxed: the caller has it from somebody who keeps it alive.
+    references_.fetch_add(1, relaxed);
+  }
+  void release_hold() noexcept { drop_reference(); }
+
+  /// Notes what has not come yet. By who knows that the wait goes on meanwhile.
+  void observe(observation& o) const noexcept {
+    const node* const all = reinterpret_cast<const node*>(this + 1);
+    for (std::size_t i = 0; i < count_; ++i)
+      if (!all[i].is_claimed()) o.add(*all[i].from, all[i].what);
+    // relaxed: what was true a moment ago.
+    o.needed = needed_.load(relaxed);
+  }
+
+  /// Sleeps until satisfied or past `until`. May return early.
+  void sleep(deadline until) noexcept {
+    if (!satisfied()) sleep_on(signal_, 0, until);
+  }
+
+  /// Ends the wait: claims what has not fired.
+  void leave() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      node& n = nodes()[i];
+      if (n.try_claim()) n.list->note_left();
+    }
+    drop_reference();
+  }
+
+ private:
+  struct node : waiter {
+    node(thread_wait& w, const wait_point& point) noexcept
+        : of(&w), list(point.list), from(point.owner), what(point.what()) {
+      index = point.index;
+      settle = [](waiter& self, bool fired) noexcept { static_cast<node&>(self).of->settle(fired); };
+    }
+    thread_wait* of;
+    waiter_list* list;
+    producer* from;
+    std::int64_t what;
+  };
+
+  thread_wait(std::size_t count, std::int64_t needed, producer* task) noexcept
+      : needed_(needed), count_(count), task_(task) {
+    if (task_ != nullptr) task_->add_references(1);
+  }
+
+  void settle(bool fired) noexcept {
+    // [N1] seq_cst: as satisfied().
+    if (fired && needed_.fetch_sub(1, seq_cst) == 1) {
+      if (task_ != nullptr) {
+        task_->wake();
+        return drop_reference();
+      }
+      // [N1] release: as above; this wait stays alive until the reference below is dropped.
+      signal_.store(1, release);
+      wake_one(signal_);
+    }
+    drop_reference();
+  }
+
+  void drop_reference() noexcept {
+    // acq_rel: the last one comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) != 1) return;
+    const std::size_t size = bytes(count_);
+    producer* const task = task_;
+    this->~thread_wait();
+    deallocate(memory_kind::waiter, this, size);
+    if (task != nullptr) task->drop_waiters_reference();
+  }
+
+  static std::size_t bytes(std::size_t count) noexcept { return sizeof(thread_wait) + count * sizeof(node); }
+  node* nodes() noexcept { return reinterpret_cast<node*>(this + 1); }
+
+  atomic<std::int64_t> needed_;
+  atomic<std::uint32_t> signal_{0};
+  atomic<std::uint32_t> references_{1};
+  std::size_t count_;
+  producer* task_;
+};
+
+/// Tells the hosts of the tasks on this thread's stack that their code is blocked in `wait`, if it is not null.
+class blocked_tasks {
+ public:
+  explicit blocked_tasks(const thread_wait* wait) noexcept : wait_(wait) {
+    if (wait_ != nullptr) tell(wait_);
+  }
+  blocked_tasks(const blocked_tasks&) = delete;
+  blocked_tasks& operator=(const blocked_tasks&) = delete;
+  ~blocked_tasks() {
+    if (wait_ != nullptr) tell(nullptr);
+  }
+
+ private:
+  // A task may be blocked already, and the code of another one, run by its wait, blocks on top of it: as it goes on only
+  // after that one, it is blocked in the innermost wait.
+  void tell(const thread_wait* wait) noexcept {
+    bool was_blocked = false;
+    for (running_task* t = context().tasks; t != nullptr; t = t->outer) {
+      if (wait != nullptr && t->wait != nullptr && outer_ == nullptr) {
+        outer_ = t->wait;
+        below_ = t;
+      }
+      was_blocked = was_blocked || t == below_;
+      t->task->blocks(*t, wait != nullptr ? wait : was_blocked ? outer_ : nullptr);
+    }
+  }
+  const thread_wait* wait_;
+  const thread_wait* outer_ = nullptr;     ///< what those that were blocked before are blocked in
+  const running_task* below_ = nullptr;    ///< the innermost of them
+};
+
+/// Blocks the calling thread until `needed` of the points are ready, or past `until`. Returns whether they are.
+/// Throws std::bad_alloc.
+inline bool block(const wait_point* points, std::size_t count, std::int64_t needed, deadline until) {
+  settle_streams();
+  thread_wait* wait = thread_wait::start(points, count, needed);
+  thread_role* role = context().role;
+  // What this thread has put off would wait for ever, and this perhaps for that.
+  thread_context& here = context();
+  while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
+  }
+  if (!wait->satisfied()) {
+    const blocked_tasks noted(until == never ? wait : nullptr);
+    const bool replaced = role == nullptr || role->leave_seat();
+    while (!wait->satisfied() && (until == never || time_now() < until)) {
+      if (replaced) {
+        wait->sleep(until);
+      } else if ((until != never && !role->only_ends_tasks()) || !role->run_one()) {
+        // No thread could be had to take this one's place: look for work again soon.
+        wait->sleep((std::min)(until, time_now() + std::chrono::milliseconds(1)));
+      }
+    }
+    if (role != nullptr && replaced) role->enter_seat();
+  }
+  const bool satisfied = wait->satisfied();
+  wait->leave();
+  return satisfied;
+}
+
+/// Waits for one slot: runs its task here where that is allowed, blocks otherwise. Returns whether it is ready.
+inline bool wait_for_slot(slot& s, deadline until) {
+  producer& owner = *group::of(s).owner;
+  for (;;) {
+    if (slot_ready(s)) return true;
+    if (until == never) {
+      thread_context& here = context();
+      if (has_run_put_off(here)) continue;
+      if (here.tasks != nullptr) refuse_self_wait(owner);
+      settle_streams();
+      if (owner.help(wanted_number(s))) continue;
+    }
+    const wait_point point = point_of(s);
+    return block(&point, 1, 1, until);
+  }
+}
+
+}  // namespace dyngen::detail

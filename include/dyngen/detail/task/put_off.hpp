@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Tasks that become ready in a publication, and whose executor may run them at once: they are handed over when it is
+// over (thread_context.hpp), in the order in which they became ready. So the code of none of them runs while waiters are
+// claimed and not yet fired, and each may wait for what any other of them brings: a wait hands over what is left.
+
+#include <dyngen/detail/base/thread_context.hpp>
+#include <dyngen/detail/task/task_record.hpp>
+
+namespace dyngen::detail {
+
+/// What was put off in one publication.
+class put_off_tasks final : public put_off_work {
+ public:
+  /// In a publication: puts the task off, whose link the caller hands over, and returns true. Otherwise returns false.
+  static bool put_off(task_record& task) noexcept {
+    thread_context& here = context();
+    if (here.publishing == 0) [[likely]]
+      return false;
+    here.to_hand_over.push(task);
+    here.after_publishing = &hand_over;
+    return true;
+  }
+  /// In a publication: frees the task, which has no reference left, when that is over.
+  static void free_later(task_record& task) noexcept {
+    thread_context& here = context();
+    here.to_free.push(task);
+    here.after_publishing = &hand_over;
+  }
+
+  bool run_one() noexcept override {
+    if (work_item* const task = tasks_.pop()) {
+      static_cast<task_record*>(task)->hand_over();
+      return true;
+    }
+    work_item* const task = unreferenced_.pop();
+    if (task != nullptr) static_cast<task_record*>(task)->free_unreferenced();
+    return task != nullptr;
+  }
+
+ private:
+  explicit put_off_tasks(thread_context& here) noexcept
+      : put_off_work(here),
+        tasks_(std::exchange(here.to_hand_over, work_list())),
+        unreferenced_(std::exchange(here.to_free, work_list())) {
+    here.after_publishing = nullptr;
+  }
+
+  static void hand_over(thread_context& here) noexcept {
+    put_off_tasks all(here);
+    while (all.run_one()) {
+    }
+  }
+
+  work_list tasks_;
+  work_list unreferenced_;
+};
+
+inline void task_record::drop_waiters_reference() noexcept {
+  // acq_rel: the last one comes after all that the others did.
+  if (references_.fetch_sub(1, acq_rel) != 1) return;
+  if (context().publishing != 0)
+    put_off_tasks::free_later(*this);
+  else
+    free_unreferenced();
+}
+
+}  // namespace dyngen::detail

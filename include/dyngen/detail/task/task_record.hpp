@@ -1,0 +1,748 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One task, from submit to its end: what runs it, parks it, ends it and wakes what waits for it. What a task computes
+// and where its values go is in the classes that derive from task_record; where and when it runs, in its task_host.
+//
+// References on a record: one for the run (until its end is published), one for the link in an executor's queue, one for
+// each slot held and for each dependency it is registered with.
+
+#include <dyngen/detail/base/work_item.hpp>
+#include <dyngen/detail/task/actor_call.hpp>
+#include <dyngen/detail/task/blocking_wait.hpp>
+#include <dyngen/detail/task/help_policy.hpp>
+#include <dyngen/detail/task/inspector.hpp>
+#include <dyngen/detail/task/recorder.hpp>
+#include <dyngen/detail/task/state_word.hpp>
+#include <dyngen/detail/task/task_host.hpp>
+#include <dyngen/detail/task/task_snapshot.hpp>
+#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/error.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// What made a step of a task's code come back.
+enum class step : unsigned char {
+  paused,        ///< it stored the value it was to stop at
+  ended,         ///< its code has run to its end, or thrown
+  surplus,       ///< it yielded more than it was asked for
+  too_few,       ///< a new attempt of it ended with fewer values than an earlier one had stored
+  out_of_order,  ///< it yielded a value of the wrong type
+  cancelled,     ///< it saw that it was cancelled
+  awaiting,      ///< it waits for something, as awaited() says
+  rescheduled    ///< it wants other tasks to run first
+};
+
+/// What a cancelled task learns of the tasks that its code has started to run beside it.
+struct childrens_end {
+  thread_wait* wait = nullptr;  ///< for one that has not ended
+  bool no_memory = false;       ///< for the wait
+};
+
+/// Links of the host's list of tasks that wait for something.
+struct dormant_links {
+  task_record* previous = nullptr;
+  task_record* next = nullptr;
+};
+
+/// What few tasks have.
+struct task_extras {
+  std::string name;
+  dormant_links dormant;  ///< of a task that has none of its own: that never waits, but has asked for its token
+  atomic<std::stop_source*> stop{nullptr};  ///< made when the task first asks for its token
+
+  explicit task_extras(std::string n) noexcept : name(std::move(n)) {}
+  // relaxed: the last reference on the task is gone.
+  ~task_extras() { delete stop.load(relaxed); }
+};
+
+/// Is it a cancelled_error: of this task, or of another one that it has waited for?
+inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const cancelled_error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+class task_record : public producer, public work_item {
+ public:
+  /// What submit() does last: starts it, or has its dependencies start it. Takes over one reference for the queue.
+  void start(admission how) noexcept;
+  /// The same for a task that waits for nothing and that nobody else can know of yet.
+  void start_at_once(admission how) noexcept {
+    pending_.store(0, relaxed);  // relaxed: published by the push
+    state_.begin_queued(how == admission::as_cancelled ? state_word::cancelled : 0);
+    host_->push(*this, false);
+  }
+
+  /// By whoever popped the link from a queue: runs it if it is still queued. Takes over the queue's reference.
+  void run_popped() noexcept;
+  /// The same for a link that nobody will ever run: ends the task as cancelled if it is still queued. In inline_queue.hpp.
+  void abandon_popped() noexcept;
+
+  /// For a queue that tidies up: true if the link it has taken out needs not go back. Drops the queue's reference then.
+  bool drop_stale_link() noexcept {
+    if (!state_.drop_link()) return false;
+    drop_references(1);
+    return true;
+  }
+
+  const char* noun() const noexcept override { return "task"; }
+  void observe(observation& o) noexcept final;
+
+  bool help(std::uint64_t wanted) noexcept override;
+  /// What run_for_waiter() has come to: the task was not run; it was; or it was, and is queued behind all other work, which is
+  /// to come first.
+  enum class has_run : unsigned char { no, yes, behind };
+  /// As help(), whether waiters help on the task's host or not.
+  has_run run_for_waiter(std::uint64_t wanted) noexcept;
+  bool cancel() noexcept override;
+  const void* home() const noexcept override { return host_->home(); }
+  const void* turn() const noexcept override { return host_->turn(); }
+  bool takes_whole_turn() const noexcept override { return host_->one_method_at_a_time(); }
+  void blocks(running_task& entry, const thread_wait* wait) noexcept override { host_->task_blocks(entry, wait); }
+  std::string_view name() const noexcept override {
+    const task_extras* const extras = extras_.load(acquire);  // [X1]
+    return extras != nullptr ? std::string_view(extras->name) : std::string_view();
+  }
+  void report(std::exception_ptr e) noexcept override {
+    number_text text;
+    host_->report(std::move(e), name_or_number(text));
+  }
+
+  task_host& host() noexcept { return *host_; }
+  state_word& state() noexcept { return state_; }
+  const state_word& state() const noexcept { return state_; }
+
+  /// Ends a cancelled or doomed task on this thread if it is still queued. Runs none of its code but destructors. For a
+  /// thread that must not depend on the task's executor to run it.
+  void end_queued() noexcept {
+    if (!host_->claim_to_end(*this)) return;
+    host_->link_left_behind();
+    const way_out left = run(no_limit);
+    if (left.given_up != 0) drop_references(left.given_up);
+  }
+
+  // For what is put off in a publication, in put_off.hpp and inline_queue.hpp.
+  /// Gives the link, which is the caller's, to the executor.
+  void hand_over() noexcept;
+  void drop_waiters_reference() noexcept final;
+  void free_unreferenced() noexcept { failure() ? free_in_turn() : free_memory(); }
+
+  /// waiting, parked or kept -> queued, if it is one of these.
+  void wake() noexcept final { make_ready(); }
+  void make_ready() noexcept {
+    const phase now = state_word::phase_of(state_.load());
+    if (!state_word::is_suspended(now)) return;
+    if (now == phase::kept) leaves_reader();
+    host_->wakes();
+    push_if(state_.make_ready());
+  }
+
+  /// Does it wait for something that tasks of its own host cannot bring? Called by a host that closes.
+  virtual bool waits_for_outside() noexcept {
+    // relaxed: if the task goes on meanwhile, closing looks again.
+    return (state_.load() & state_word::held) == 0 && !awaits_own_host_.load(relaxed);
+  }
+  /// Says that the task's code, running, is about to wait only for what tasks of its own host bring.
+  void note_awaits_own_host(bool only) noexcept { awaits_own_host_.store(only, relaxed); }  // relaxed: as above
+
+  /// The token of the task, made when it is first asked for. By the thread that runs the task. Throws std::bad_alloc.
+  std::stop_token stop_token();
+  /// Has its code asked for a token, so that it may run for long and look at it?
+  bool has_stop_token() const noexcept {
+    const task_extras* const extras = extras_.load(acquire);  // [X1]
+    return extras != nullptr && extras->stop.load(acquire) != nullptr;
+  }
+  /// Was it asked to stop, by a handle?
+  bool cancelled() const noexcept { return (state_.load() & state_word::cancelled) != 0; }
+  /// The same, by a handle or by its host.
+  bool stop_requested() const noexcept { return cancelled() || host_->cancelling(); }
+  /// If it is a call of an actor.
+  virtual call_ticket* ticket() noexcept { return nullptr; }
+  /// 1, 2, …: how many times its callable was called. Any thread.
+  virtual std::uint64_t attempt() const noexcept { return 1; }
+
+  /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
+  virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
+
+ protected:
+  void lost() noexcept final { host_->report_later(*this); }
+
+  task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
+      : producer(references), host_(&host), extras_(extras.release()) {}
+  // relaxed: the last reference is gone.
+  ~task_record() { delete extras_.load(relaxed); }
+
+  /// Runs the task's code until it has stored `stop_at` values, or something else happens.
+  virtual step resume(std::uint64_t stop_at) noexcept = 0;
+  /// What a step comes to that was made without resume().
+  virtual step after(step last) noexcept { return last; }
+  /// What its code awaits, null if nothing. Only by the thread that runs the task.
+  virtual thread_wait* awaited() noexcept { return nullptr; }
+  /// Cancelled: asks the tasks that its code has started to run beside it to stop.
+  virtual childrens_end end_children() noexcept { return {}; }
+  /// How many values are stored. Only by the thread that runs the task.
+  virtual std::uint64_t made() const noexcept { return 0; }
+  /// How many may be stored by now, at most. Any thread.
+  virtual std::uint64_t room_end() const noexcept { return no_limit; }
+  /// Is it worth waiting for room with nothing else done, and was there some in time?
+  virtual bool room_comes_soon(std::uint64_t /*made*/) noexcept { return false; }
+  /// Destroys frame, callable, arguments and the refs they hold. Returns an exception that one of them threw.
+  virtual std::exception_ptr close_body() noexcept = 0;
+  /// The error of a task whose code ran to its end, if it made too few values.
+  virtual std::exception_ptr check_arity() { return nullptr; }
+  virtual std::exception_ptr surplus_error() { return nullptr; }
+  /// Its code has thrown `failure_`: may it be run again? Then everything is as before its first step, but the values.
+  virtual bool try_again() noexcept { return false; }
+  /// What seal() finds.
+  struct sealed {
+    bool has_carrier = false;    ///< the failure is in a slot of a value
+    bool leaves_values = false;  ///< there are values to destroy that no handle has
+  };
+  /// Gives every slot that is still empty its final content.
+  virtual sealed seal(std::uint32_t flags) noexcept = 0;
+  virtual void destroy_left_values() noexcept {}
+  /// Publishes the end and wakes those who wait for it. Returns how many references the run gives up.
+  virtual std::uint32_t publish_end() noexcept {
+    const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
+    results().waiters.notify(results().ready());
+    if (unheld && failure_) drop_carriers(1);
+    return unheld ? 1 : 0;
+  }
+  /// How many values are stored that the host has not been told of; tells it, unless the task has ended.
+  virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
+  /// The exception of a dependency that failed, if one did; and whose failure that is, with a share of it.
+  virtual std::exception_ptr failed_dependency(producer*& /*whose*/) noexcept { return nullptr; }
+  /// By an observer, while it waits for them: notes the dependencies that are not ready.
+  virtual void observe_dependencies(observation&) noexcept {}
+  /// By an observer, at any time.
+  virtual void observe_stream(observation&) noexcept {}
+  /// Of a call of an actor that was dead before: as failed_dependency().
+  virtual std::exception_ptr refusal(producer*& /*whose*/) noexcept { return nullptr; }
+  /// Registers with all dependencies that are not ready. False if there is nothing to wait for: then it is not dormant.
+  virtual bool register_dependencies() noexcept { return false; }
+  /// While it is registering: is there nothing to wait for?
+  bool has_all_it_needs() const noexcept {
+    // relaxed: that changes no more, and start() looks again.
+    const std::uint32_t pending = pending_.load(relaxed);
+    return pending == registering || (pending & one_failed) != 0;
+  }
+
+  void dependency_done(bool failed) noexcept {
+    if (failed) {
+      state_.set(state_word::doomed);
+      pending_.fetch_or(one_failed, relaxed);  // relaxed: the next one publishes it
+    }
+    // acq_rel: who makes it ready sees what the dependencies published.
+    const std::uint32_t before = pending_.fetch_sub(1, acq_rel);
+    if ((before & registering) != 0) return;  // start() sees to it: until then its arguments are in use
+    if (failed || (before & ~one_failed) == 1) make_ready();
+  }
+
+  std::exception_ptr make_cancelled_error() noexcept {
+    try {
+      return std::make_exception_ptr(
+          cancelled_error("dyngen: task " + label() + " was cancelled before it stored this value"));
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  /// A tuple_generator has yielded something else than a value of the next type.
+  std::exception_ptr order_error(std::uint64_t position) {
+    return std::make_exception_ptr(type_order_error(
+        "dyngen: task " + label() + " yielded a value that does not convert to the type of its position " +
+        std::to_string(position) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
+  }
+  /// An attempt has made fewer values than those before it.
+  std::exception_ptr replay_error() {
+    return std::make_exception_ptr(nondeterministic_error(
+        "dyngen: attempt " + std::to_string(attempt()) + " of task " + label() + " ended with fewer values than the " +
+        std::to_string(made()) + " that earlier attempts had stored; with max_retries a task must yield the same values each time"));
+  }
+
+  /// What the task ends with if it was asked to stop before `thrown` left its code.
+  std::exception_ptr cancelled_error_around(const std::exception_ptr& thrown) {
+    if (is_cancellation(thrown)) return thrown;
+    const cancelled_error outer("dyngen: task " + label() + " was cancelled; the exception that its code threw is nested in this one");
+    try {
+      std::rethrow_exception(thrown);
+    } catch (...) {
+      try {
+        std::throw_with_nested(outer);
+      } catch (...) {
+        return std::current_exception();
+      }
+    }
+  }
+
+  static constexpr std::uint32_t registering = std::uint32_t{1} << 31;
+  static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
+  atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
+
+  /// Of a stream that its reader has run on this thread up to the value it wants: is it kept for the reader now?
+  virtual bool keep_for_reader() noexcept { return false; }
+  /// A stream that is kept for its reader is about to run without it.
+  virtual void leaves_reader() noexcept {}
+
+  /// Goes on after a step that a stream's reader made, up to value `wanted`; `task_scope` is set. Returns how many
+  /// references it gives up.
+  std::uint32_t go_on(std::uint64_t wanted, step last) noexcept { return go_on(wanted, &last).given_up; }
+  /// It is not pushed: it was in no phase to be queued, or is queued and its link is in the queue already. The host learns of
+  /// one that only ends all the same.
+  void note_queued() noexcept {
+    const std::uint32_t word = state_.load();
+    if (state_word::phase_of(word) == phase::queued && (word & state_word::only_ends) != 0) [[unlikely]]
+      host_->queued_cancelled(*this);
+  }
+  /// Queues it, from running.
+  void requeue() noexcept { (void)leave_queued(false); }
+  void push_if(state_word::next next) noexcept {
+    if (next == state_word::next::nothing) return note_queued();
+    add_references(1);
+    host_->push(*this, false);
+  }
+
+ private:
+  struct way_out {
+    std::uint32_t given_up = 0;  ///< references, for the caller to drop
+    bool behind = false;         ///< queued behind all other work, which is to come first
+  };
+  /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued. Inlined: it is
+  /// a few instructions around go_on(), for each task.
+  [[gnu::always_inline]] inline way_out run(std::uint64_t wanted) noexcept;
+  way_out run_traced(std::uint64_t wanted) noexcept;
+  way_out go_on(std::uint64_t wanted, const step* made_already) noexcept;
+  template <class Ready>
+  bool park(std::uint32_t unless, Ready ready) noexcept;
+  /// Does its code, suspended, wait for something that is not there yet?
+  bool awaits() noexcept;
+  /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
+  bool park_awaiting() noexcept { return park_in(*awaited(), state_word::cancelled); }
+  bool park_in(thread_wait& wait, std::uint32_t unless) noexcept;
+  bool waits_for_children(way_out& left) noexcept;
+  way_out leave_queued(bool behind) noexcept {
+    task_host& host = *host_;
+    if (state_.requeue() == state_word::next::push) {
+      add_references(1);
+      host.push(*this, behind);
+    } else {
+      note_queued();
+    }
+    host.left();
+    return {.behind = behind};
+  }
+  /// Has it a value for each that was given up to `wanted`, and may go on?
+  way_out leave_after_help() noexcept { return keep_for_reader() ? way_out() : leave_queued(false); }
+  /// Not if it has ended for good, and then `last` says how.
+  bool goes_on_after(step& last) noexcept {
+    if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
+    return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && goes_on_after_exception(last));
+  }
+  bool goes_on_after_exception(step& last) noexcept;
+  bool tries_again() noexcept;
+  way_out leave_parked(trace_kind why) const noexcept {
+    if (recorder* const log = host_->trace()) [[unlikely]]
+      log->note(why);
+    return {};
+  }
+  way_out finish(step last) noexcept;
+  enum class unheld_failure : unsigned char { is_silent, is_reported, is_reported_even_if_held };
+  std::uint32_t publish_end_and_report(unheld_failure what) noexcept {
+    if (what != unheld_failure::is_silent) [[unlikely]]
+      report_if_unheld(what);
+    return publish_end();
+  }
+  std::uint32_t destroy_left_values_and_publish(unheld_failure what) noexcept;
+  void report_if_unheld(unheld_failure what) noexcept;
+  [[gnu::noinline]] void trace_end(task_outcome how) const noexcept {
+    if (how == task_outcome::cancelled) host_->trace()->note(trace_kind::cancelled);
+    if (how == task_outcome::failed) host_->trace()->note_error(failure_);
+  }
+  std::exception_ptr error_of(step last) noexcept;
+
+  state_word state_;
+  task_host* host_;
+  // [X1] release, acquire: who sees the extras, or the stop source in them, sees them whole.
+  // [X2] cancel() and stop_token(): each writes its word (seq_cst), then looks at the other's (seq_cst).
+  atomic<task_extras*> extras_;
+  bool begun_ = false;
+  atomic<bool> awaits_own_host_{false};
+
+ public:
+  bool listed = false;  ///< see dormant(). Here, as the flags of what derives from it follow in the same word
+};
+
+/// Marks the task as one whose code is on this thread's stack, for as long as it lives.
+class task_scope {
+ public:
+  explicit task_scope(task_record& task) noexcept : here_(context()), entry_(&task, here_.tasks) {
+    here_.tasks = &entry_;
+    destroying_ = std::exchange(here_.destroying, 0u);
+    observers::show(here_, entry_);
+  }
+  task_scope(const task_scope&) = delete;
+  task_scope& operator=(const task_scope&) = delete;
+  ~task_scope() {
+    here_.tasks = entry_.outer;
+    here_.destroying = destroying_;
+    everybody().hide(here_, entry_);
+    // A thread that is no worker may not wait for anything for long after it has run a task.
+    if (entry_.outer == nullptr) settle_streams();
+    // The publication that its end, or the end of its turn at an actor, is.
+    publication::leave_all(here_);
+  }
+
+ private:
+  thread_context& here_;
+  running_task entry_;
+  unsigned destroying_;
+};
+
+inline void task_record::start(admission how) noexcept {
+  if (how == admission::as_cancelled) state_.set(state_word::cancelled);
+  const bool registered = register_dependencies();
+  task_host& host = *host_;
+  // seq_cst: as in dependency_done(); and cancel(), which leaves to this what comes before it, looks here after its flag.
+  const std::uint32_t before = pending_.fetch_sub(registering, seq_cst);
+  const bool ready = before == registering || (before & one_failed) != 0 || (state_.load() & state_word::cancelled) != 0;
+  if (ready && registered) host.wakes();
+  if (ready && state_.make_ready() == state_word::next::push) {
+    host.push(*this, false);  // with the queue's reference
+    if (registered) host.dormancy_settled();
+    return;
+  }
+  if (registered) host.dormancy_settled();
+  drop_references(1);
+}
+
+inline void task_record::run_popped() noexcept {
+  std::uint32_t given_up = 1;
+  if (state_.pop()) given_up += run(no_limit).given_up;
+  drop_references(given_up);
+}
+
+inline bool task_record::cancel() noexcept {
+  const std::uint32_t before = state_.set(state_word::cancelled);
+  if (state_word::phase_of(before) == phase::ended || (before & state_word::thrown) != 0) return false;
+  // [X2] seq_cst, both; that the source is seen whole: [X1].
+  if (task_extras* const extras = extras_.load(seq_cst))
+    if (std::stop_source* const source = extras->stop.load(seq_cst)) {
+      const interlude user_code(context());
+      source->request_stop();
+    }
+  if ((pending_.load(seq_cst) & registering) == 0) make_ready();  // else start() sees the flag
+  if ((before & state_word::held) != 0)
+    host_->held_cancelled(*this);  // [M1]
+  else if ((before & state_word::cancelled) == 0 && state_word::phase_of(before) == phase::queued)
+    host_->queued_cancelled(*this);
+  return true;
+}
+
+inline std::stop_token task_record::stop_token() {
+  // relaxed, twice: only the thread that runs the task changes them.
+  task_extras* extras = extras_.load(relaxed);
+  if (extras == nullptr) {
+    extras = new task_extras(std::string());
+    extras_.store(extras, seq_cst);  // [X1][X2]
+  }
+  std::stop_source* source = extras->stop.load(relaxed);
+  if (source == nullptr) {
+    source = new std::stop_source;
+    extras->stop.store(source, seq_cst);  // [X1][X2]
+    host_->goes_dormant(*this);  // a host that cancels everything finds it by this
+    host_->dormancy_settled();
+    if (stop_requested()) source->request_stop();
+  }
+  return source->get_token();
+}
+
+inline bool task_record::help(std::uint64_t wanted) noexcept {
+  // A worker that only ever helps itself would never let the rest of its queue run: now and then it blocks instead.
+  thread_context& here = context();
+  if (!host_->helps() || !may_help(here) || slice_is_over(here)) return false;
+  return run_for_waiter(wanted) == has_run::yes;
+}
+
+inline task_record::has_run task_record::run_for_waiter(std::uint64_t wanted) noexcept {
+  thread_context& here = context();
+  if (state_.claim_queued()) {
+    host_->link_left_behind();
+  } else {
+    // Parked for room: only the stream's reader may resume it here, which has given room back.
+    if (wanted == no_limit || state_word::phase_of(state_.load()) != phase::parked) return has_run::no;
+    host_->wakes();
+    if (!state_.claim_parked() || (awaits() && park_awaiting())) return has_run::no;
+  }
+  ++here.helping;
+  const way_out left = run(wanted);
+  --here.helping;
+  if (left.given_up != 0) drop_references(left.given_up);
+  return left.behind ? has_run::behind : has_run::yes;
+}
+
+inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
+  if (host_->trace() != nullptr) [[unlikely]]
+    return run_traced(wanted);
+  const task_scope scope(*this);
+  return go_on(wanted, nullptr);
+}
+
+inline task_record::way_out task_record::run_traced(std::uint64_t wanted) noexcept {
+  const task_scope scope(*this);
+  recorder& log = *host_->trace();
+  trace_event* const outer = log.begin(name(), id(), attempt());
+  const way_out left = go_on(wanted, nullptr);
+  log.end(outer);
+  return left;
+}
+
+inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step* made_already) noexcept {
+  for (;;) {
+    if (made_already != nullptr) {
+      step last = *std::exchange(made_already, nullptr);
+      if (last == step::rescheduled) return leave_queued(true);
+      if (last != step::awaiting && !goes_on_after(last)) return finish(last);
+    }
+    everybody().give_way(this);  // [O1]
+    std::uint32_t word = state_.load();
+    if ((word & state_word::unrunnable) != 0 || host_->cancelling())
+      word = state_.set(state_word::cancelled) | state_word::cancelled;
+    if ((word & state_word::cancelled) != 0) {
+      if (!begun_) {
+        producer* whose = nullptr;
+        failure_ = refusal(whose);
+        if (whose != nullptr) fail_with(*whose);
+      }
+      way_out left;
+      return begun_ && waits_for_children(left) ? left : finish(failure_ ? step::ended : step::cancelled);
+    }
+    if (!begun_) {
+      begun_ = true;
+      producer* whose = nullptr;
+      failure_ = failed_dependency(whose);
+      if (failure_) {
+        const bool cancelled = (state_.load() & state_word::cancelled) != 0;
+        if (whose != nullptr) cancelled ? whose->drop_share() : fail_with(*whose);
+        if (cancelled) failure_ = nullptr;  // it ends with an error of its own
+        return finish(cancelled ? step::cancelled : step::ended);
+      }
+    }
+    if (awaits()) {
+      if (park_awaiting()) return leave_parked(trace_kind::awaits);
+      continue;  // it is satisfied, or was cancelled meanwhile
+    }
+    const std::uint64_t now = made();
+    const std::uint64_t end = room_end();
+    if (now > wanted) {
+      wanted = no_limit;
+      if (end > now) return leave_after_help();
+    }
+    if (now >= end) {
+      (void)uncounted(false);
+      if (room_comes_soon(now)) continue;
+      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; }))
+        return leave_parked(trace_kind::backpressure);
+      continue;
+    }
+    std::uint64_t stop_at = (now / 64 + 1) * 64;
+    if (stop_at > end) stop_at = end;
+    if (wanted < stop_at) stop_at = wanted + 1;
+    step last = resume(stop_at);
+    if (last == step::rescheduled) return leave_queued(true);
+    if (last == step::awaiting) continue;
+    if (!goes_on_after(last)) return finish(last);
+    if (slice_is_over(context())) return leave_queued(true);
+  }
+}
+
+/// `failure_` has left the task's code. Sets `last` to step::cancelled if the task was asked to stop before that, by one
+/// transition with which cancel() competes, or if the exception is a cancelled_error.
+[[gnu::noinline]] inline bool task_record::goes_on_after_exception(step& last) noexcept {
+  const bool is_cancelled_error = is_cancellation(failure_);
+  if (!is_cancelled_error && tries_again()) return true;
+  const bool asked = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
+  if (asked || is_cancelled_error || host_->cancelling() || !host_->allows_retries()) last = step::cancelled;
+  return false;
+}
+
+/// True: the task is parked, or somebody else has it already. False: what it parks for is there after all.
+template <class Ready>
+bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
+  task_host& host = *host_;
+  host.goes_dormant(*this);
+  bool parked = state_.park(unless);
+  if (parked && ready()) {  // [T2]
+    host.wakes();
+    parked = !state_.claim_parked();
+  }
+  parked ? host.parks() : host.dormancy_settled();
+  return parked;
+}
+
+inline bool task_record::tries_again() noexcept {
+  recorder* const log = host_->trace();
+  const std::exception_ptr failed = log != nullptr ? failure_ : nullptr;
+  if (!try_again()) return false;
+  if (log != nullptr) log->begin_attempt(failed, attempt());
+  return true;
+}
+
+inline bool task_record::awaits() noexcept {
+  thread_wait* const wait = awaited();
+  return wait != nullptr && !wait->satisfied();
+}
+
+inline bool task_record::park_in(thread_wait& wait, std::uint32_t unless) noexcept {
+  (void)uncounted(false);
+  wait.hold();  // who wakes the task may have run it before this thread looks
+  const bool parked = park(unless, [&wait]() noexcept { return wait.satisfied(); });
+  wait.release_hold();
+  return parked;
+}
+
+/// Cancelled: what its code has started must end first, as it may use what stands in its frames.
+inline bool task_record::waits_for_children(way_out& left) noexcept {
+  for (;;) {
+    const childrens_end end = end_children();
+    if (end.no_memory) left = leave_queued(true);  // it looks again and again
+    if (end.no_memory || end.wait == nullptr) return end.no_memory;
+    if (host_->turn() != nullptr && (state_.load() & state_word::in_queue) != 0) {
+      // Claimed by claim_to_end(), and to be claimed again until its children have ended.
+      if (state_.hand_back() == state_word::next::push) {
+        add_references(1);
+        host_->push_back(*this);
+      } else {
+        note_queued();
+      }
+      return true;
+    }
+    if (park_in(*end.wait, 0)) return true;
+  }
+}
+
+inline std::exception_ptr task_record::error_of(step last) noexcept {
+  try {
+    switch (last) {
+      case step::paused:
+      case step::awaiting:
+      case step::rescheduled:
+      case step::ended: return failure_ ? failure_ : check_arity();
+      case step::surplus: return surplus_error();
+      case step::too_few:
+      case step::out_of_order: return failure_;
+      case step::cancelled: return failure_ ? cancelled_error_around(failure_) : make_cancelled_error();
+    }
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
+/// Before its end is published: a failure that no slot of a value has, or that nothing holds, is reported here.
+[[gnu::noinline]] inline void task_record::report_if_unheld(unheld_failure what) noexcept {
+  if (&thrower() != this) return;
+  if (what == unheld_failure::is_reported_even_if_held) {
+    (void)settle_failure();
+    return report_lost();
+  }
+  // relaxed: a count of holders, of which the run is one. What is dropped at this moment settles the failure itself.
+  const bool is_held = !only_end_carries_failure() || slot::holders_of(end_slot().word.load(relaxed)) > 1;
+  if (!is_held && settle_failure()) report_lost();
+}
+
+inline task_record::way_out task_record::finish(step last) noexcept {
+  failure_ = error_of(last);
+  const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
+  const bool only_late = late && !failure_;
+  if (only_late) failure_ = late;
+  if (late && !only_late) report(late);
+  ++context().publishing;  // until the task's scope is over
+  const std::uint32_t flags = state_.end();
+  bool is_silent = true;
+  if (failure_) [[unlikely]] {
+    // A stream that was dropped has given its failure up.
+    const bool is_given_up = !only_late && (flags & (state_word::abandoned | state_word::detached)) == state_word::abandoned;
+    is_silent = last == step::cancelled || is_given_up;
+    begin_failure(is_silent);
+  }
+  const sealed found = seal(flags);
+  const unheld_failure what = is_silent                       ? unheld_failure::is_silent
+                              : found.has_carrier && !only_late ? unheld_failure::is_reported
+                                                              : unheld_failure::is_reported_even_if_held;
+  task_host& host = *host_;
+  const task_outcome outcome = !failure_                 ? task_outcome::completed
+                               : last == step::cancelled ? task_outcome::cancelled
+                                                         : task_outcome::failed;
+  if (host.trace() != nullptr) [[unlikely]]
+    trace_end(outcome);
+  host.count_end(outcome, uncounted(true));
+  const std::uint32_t references = found.leaves_values ? destroy_left_values_and_publish(what) : publish_end_and_report(what);
+  host.ended(*this);
+  return {.given_up = references};
+}
+
+/// What the stream of the task, or a failed all_or_nothing, leaves behind is gone before the end is seen; but if a
+/// destructor waits, the end comes first, as that may be what it waits for.
+[[gnu::noinline]] inline std::uint32_t task_record::destroy_left_values_and_publish(unheld_failure what) noexcept {
+  class end_put_off final : public put_off_work {
+   public:
+    end_put_off(thread_context& here, task_record& task, unheld_failure what) noexcept
+        : put_off_work(here), task_(task), what_(what) {}
+    bool run_one() noexcept override {
+      if (published_) return false;
+      published_ = true;
+      given_up = task_.publish_end_and_report(what_);
+      return true;
+    }
+    std::uint32_t given_up = 0;
+
+   private:
+    task_record& task_;
+    const unheld_failure what_;
+    bool published_ = false;
+  } end(context(), *this, what);
+  destroy_left_values();
+  (void)end.run_one();
+  return end.given_up;
+}
+
+inline bool task_host::claim_to_end(task_record& task) noexcept { return task.state().claim_queued(); }
+inline void task_host::report_later(task_record& task) noexcept { task.report_lost(); }
+
+inline void task_record::observe(observation& o) noexcept {
+  observers::look looking(everybody());
+  o.is_task = true;
+  o.attempt = attempt();
+  observe_stream(o);
+  looking.at(this, [&]() noexcept {
+    o.word = state_.load();  // [O1]
+    const phase now = state_word::phase_of(o.word);
+    if (now == phase::waiting) return observe_dependencies(o);
+    if (now != phase::parked) return;
+    if (const thread_wait* const wait = awaited()) {
+      o.awaits = true;
+      wait->observe(o);
+    }
+  });
+  if (state_word::phase_of(o.word) == phase::running)
+    looking.for_each_running([&](const running_task& entry, const running_task* inner) noexcept {
+      if (entry.task != this || inner == nullptr) return;
+      o.helps = true;
+      o.add(*inner->task, wait_point::the_end);
+    });
+  host_->observe(*this, o);
+}
+
+}  // namespace dyngen::detail

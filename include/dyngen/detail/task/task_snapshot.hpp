@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What is seen of a task from outside (inspector.hpp): copied numbers, and counted pointers to what it waits for. It is
+// taken in a moment and without allocating; the words for it are found afterwards, in describe_text.hpp.
+
+#include <dyngen/detail/value/slot.hpp>
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// A counted pointer.
+class producer_pointer {
+ public:
+  producer_pointer() = default;
+  explicit producer_pointer(producer& p) noexcept : producer_(&p) { p.add_references(1); }
+  producer_pointer(producer_pointer&& other) noexcept : producer_(std::exchange(other.producer_, nullptr)) {}
+  producer_pointer& operator=(producer_pointer&& other) noexcept {
+    std::swap(producer_, other.producer_);
+    return *this;
+  }
+  ~producer_pointer() {
+    if (producer_ != nullptr) producer_->drop_references(1);
+  }
+  producer* get() const noexcept { return producer_; }
+  producer& operator*() const noexcept { return *producer_; }
+
+ private:
+  producer* producer_ = nullptr;
+};
+
+struct observation {
+  /// What is waited for of `from`: a value of that number, or as below.
+  struct thing {
+    producer_pointer from;
+    std::int64_t value = wait_point::the_end;
+  };
+  /// Why a call has not its turn at its actor: because of the first of `things`.
+  enum class before_it : unsigned char { nothing, has_the_turn, is_in_progress, comes_first };
+
+  bool is_task = false;
+  std::uint32_t word = 0;  ///< its state word
+  std::uint64_t attempt = 1;
+
+  static constexpr unsigned most = 8;
+  thing things[most];       ///< what it waits for, or for its turn, who is before it; the first few
+  unsigned count = 0;       ///< how many there are
+  std::int64_t needed = 0;  ///< how many of these must come
+  bool awaits = false;      ///< its coroutine has suspended for them
+  bool blocks = false;      ///< its thread is blocked in a wait for them
+  bool helps = false;       ///< its thread runs the first of them meanwhile
+
+  bool is_stream = false;
+  std::uint64_t untaken = 0;  ///< values of a stream that wait to be taken
+  std::uint64_t budget_used = 0;
+  std::uint64_t budget_limit = 0;  ///< of the budget that it waits for; 0: for none
+
+  std::string_view actor;  ///< the name of its actor; lives as long as the task
+  bool is_actor = false;   ///< it is the end of its actor, which waits for the last handle to go
+  before_it reason = before_it::nothing;
+
+  void add(producer& from, std::int64_t value) noexcept {
+    if (count < most) things[count] = {producer_pointer(from), value};
+    ++count;
+  }
+};
+
+}  // namespace dyngen::detail

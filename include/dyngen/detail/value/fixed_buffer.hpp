@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The return buffer of a task whose number of values is known at submit: all slots stand behind the task's record, in
+// groups of 64, in one allocation. Slot 0 is the task's completion, slot i + 1 its value i. One producer at a time
+// stores the values in order; any number of threads read, wait and drop.
+//
+// Under all_or_nothing no slot is ready before the completion is, and the producer's hold on each stays until then: a
+// failure turns all values that were stored into failures. Those values, and values that no handle has, are destroyed by
+// destroy_staged(), until when their slots say `failed` and the producer keeps its hold.
+
+#include <dyngen/detail/base/integer.hpp>
+#include <dyngen/detail/value/slot.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace dyngen::detail {
+
+/// What a buffer is to hold: `count` values, `stride` bytes from one to the next.
+struct fixed_shape {
+  std::size_t stride;
+  std::size_t alignment;
+  std::uint64_t count;
+
+  template <class T>
+  static constexpr fixed_shape of(std::uint64_t count) noexcept {
+    return {sizeof(T), alignof(T), count};
+  }
+
+  constexpr std::size_t alignment_of_groups() const noexcept { return group::alignment_for(alignment); }
+  constexpr std::uint64_t groups() const noexcept { return count / slots_per_group + 1; }
+
+  /// Bytes from group `k` to the next one.
+  constexpr std::size_t group_bytes(bool first) const noexcept {
+    const std::size_t end = group::values_offset(slots_per_group, alignment) + (slots_per_group - (first ? 1 : 0)) * stride;
+    return (end + alignment_of_groups() - 1) / alignment_of_groups() * alignment_of_groups();
+  }
+  constexpr std::size_t offset_of_group(std::uint64_t k) const noexcept {
+    return k == 0 ? 0 : group_bytes(true) + integer_as<std::size_t>(k - 1) * group_bytes(false);
+  }
+  constexpr std::uint32_t slots_in_group(std::uint64_t k) const noexcept {
+    const std::uint64_t left = count + 1 - k * slots_per_group;
+    return left < slots_per_group ? static_cast<std::uint32_t>(left) : slots_per_group;
+  }
+  constexpr std::size_t bytes() const noexcept {
+    const std::uint64_t last = groups() - 1;
+    const std::uint32_t slot_count = slots_in_group(last);
+    return offset_of_group(last) + group::values_offset(slot_count, alignment) +
+           (slot_count - (last == 0 ? 1 : 0)) * stride;
+  }
+};
+
+enum class staging { none, all_or_nothing };
+
+class fixed_buffer {
+ public:
+  /// Builds groups and slots in `memory`, of shape.bytes(). Each value slot has `holders` holders besides the producer.
+  fixed_buffer(producer& owner, void* memory, fixed_shape shape, staging staged, std::uint64_t holders = 1) noexcept
+      : shape_(shape), staged_(staged), memory_(static_cast<std::byte*>(memory)) {
+    for (std::uint64_t k = 0; k < shape.groups(); ++k) {
+      const std::uint32_t slot_count = shape.slots_in_group(k);
+      auto* g = ::new (memory_ + shape.offset_of_group(k))
+          group(&owner, slot_count, shape.stride, shape.alignment, static_cast<std::int64_t>(k * slots_per_group) - 1,
+                false, k == 0 ? 1 : 0);
+      const std::uint64_t flags = staged == staging::none ? 0 : slot::at_end;
+      for (std::uint32_t i = 0; i < slot_count; ++i) {
+        const bool is_completion = k == 0 && i == 0;
+        ::new (g->slot_array() + i)
+            slot{slot::make(stage::empty, i, is_completion ? 1 : holders + 1, is_completion ? 0 : flags)};
+      }
+    }
+    current_ = &results();
+  }
+
+  /// The last reference on the owner is gone: so are all values. Ends the groups.
+  void destroy() noexcept {
+    for (std::uint64_t k = 0; k < shape_.groups(); ++k) group_at(k).~group();
+  }
+
+  group& results() noexcept { return group_at(0); }
+  std::size_t bytes() const noexcept { return shape_.bytes(); }
+  std::uint64_t count() const noexcept { return shape_.count; }
+  std::uint64_t made() const noexcept { return made_; }
+  bool full() const noexcept { return made_ == shape_.count; }
+
+  /// The slot of value `i`.
+  slot& at(std::uint64_t i) noexcept {
+    return group_at((i + 1) / slots_per_group).slot_array()[(i + 1) % slots_per_group];
+  }
+
+  /// Where the next value is to be constructed. Not when full().
+  void* place() noexcept { return current_->value_at(next_); }
+
+  /// The value at place() is constructed: publishes it.
+  template <class T>
+  void commit() noexcept {
+    group& g = *current_;
+    slot& s = g.slot_array()[next_];
+    ++made_;
+    if (++next_ == slots_per_group && made_ < shape_.count) {
+      current_ = &group_at((made_ + 1) / slots_per_group);
+      next_ = 0;
+    }
+    if (staged_ == staging::all_or_nothing) {
+      // release: pairs with the acquire of whoever reads the word once the completion is published [S1].
+      s.word.fetch_add(static_cast<std::uint64_t>(stage::value), release);
+      return;
+    }
+    const std::uint64_t before = publish(s, stage::value);
+    if (slot::holders_of(before) == 1)
+      discard<T>(s, before + static_cast<std::uint64_t>(stage::value));  // nobody wants it any more
+    else
+      g.waiters.notify(g.ready());
+  }
+
+  struct sealed {
+    bool has_carrier;    ///< there is a slot that failed
+    bool leaves_values;  ///< destroy_staged() must follow
+  };
+  /// The task has ended: what was not stored fails; under all_or_nothing, with `failed`, everything does.
+  sealed seal(bool failed) noexcept {
+    const std::uint64_t failing = failed && staged_ == staging::all_or_nothing ? shape_.count : shape_.count - made_;
+    producer& owner = *results().owner;
+    if (failing != 0) owner.add_carriers(failing);
+    std::uint64_t unheld_failed = 0;
+    bool leaves_values = false;
+    if (staged_ == staging::all_or_nothing) {
+      constexpr std::uint64_t to_failed = static_cast<std::uint64_t>(stage::failed) - static_cast<std::uint64_t>(stage::value);
+      for (std::uint64_t i = 0; i < made_; ++i) {
+        slot& s = at(i);
+        // [S1][S2] acq_rel: as publish() and drop(); ready only with the completion.
+        const std::uint64_t before = s.word.fetch_add(failed ? to_failed : 0 - slot::one_holder, acq_rel);
+        const bool unheld = slot::holders_of(before) == 1;
+        // relaxed: no other thread has the slot.
+        if (unheld && !failed) s.word.fetch_add(to_failed + slot::one_holder, relaxed);
+        leaves_values = leaves_values || failed || unheld;
+      }
+    }
+    for (std::uint64_t i = made_; i < shape_.count; ++i) {
+      slot& s = at(i);
+      const std::uint64_t before = publish(s, stage::failed);
+      if (slot::holders_of(before) == 1) {
+        release_slot(s, slot::index_of(before));
+        ++unheld_failed;
+        continue;
+      }
+      if (staged_ == staging::none) {
+        group& g = group::of(s, slot::index_of(before));
+        g.waiters.notify(g.ready());
+      }
+    }
+    if (unheld_failed != 0) owner.drop_carriers(unheld_failed);  // not the last ones: the end is one
+    return {failing != 0, leaves_values};
+  }
+
+  /// Under all_or_nothing, after seal(): `destroy(slot&)` ends each value that no handle will have.
+  template <class Destroy>
+  void destroy_staged(Destroy destroy) noexcept {
+    producer& owner = *results().owner;
+    for (std::uint64_t i = 0; i < made_; ++i) {
+      slot& s = at(i);
+      // relaxed: seal() has left it so, and other threads change only the number of holders.
+      if (slot::stage_of(s.word.load(relaxed)) != stage::failed) continue;
+      destroy(s);
+      // [S2] acq_rel: as drop().
+      const std::uint64_t before = s.word.fetch_sub(slot::one_holder, acq_rel);
+      if (slot::holders_of(before) != 1) continue;
+      if (owner.failure()) owner.drop_carriers(1);
+      release_slot(s, slot::index_of(before));
+    }
+  }
+
+ private:
+  group& group_at(std::uint64_t k) noexcept {
+    return *std::launder(reinterpret_cast<group*>(memory_ + shape_.offset_of_group(k)));
+  }
+
+  fixed_shape shape_;
+  staging staged_;
+  std::uint32_t next_ = 1;  ///< slot of the next value in current_
+  std::uint64_t made_ = 0;
+  std::byte* memory_;
+  group* current_ = nullptr;
+};
+
+}  // namespace dyngen::detail

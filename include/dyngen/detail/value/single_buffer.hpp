@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The return buffer of a task with one value that becomes ready when the task has ended: that of a plain function, of a
+// task<R>, of a promise. Value and end are one event, so the value's slot is the end; the completion, slot 0, follows it.
+
+#include <dyngen/detail/value/slot.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// Where it is, whatever the producer.
+struct single_shape {
+  static constexpr std::uint8_t end_index = 1;
+  static constexpr std::size_t bytes(std::size_t size, std::size_t alignment) noexcept {
+    return group::values_offset(2, alignment) + size;
+  }
+};
+
+/// A producer that has one, in memory of its own.
+template <class Producer>
+class single_buffer : public Producer {
+ public:
+  single_buffer(const single_buffer&) = delete;
+  single_buffer& operator=(const single_buffer&) = delete;
+
+  single_buffer& buffer() noexcept { return *this; }
+  slot& value() noexcept { return this->results_->slot_array()[single_shape::end_index]; }
+  bool is_stored() const noexcept { return stored_; }
+
+  /// Where the value is to be constructed, once.
+  void* place() noexcept { return this->results_->value_at(single_shape::end_index); }
+  /// It is; nobody sees it before publish_single().
+  template <class T>
+  void commit() noexcept {
+    stored_ = true;
+  }
+
+  /// It has ended: value, of type T, and completion become ready. The caller keeps a reference on the producer.
+  template <class T>
+  void publish_single() noexcept {
+    group& results = *this->results_;
+    const stage as = stored_ ? stage::value : stage::failed;
+    const std::uint64_t before = publish(value(), as);
+    results.waiters.notify(results.ready());
+    if (slot::holders_of(before) == 1) discard<T>(value(), before + static_cast<std::uint64_t>(as));  // nobody wants it
+  }
+
+ protected:
+  /// Builds the group in `memory`. The value has one holder beside its producer; the completion has none.
+  template <class... Args>
+  single_buffer(void* memory, std::size_t size, std::size_t alignment, Args&&... args) noexcept
+      : Producer(std::forward<Args>(args)...) {
+    auto* const results = ::new (memory) group(this, 2, size, alignment, -1, false, 1);
+    ::new (results->slot_array()) slot{slot::make(stage::empty, 0, 0, slot::at_end)};
+    ::new (results->slot_array() + single_shape::end_index) slot{slot::make(stage::empty, single_shape::end_index, 2)};
+    this->results_ = results;
+    this->end_index_ = single_shape::end_index;
+  }
+  ~single_buffer() { this->results_->~group(); }
+
+ private:
+  bool stored_ = false;
+};
+
+}  // namespace dyngen::detail
