@@ -251,9 +251,9 @@ class drawer : drawing {
   // --- ends ---
 
   void close(index x) {
+    if (strands_[x].iterates != none) leave(x);  // the stream's next owner waits for that
     append(x, deed::finish);
     strands_[x].closed = true;
-    strands_[x].iterates = none;
   }
   void finish(index x) {
     if (!is_generator(of(x).what)) close(x);
