@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What several benchmarks compare with, or do: the values and the work that are the same for everybody, and the ways
+// What several benchmarks compare with, or do: the values and the work that are the same for global_inspector, and the ways
 // to do things that need nothing but the standard library.
 
 #include "harness.hpp"
@@ -62,7 +62,7 @@ inline std::uint64_t digest(const std::string& value) {
   return first + last + value.size();
 }
 
-/// What everybody must find who folds the digests of the first n values.
+/// What global_inspector must find who folds the digests of the first n values.
 template <class T>
 std::uint64_t sum_of_values(std::uint64_t n) {
   std::uint64_t sum = 0;

@@ -29,9 +29,9 @@ namespace detail {
 
 /// The actor itself: its object, built and destroyed in turns of their own.
 template <class A>
-class actor_state final : public actor_host {
+class actor_state final : public actor_executor {
  public:
-  actor_state(task_host& base, std::uint64_t limit, std::string name) : actor_host(base, limit, std::move(name)) {}
+  actor_state(task_host& base, std::uint64_t limit, std::string name) : actor_executor(base, limit, std::move(name)) {}
 
   A& object() noexcept { return *std::launder(reinterpret_cast<A*>(storage_)); }
 
@@ -86,7 +86,7 @@ class actor_state final : public actor_host {
 
 template <class A>
 struct actor_builder {
-  static constexpr auto call_kind = call_ticket::kind::builder;
+  static constexpr auto call_kind = actor_call::kind::builder;
   actor_state<A>* state;
   template <class... Args>
     requires std::is_constructible_v<A, Args...>
@@ -99,7 +99,7 @@ struct actor_builder {
 template <class A>
 class actor_ender {
  public:
-  static constexpr auto call_kind = call_ticket::kind::ender;
+  static constexpr auto call_kind = actor_call::kind::ender;
   explicit actor_ender(actor_state<A>& s) noexcept : state_(&s) {}
   actor_ender(actor_ender&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   actor_ender& operator=(actor_ender&&) = delete;
@@ -115,7 +115,7 @@ class actor_ender {
 template <class A, class F>
 class actor_method {
  public:
-  static constexpr auto call_kind = call_ticket::kind::method;
+  static constexpr auto call_kind = actor_call::kind::method;
   template <class G>
   actor_method(actor_state<A>& s, G&& f) : state_(&s), callable_(std::forward<G>(f)) {}
 
@@ -155,7 +155,7 @@ auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args
     return nothing_submitted();
   } else {
     detail::reject_null(f);
-    spent method(state, [&] { return actor_method<A, callable>(state, std::forward<F>(f)); });
+    moved_from_guard method(state, [&] { return actor_method<A, callable>(state, std::forward<F>(f)); });
     return detail::submit_to(state, os, std::move(*method), std::forward<Args>(args)...);
   }
 }

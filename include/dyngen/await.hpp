@@ -115,10 +115,10 @@ class stream_awaiter {
       hold(made);
     }
     refuse_self_wait(t, suspension_.task());
-    t.give_back(true);
-    if ((suspension_.task() == nullptr || !suspension_.task()->host().pressed()) && t.item_comes_soon()) return true;
+    t.return_credits(true);
+    if ((suspension_.task() == nullptr || !suspension_.task()->host().has_pending_work()) && t.item_comes_soon()) return true;
     const wait_point point = t.next_item();
-    return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.home() == suspension_.task()->home());
+    return !suspension_.begin(&point, 1, 1, suspension_.task() != nullptr && t.pool_id() == suspension_.task()->pool_id());
   }
 
   suspension suspension_;
@@ -190,7 +190,7 @@ class child : public child_coroutine {
  public:
   /// Has it run elsewhere, if anybody comes for it. Throws std::bad_alloc.
   void leave_to(task_host& host) {
-    offered_ = offered_child::create(*this, host);
+    offered_ = stealable_child::create(*this, host);
     if (host.offer(*offered_)) return;
     std::exchange(offered_, nullptr)->drop_references(2);
     is_elsewhere_ = true;
@@ -229,7 +229,7 @@ class child : public child_coroutine {
   bool seen_ = false;  ///< that exception, or one of another part was thrown on
 
  private:
-  offered_child* offered_ = nullptr;
+  stealable_child* offered_ = nullptr;
   bool is_elsewhere_ = false;
 };
 
@@ -315,7 +315,7 @@ class part<task<R>> final : public child {
 
   task<R> task_;
   ref<R> ref_;
-  late_value<not_void<R>> value_;
+  manual_lifetime<not_void<R>> value_;
 };
 
 /// The type of the part for an operand of type `A&&`: refs are held by value, and remember how they were given.
@@ -344,13 +344,13 @@ inline task_host* host_of_children() noexcept {
 
 inline const void* home_of_caller() noexcept {
   const running_task* here = context().tasks;
-  return here == nullptr ? nullptr : here->task->home();
+  return here == nullptr ? nullptr : here->task->pool_id();
 }
 
 /// The parts that are not there yet. There is room for all of them in both arrays.
 class unready_parts {
  public:
-  unready_parts(wait_point* points, producer** owners) noexcept : points_(points), owners_(owners) {}
+  unready_parts(wait_point* points, shared_state** owners) noexcept : points_(points), owners_(owners) {}
   template <class Part>
   static bool includes(const Part& p) {
     const auto* r = p.waits_for();
@@ -362,8 +362,8 @@ class unready_parts {
     if (r == nullptr || r->ready()) return;
     slot& s = *access::slot_of(*r);
     points_[count_] = point_of(s);
-    owners_[count_] = group::of(s).owner;
-    own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->home() == home_of_caller();
+    owners_[count_] = slot_group::of(s).owner;
+    own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->pool_id() == home_of_caller();
     ++count_;
   }
   /// To be awaited.
@@ -373,7 +373,7 @@ class unready_parts {
 
  private:
   wait_point* const points_;
-  producer** const owners_;
+  shared_state** const owners_;
   std::size_t count_ = 0;
   bool own_host_ = true;
 };
@@ -401,14 +401,14 @@ class end_elsewhere {
  public:
   explicit end_elsewhere(slot& s) noexcept
       : point_(point_of(s)),
-        owner_(group::of(s).owner),
-        own_host_(home_of_caller() != nullptr && owner_->home() == home_of_caller()) {}
+        owner_(slot_group::of(s).owner),
+        own_host_(home_of_caller() != nullptr && owner_->pool_id() == home_of_caller()) {}
   /// To be awaited while this lives.
   wait_for_points wait() const noexcept { return {&point_, 1, 1, own_host_, &owner_}; }
 
  private:
   const wait_point point_;
-  producer* const owner_;
+  shared_state* const owner_;
   const bool own_host_;
 };
 
@@ -498,7 +498,7 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
     }
     if (std::apply([](auto&... p) { return (unready_parts::includes(p) || ...); }, parts)) {
       std::array<wait_point, sizeof...(Parts)> points;
-      std::array<producer*, sizeof...(Parts)> owners;
+      std::array<shared_state*, sizeof...(Parts)> owners;
       unready_parts rest(points.data(), owners.data());
       std::apply([&](auto&... p) { (rest.look_at(p), ...); }, parts);
       co_await rest.all();
@@ -546,7 +546,7 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
     }
     const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, unready_parts::includes<Part>));
     std::vector<wait_point> points(most);  // some may be ready when they are looked at once more
-    std::vector<producer*> owners(most);
+    std::vector<shared_state*> owners(most);
     unready_parts rest(points.data(), owners.data());
     for (const Part& p : parts) rest.look_at(p);
     co_await rest.all();
@@ -625,14 +625,14 @@ inline task<std::size_t> any_of(std::vector<watched> handles) {
   const std::size_t start = next_turn() % handles.size();
   for (;;) {
     std::vector<wait_point> points;
-    std::vector<producer*> owners;
+    std::vector<shared_state*> owners;
     bool own_host = true;
     const std::size_t found = look_in_turn(handles.size(), start, [&](std::size_t i) {
       const watched::seen seen = handles[i].look();
       if (seen == watched::seen::nothing) {
         points.push_back(handles[i].point);
         owners.push_back(handles[i].owner);
-        own_host = own_host && home_of_caller() != nullptr && owners.back()->home() == home_of_caller();
+        own_host = own_host && home_of_caller() != nullptr && owners.back()->pool_id() == home_of_caller();
       }
       return seen;
     });

@@ -55,9 +55,9 @@ struct describe_function {
   static std::string of(const ref<T>& r) {
     if (!r.valid()) throw_empty("ref");
     slot& s = *access::slot_of(r);
-    producer& owner = *group::of(s).owner;
+    shared_state& owner = *slot_group::of(s).owner;
     std::string text = description_of(owner);
-    if (const std::int64_t value = point_of(s).what(); value >= 0 && owner.home() != nullptr)
+    if (const std::int64_t value = point_of(s).what(); value >= 0 && owner.pool_id() != nullptr)
       text += "; value " + std::to_string(value) + (slot_ready(s) ? " is there" : " is not there yet");
     return text;
   }

@@ -187,9 +187,9 @@ namespace dyngen::detail {
 
 /// Any executor of the user's as a host of tasks. Counted: it lives as long as a task of it.
 template <class E>
-class foreign_host final : public task_host {
+class executor_adapter final : public task_host {
  public:
-  explicit foreign_host(E& e) noexcept : executor_(e) {}
+  explicit executor_adapter(E& e) noexcept : executor_(e) {}
   // execute() may run the work at once: never in a publication.
   void push(task_record& task, bool) noexcept override {
     if (!put_off_tasks::put_off(task)) executor_.execute(work(task));
@@ -209,15 +209,15 @@ class foreign_host final : public task_host {
 };
 
 /// A counted pointer to a host.
-class host_pointer {
+class host_ptr {
  public:
-  explicit host_pointer(task_host& host) noexcept : host_(&host) {}  // takes over one reference
-  host_pointer(const host_pointer& other) noexcept : host_(other.host_) { host_->add_host_reference(); }
-  host_pointer& operator=(host_pointer other) noexcept {
+  explicit host_ptr(task_host& host) noexcept : host_(&host) {}  // takes over one reference
+  host_ptr(const host_ptr& other) noexcept : host_(other.host_) { host_->add_host_reference(); }
+  host_ptr& operator=(host_ptr other) noexcept {
     std::swap(host_, other.host_);
     return *this;
   }
-  ~host_pointer() { host_->drop_host_reference(); }
+  ~host_ptr() { host_->drop_host_reference(); }
   task_host& host() const noexcept { return *host_; }
 
  private:

@@ -20,7 +20,7 @@ namespace detail {
 
 /// What stands behind a promise: a producer of one value, or of none, without a task. One reference is the promise's.
 template <class T>
-class promised final : public single_buffer<producer> {
+class promised final : public single_buffer<shared_state> {
  public:
   static promised* make() {
     void* memory = allocate(memory_kind::record, bytes(), alignment);
@@ -49,13 +49,13 @@ class promised final : public single_buffer<producer> {
 
   const char* noun() const noexcept override { return "promise"; }
   void destroy_value(slot& s) noexcept override {
-    destroy_reporting(*static_cast<T*>(group::of(s).value_at(1)), *this);
+    destroy_reporting(*static_cast<T*>(slot_group::of(s).value_at(1)), *this);
   }
 
  private:
   explicit promised(void* memory) noexcept : single_buffer(memory, sizeof(T), alignof(T), std::uint32_t{2}) {}
 
-  static constexpr std::size_t alignment = (std::max)(alignof(producer), group::alignment_for(alignof(T)));
+  static constexpr std::size_t alignment = (std::max)(alignof(shared_state), slot_group::alignment_for(alignof(T)));
   static const std::size_t offset;
   static std::size_t bytes() noexcept { return offset + single_shape::bytes(sizeof(T), alignof(T)); }
   void free_memory() noexcept override {
@@ -65,11 +65,11 @@ class promised final : public single_buffer<producer> {
 };
 template <class T>
 inline constexpr std::size_t promised<T>::offset =
-    (sizeof(promised) + group::alignment_for(alignof(T)) - 1) / group::alignment_for(alignof(T)) * group::alignment_for(alignof(T));
+    (sizeof(promised) + slot_group::alignment_for(alignof(T)) - 1) / slot_group::alignment_for(alignof(T)) * slot_group::alignment_for(alignof(T));
 
 /// Without a value: the completion is all there is.
 template <>
-class promised<void> final : public producer {
+class promised<void> final : public shared_state {
  public:
   static promised* make() { return ::new (allocate(memory_kind::record, sizeof(promised), alignof(promised))) promised(); }
 
@@ -91,7 +91,7 @@ class promised<void> final : public producer {
   void destroy_value(slot&) noexcept override {}
 
  private:
-  promised() noexcept : producer(2), group_(this, 1, 0, 1, -1, false, 1) {
+  promised() noexcept : shared_state(2), group_(this, 1, 0, 1, -1, false, 1) {
     ::new (group_.slot_array()) slot{slot::make(stage::empty, 0, 2)};
     results_ = &group_;
   }
@@ -100,7 +100,7 @@ class promised<void> final : public producer {
     deallocate(memory_kind::record, this, sizeof(promised), alignof(promised));
   }
 
-  group group_;
+  slot_group group_;
   [[maybe_unused]] std::byte slot_[sizeof(slot)];  // where group_ has it
 };
 

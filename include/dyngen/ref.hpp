@@ -55,7 +55,7 @@ namespace detail {
                   " is empty (default-constructed, moved from, or its value was taken): check valid() first");
 }
 
-inline void throw_timeout(producer& owner) {
+inline void throw_timeout(shared_state& owner) {
   throw timeout_error("dyngen: the time limit passed before task " + owner.label() +
                       " stored the value; nothing was consumed, the same call may be made again");
 }
@@ -154,7 +154,7 @@ class ref_base {
     if (slot_ == nullptr) throw_empty("ref");
     return *slot_;
   }
-  producer& owner() const noexcept { return *group::of(*slot_).owner; }
+  shared_state& owner() const noexcept { return *slot_group::of(*slot_).owner; }
 
   /// Waits until ready, or throws timeout_error; rethrows what is stored.
   void settle(deadline until) const {
@@ -224,7 +224,7 @@ class ref : public detail::ref_base<T> {
 
   T& stored() const noexcept {
     const std::uint32_t index = this->slot_->index();
-    return *static_cast<T*>(detail::group::of(*this->slot_, index).value_at(index));
+    return *static_cast<T*>(detail::slot_group::of(*this->slot_, index).value_at(index));
   }
 
   T give(bool may_copy) {
@@ -284,8 +284,8 @@ static_assert(sizeof(ref<int>) == sizeof(void*) && sizeof(ref<void>) == sizeof(v
 namespace detail {
 
 /// A ref on the completion of a producer that the caller keeps alive.
-inline ref<void> completion_of(producer& owner) noexcept {
-  owner.run_ahead();
+inline ref<void> completion_of(shared_state& owner) noexcept {
+  owner.make_eager();
   slot& s = owner.completion();
   // relaxed: the caller's own reference keeps the record, and nothing is published by it.
   const std::uint64_t before = s.word.fetch_add(slot::one_holder, relaxed);
@@ -304,10 +304,10 @@ ref<void> ref_base<T>::completion() const {
 
 /// A value that is there at once, with nobody to produce it.
 template <class T>
-class stored_value final : public producer {
+class stored_value final : public shared_state {
  public:
   template <class... Args>
-  explicit stored_value(Args&&... args) : producer(1), group_(this, 2, sizeof(T), alignof(T), -1, false, 1) {
+  explicit stored_value(Args&&... args) : shared_state(1), group_(this, 2, sizeof(T), alignof(T), -1, false, 1) {
     // The completion is published, and nobody holds it.
     ::new (group_.slot_array()) slot{slot::make(stage::value, 0, 0)};
     ::new (group_.slot_array() + 1) slot{slot::make(stage::value, 1, 1)};
@@ -315,14 +315,14 @@ class stored_value final : public producer {
     ::new (group_.value_at(1)) T(std::forward<Args>(args)...);
   }
 
-  static constexpr std::size_t alignment = (std::max)(alignof(producer), group::alignment_for(alignof(T)));
+  static constexpr std::size_t alignment = (std::max)(alignof(shared_state), slot_group::alignment_for(alignof(T)));
   static constexpr std::size_t bytes() noexcept {
-    return sizeof(stored_value) - sizeof(group) + group::values_offset(2, alignof(T)) + sizeof(T);
+    return sizeof(stored_value) - sizeof(slot_group) + slot_group::values_offset(2, alignof(T)) + sizeof(T);
   }
 
   slot& value() noexcept { return group_.slot_array()[1]; }
   void destroy_value(slot& s) noexcept override {
-    destroy_reporting(*static_cast<T*>(group::of(s).value_at(1)), *this);
+    destroy_reporting(*static_cast<T*>(slot_group::of(s).value_at(1)), *this);
   }
 
  private:
@@ -331,7 +331,7 @@ class stored_value final : public producer {
     deallocate(memory_kind::record, this, bytes(), alignment);
   }
 
-  alignas(group::alignment_for(alignof(T))) group group_;
+  alignas(slot_group::alignment_for(alignof(T))) slot_group group_;
 };
 
 struct put_function {

@@ -250,7 +250,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
           continue;
         }
         detail::refuse_self_wait(t);
-        t.give_back(true);
+        t.return_credits(true);
       } else {
         t.watch();
       }

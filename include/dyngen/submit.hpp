@@ -60,7 +60,7 @@ inline constexpr bool is_lazy_sequence<std::generator<Ts...>> = true;
 
 /// What a pack says, each part with its type where that matters.
 template <class... Os>
-struct asked {
+struct requested_options {
   static constexpr bool fixed_n = (is_num_returns<Os> || ... || false);
   static constexpr bool dynamic = (is_dynamic<Os> || ... || false);
   static constexpr bool streaming = (is_streaming<Os> || ... || false);
@@ -129,8 +129,8 @@ std::unique_ptr<stream_budget<T>> budget_from(const std::tuple<Os...>& os) {
 template <class... Os>
 std::uint64_t count_from(const std::tuple<Os...>& os) noexcept {
   constexpr std::size_t i = index_of<Os...>({is_num_returns<Os>..., true});
-  if constexpr (asked<Os...>::n != at_run_time)
-    return asked<Os...>::n;
+  if constexpr (requested_options<Os...>::n != at_run_time)
+    return requested_options<Os...>::n;
   else
     return std::get<i>(os).count;
 }
@@ -162,9 +162,9 @@ template <class... Os>
 auto stop_from(const std::tuple<Os...>& os) {
   constexpr std::size_t i = index_of<Os...>({is_stop_on<Os>..., true});
   if constexpr (i < sizeof...(Os))
-    return outside_stop(std::get<i>(os).token);
+    return stop_link(std::get<i>(os).token);
   else
-    return no_outside_stop();
+    return no_stop_link();
 }
 
 template <class... Os>
@@ -199,13 +199,13 @@ void reject_empty([[maybe_unused]] const A& a) {
 /// What submit has made to be moved into the task. What the destructor of what is left throws is reported: the task is
 /// submitted by then.
 template <class T>
-class spent {
+class moved_from_guard {
  public:
   template <class Make>
-  spent(task_host& host, Make make) : host_(host), value_(make()) {}
-  spent(const spent&) = delete;
-  spent& operator=(const spent&) = delete;
-  ~spent() {
+  moved_from_guard(task_host& host, Make make) : host_(host), value_(make()) {}
+  moved_from_guard(const moved_from_guard&) = delete;
+  moved_from_guard& operator=(const moved_from_guard&) = delete;
+  ~moved_from_guard() {
     std::exception_ptr thrown;
     try {
       value_.~T();
@@ -223,14 +223,14 @@ class spent {
   };
 };
 template <class Make>
-spent(task_host&, Make) -> spent<std::invoke_result_t<Make>>;
+moved_from_guard(task_host&, Make) -> moved_from_guard<std::invoke_result_t<Make>>;
 
 /// What a submit that does not compile gives, so that the one sentence about it stands alone.
 struct [[maybe_unused]] nothing_submitted {};
 
 template <class... Os>
 class submission {
-  using ask = asked<Os...>;
+  using ask = requested_options<Os...>;
 
  public:
   submission(task_host& host, const std::tuple<Os...>& os) : host_(host), options_(os) {}
@@ -255,7 +255,7 @@ class submission {
                     "be called with these");
       constexpr bool builds_actor = [] {
         if constexpr (is_actor_call<callable>)
-          return callable::call_kind == call_ticket::kind::builder;
+          return callable::call_kind == actor_call::kind::builder;
         else
           return false;
       }();
@@ -362,7 +362,7 @@ class submission {
                     "dyngen: all_or_nothing is for num_returns and dynamic; add one of them");
       using rec = record<sequence_task<T>, Bound, body>;
       auto extras = extras_from(options_);
-      spent terms_made(host_, terms());
+      moved_from_guard terms_made(host_, terms());
       auto budget = budget_from<T>(options_);
       admit();
       const auto bind = [&] { return Bound(std::move(*terms_made), std::forward<CallArgs>(call)...); };
@@ -470,7 +470,7 @@ class submission {
   template <class Record, class... CallArgs>
   Record* fixed(fixed_shape shape, staging staged, CallArgs&&... call) const {
     auto extras = extras_from(options_);
-    spent terms_made(host_, terms());
+    moved_from_guard terms_made(host_, terms());
     admit();
     const auto bind = [&] { return typename Record::bound_type(std::move(*terms_made), std::forward<CallArgs>(call)...); };
     return Record::create(host_, shape.bytes(), bind, host_, Record::initial_references(shape.count), std::move(extras), shape, staged);
@@ -529,7 +529,7 @@ namespace dyngen {
 class executor_target {
  public:
   /// For on().
-  explicit executor_target(detail::host_pointer host) noexcept : host_(std::move(host)) {}
+  explicit executor_target(detail::host_ptr host) noexcept : host_(std::move(host)) {}
 
   /// As thread_pool::submit.
   template <class F, class... Args>
@@ -548,7 +548,7 @@ class executor_target {
   }
 
  private:
-  detail::host_pointer host_;
+  detail::host_ptr host_;
 };
 
 namespace detail {
@@ -563,7 +563,7 @@ struct on_function {
     else if constexpr (requires { e.task_host_of(); })
       return executor_target(retained(e.task_host_of()));
     else
-      return executor_target(host_pointer(*new foreign_host<E>(e)));
+      return executor_target(host_ptr(*new executor_adapter<E>(e)));
   }
   /// Does not compile: the executor must outlive its tasks.
   template <class E>
@@ -574,9 +574,9 @@ struct on_function {
   }
 
  private:
-  static host_pointer retained(task_host& host) noexcept {
+  static host_ptr retained(task_host& host) noexcept {
     host.add_host_reference();
-    return host_pointer(host);
+    return host_ptr(host);
   }
 };
 }  // namespace detail

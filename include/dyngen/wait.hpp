@@ -39,7 +39,7 @@ struct watched {
   wait_point point;
   bool (*ended)(const void*) noexcept = nullptr;
   const void* stream = nullptr;
-  producer* owner = nullptr;
+  shared_state* owner = nullptr;
 
   enum class seen { nothing, ready, ended };
   seen look() const noexcept {
@@ -51,7 +51,7 @@ struct watched {
   static watched of(const ref<T>& r) {
     if (!r.valid()) throw_empty("ref");
     slot& s = *access::slot_of(r);
-    return {point_of(s), nullptr, nullptr, group::of(s).owner};
+    return {point_of(s), nullptr, nullptr, slot_group::of(s).owner};
   }
   template <class T>
   static watched of(const ref_stream<T>& s) {
@@ -122,7 +122,7 @@ inline std::size_t wait_for_any(std::span<const watched> handles, deadline until
   if (handles.empty()) throw_nothing_to_wait_for("wait_any");
   const std::size_t start = next_turn() % handles.size();
   std::vector<wait_point> points;
-  std::vector<producer*> owners;
+  std::vector<shared_state*> owners;
   for (;;) {
     points.clear();
     owners.clear();
@@ -353,14 +353,14 @@ struct wait_function {
   template <class Range>
   static void wait_for(Range& refs, std::size_t count, std::size_t num_ready, deadline until) {
     std::vector<wait_point> points;
-    std::vector<producer*> owners;
+    std::vector<shared_state*> owners;
     points.reserve(count);
     owners.reserve(count);
     for (const auto& r : refs) {
       if (r.ready()) continue;
       slot& s = *access::slot_of(r);
       points.push_back(point_of(s));
-      owners.push_back(group::of(s).owner);
+      owners.push_back(slot_group::of(s).owner);
     }
     const auto missing = static_cast<std::int64_t>(num_ready + points.size()) - static_cast<std::int64_t>(count);
     if (missing > 0 && until == never) {

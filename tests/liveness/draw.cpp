@@ -154,17 +154,17 @@ class drawer : drawing {
     st.taken += n;
     st.taker = x;
     used(x, s);
-    if (one_in(2)) run_ahead(x, s);
+    if (one_in(2)) make_eager(x, s);
   }
 
   /// The consumer stops asking, and waits for what the producer does as far as its room reaches.
-  void run_ahead(index x, index s) {
+  void make_eager(index x, index s) {
     const index y = p_.streams[s].producer;
     if (can_run(y)) yield(y);
     if (can_run(y)) append(y, deed::mark, none, 10);
     wait_for(x, last_of(y));
   }
-  /// As run_ahead(), by a wait that the library sees: then all of the room can be counted on.
+  /// As make_eager(), by a wait that the library sees: then all of the room can be counted on.
   void wait_giving_room(index x) {
     const index s = strands_[x].last_stream;
     if (s == none || streams_[s].state != stream_state::open || p_.streams[s].producer == x) return;
@@ -180,7 +180,7 @@ class drawer : drawing {
 
   void wait(index x) {
     const index s = strands_[x].last_stream;
-    if (s != none && one_in(2) && p_.streams[s].producer != x) return run_ahead(x, s);
+    if (s != none && one_in(2) && p_.streams[s].producer != x) return make_eager(x, s);
     if (p_.events != 0) wait_for(x, p_.events - 1 - below(std::min(p_.events, 30u)));
   }
 

@@ -28,7 +28,7 @@ class workers final : public detail::task_host {
       const std::uint32_t seen = changes_.load(detail::acquire);
       if (detail::task_record* const task = pop()) {
         task->run_popped();
-        detail::settle_streams();
+        detail::return_all_credits();
       } else if ((seen & closed) != 0) {
         return;
       } else {
@@ -61,8 +61,8 @@ class workers final : public detail::task_host {
     now_ += std::chrono::milliseconds(detail::reader_patience.load(detail::relaxed));
     (void)kept_.release_unused(now_);
   }
-  void goes_dormant(detail::task_record&) noexcept override { settling_.fetch_add(1, detail::relaxed); }
-  void dormancy_settled() noexcept override { MODEL_CHECK(settling_.fetch_sub(1, detail::relaxed) != 0); }
+  void about_to_suspend(detail::task_record&) noexcept override { undecided_.fetch_add(1, detail::relaxed); }
+  void suspension_decided() noexcept override { MODEL_CHECK(undecided_.fetch_sub(1, detail::relaxed) != 0); }
   void task_blocks(detail::running_task& entry, const detail::thread_wait* wait) noexcept override {
     if (wait != nullptr) ++blocked;
     detail::task_host::task_blocks(entry, wait);
@@ -85,7 +85,7 @@ class workers final : public detail::task_host {
   detail::mutex mutex_;
   std::deque<detail::task_record*> queue_;
   detail::atomic<std::uint32_t> changes_{0};
-  detail::atomic<std::uint32_t> settling_{0};
+  detail::atomic<std::uint32_t> undecided_{0};
   detail::kept_streams kept_;
   detail::deadline now_ = detail::time_now();
   const bool helps_;
@@ -106,7 +106,7 @@ struct tasks_model : rl::test_suite<Model, Workers + Others> {
   void thread(unsigned index) {
     if (index < Workers) return executor->work();
     static_cast<Model*>(this)->other(index - Workers);
-    detail::settle_streams();  // as the end of a thread does
+    detail::return_all_credits();  // as the end of a thread does
     if (others.fetch_sub(1, detail::acq_rel) == 1) executor->close();
   }
   void after() {

@@ -6,8 +6,8 @@
 //
 // What a pass does not say. Relacy's writes to one variable happen in the order of its schedule, a schedule is also the
 // one order of its seq_cst operations, and nothing is read from the future. Orders that are there against just that
-// cannot be missed here: the release of [I3] in the injection queue, the acquire of [W4] in the deque, seq_cst on the
-// first load of its steal(), and the release in taking a token in the seats [S5]. A release sequence goes on through plain stores of the same thread, as in C++17. A
+// cannot be missed here: the release of [I3] in the injection queue, the acquire of [V4] in the deque, seq_cst on the
+// first load of its steal(), and the release in taking a token of the idle workers [A5]. A release sequence goes on through plain stores of the same thread, as in C++17. A
 // wake-up orders what comes before and after it, a return from sleep_on() without one does not.
 
 #include "sampling.hpp"

@@ -161,7 +161,7 @@ struct ended_by_a_spare_thread : actor_model<ended_by_a_spare_thread, 1, 3> {
     } else if (number == 1) {
       MODEL_CHECK(mine.submit(&account::add, 1).get() > 0);
     } else {
-      auto& task = static_cast<detail::task_record&>(*detail::group::of(*detail::access::slot_of(result)).owner);
+      auto& task = static_cast<detail::task_record&>(*detail::slot_group::of(*detail::access::slot_of(result)).owner);
       while (!result.ready()) {
         if ((task.state().load() & detail::state_word::only_ends) != 0) task.end_queued();
         model::yield();

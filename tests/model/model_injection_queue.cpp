@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The queue that everybody pushes into: every item comes out once, whole, and in its pusher's order; and nobody goes
+// The queue that global_inspector pushes into: every item comes out once, whole, and in its pusher's order; and nobody goes
 // to sleep beside an item.
 
 #include "model.hpp"

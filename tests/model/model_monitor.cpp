@@ -71,7 +71,7 @@ struct ends_somewhere : model::tasks_model<ends_somewhere<Helped>, 1, 2> {
       return 0;
     }));
     result->cancel();
-    ending.note(static_cast<detail::task_record&>(*detail::group::of(*detail::access::slot_of(*result)).owner));
+    ending.note(static_cast<detail::task_record&>(*detail::slot_group::of(*detail::access::slot_of(*result)).owner));
   }
   void other(unsigned number) {
     if (number == 1) {

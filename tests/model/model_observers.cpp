@@ -24,7 +24,7 @@ namespace {
 /// A parked task is claimed by one of several, who change what it awaits, while it is looked at [O1].
 template <unsigned Claimers>
 struct parked : rl::test_suite<parked<Claimers>, 1 + Claimers> {
-  detail::observers all;
+  detail::inspector all;
   state_word state;
   model::shared<unsigned> awaited;
 
@@ -38,12 +38,12 @@ struct parked : rl::test_suite<parked<Claimers>, 1 + Claimers> {
   void thread(unsigned index) {
     if (index != 0) {
       if (!state.claim_parked()) return;
-      all.give_way(&state);
+      all.wait_for_inspector(&state);
       awaited.set(awaited.get() + 1);
       return (void)state.park(0);
     }
     for (int i = 0; i < 2; ++i) {
-      detail::observers::look looking(all);
+      detail::inspector::look looking(all);
       looking.at(&state, [this]() noexcept {
         if (state_word::phase_of(state.load()) == phase::parked) MODEL_CHECK(awaited.get() <= Claimers);
       });
@@ -59,7 +59,7 @@ struct running : rl::test_suite<running<Runners>, 1 + Runners> {
     running_task entry{nullptr, nullptr};
     model::shared<unsigned> lives;  // set by who runs it, until it is freed
   };
-  detail::observers all;
+  detail::inspector all;
   detail::thread_context threads[Runners];
   task tasks[Runners][2];
 
@@ -71,7 +71,7 @@ struct running : rl::test_suite<running<Runners>, 1 + Runners> {
       run(here, tasks[index - 1], 0);
       return all.forget(here);
     }
-    detail::observers::look looking(all);
+    detail::inspector::look looking(all);
     looking.for_each_running([this](const running_task& entry, const running_task* inner) {
       task& seen = of(entry);
       MODEL_CHECK(seen.lives.get() == 1);
@@ -98,7 +98,7 @@ struct running : rl::test_suite<running<Runners>, 1 + Runners> {
 /// An observer that has stopped in the middle of its look holds up no thread but one that wants what it watches: it goes on
 /// only when the others have run their tasks. One of them adds itself meanwhile.
 struct stopped : rl::test_suite<stopped, 2> {
-  detail::observers all;
+  detail::inspector all;
   detail::thread_context others;
   int watched = 0;
   int task = 0;
@@ -108,14 +108,14 @@ struct stopped : rl::test_suite<stopped, 2> {
   void before() { detail::model::fences_are_refused = rl::rand(2) == 0; }
   void thread(unsigned index) {
     if (index == 0) {
-      detail::observers::look looking(all);
+      detail::inspector::look looking(all);
       return looking.at(&watched, [this]() noexcept {
         while (over.load(detail::seq_cst) == 0) detail::sleep_on(over, 0);
       });
     }
     all.add(others);
-    all.give_way(&task);
-    detail::observers::show(others, entry);
+    all.wait_for_inspector(&task);
+    detail::inspector::show(others, entry);
     all.hide(others, entry);
     over.store(1, detail::seq_cst);
     detail::wake_all(over);
@@ -126,12 +126,12 @@ struct stopped : rl::test_suite<stopped, 2> {
 
 /// Threads add themselves and end while their list is gone through.
 struct known : rl::test_suite<known, 3> {
-  detail::observers all;
+  detail::inspector all;
   detail::thread_context threads[2];
   void before() { detail::model::fences_are_refused = rl::rand(2) == 0; }
   void thread(unsigned index) {
     if (index == 0) {
-      detail::observers::look looking(all);
+      detail::inspector::look looking(all);
       return looking.for_each_running([](const running_task&, const running_task*) noexcept { MODEL_CHECK(false); });
     }
     for (int i = 0; i < 2; ++i) {

@@ -65,7 +65,7 @@ struct waits_for_something_else : stream_model<waits_for_something_else<Backpres
   void begin() { this->start(Backpressure); }
   void other(unsigned) {
     MODEL_CHECK(this->take(*this->stream, 1) == 1);
-    detail::settle_streams();
+    detail::return_all_credits();
     this->passed.wait();
     MODEL_CHECK(this->take(*this->stream, values - 1, 1) == values - 1);
     MODEL_CHECK(!this->stream->next());
@@ -106,7 +106,7 @@ struct only_polled : stream_model<only_polled<Backpressure, Values, Throws>, 1, 
 };
 
 /// The stream moves to another thread after a value. The first thread, who still owes room, gives it back when it
-/// likes. A backpressure of 17, of which one value waits, would take too long: give_back() is called as if by half.
+/// likes. A backpressure of 17, of which one value waits, would take too long: return_credits() is called as if by half.
 struct changes_hands : stream_model<changes_hands, 2, 3> {
   model::event moved;
   void begin() { start(2); }
@@ -116,7 +116,7 @@ struct changes_hands : stream_model<changes_hands, 2, 3> {
       MODEL_CHECK(take(*stream, 1) == 1);
       task.add_references(1);
       moved.set();
-      task.give_back(false);
+      task.return_credits(false);
       task.drop_references(1);
     } else {
       moved.wait();

@@ -24,7 +24,7 @@ struct pool_model : rl::test_suite<Model, Others> {
   }
   void thread(unsigned index) {
     static_cast<Model*>(this)->other(index);
-    detail::settle_streams();  // as the end of a thread does
+    detail::return_all_credits();  // as the end of a thread does
     if (others.fetch_sub(1, detail::acq_rel) == 1) static_cast<Model*>(this)->last();
   }
   void after() {

@@ -140,7 +140,7 @@ struct relayed : model::tasks_model<relayed<Workers>, Workers, 1> {
   }
   void other(unsigned) {
     for (int i = 0; i != 4; ++i) {
-      if (i == 1) detail::settle_streams();
+      if (i == 1) detail::return_all_credits();
       MODEL_CHECK(stream->next()->get() == i);
     }
     MODEL_CHECK(!stream->next());
@@ -230,7 +230,7 @@ struct owes_room : model::tasks_model<owes_room<Taken, HandsOver>, 1, HandsOver 
 struct waits_for_something_else : pulled_model<waits_for_something_else, 1, 2> {
   void other(unsigned) {
     MODEL_CHECK(take(*stream, 1) == 1);
-    detail::settle_streams();
+    detail::return_all_credits();
     passed.wait();
     MODEL_CHECK(take(*stream, 1, 1) == 1);
   }
@@ -259,7 +259,7 @@ struct pool_ends : rl::test_suite<pool_ends, 2> {
     while (const std::optional<ref<int>> next = stream->next()) MODEL_CHECK(next->get() == expected++);
     MODEL_CHECK(expected == 3);
     stream.reset();
-    detail::settle_streams();
+    detail::return_all_credits();
   }
   void after() { model::check_all_gone(); }
 };

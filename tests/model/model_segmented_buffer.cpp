@@ -14,7 +14,7 @@ namespace {
 
 /// One reference for the model itself; counts the values that blocks report gone.
 template <class T>
-class sequence final : public detail::producer {
+class sequence final : public detail::shared_state {
 public:
   static sequence* create(bool random_access) {
     return ::new (detail::allocate(detail::memory_kind::record, sizeof(sequence))) sequence(random_access);
@@ -28,13 +28,13 @@ public:
   }
 
   void destroy_value(slot& s) noexcept override { buffer_.value_of(s).~T(); }
-  void release_segment_slots(detail::group& g, std::uint32_t n) noexcept override {
+  void release_segment_slots(detail::slot_group& g, std::uint32_t n) noexcept override {
     buffer_.release_slots(detail::segment::of(g), n);
   }
   void segment_is_free(std::uint32_t values) noexcept override { gone_.fetch_add(values, detail::relaxed); }
 
 private:
-  explicit sequence(bool random_access) : producer(1), buffer_(*this, random_access) {}
+  explicit sequence(bool random_access) : shared_state(1), buffer_(*this, random_access) {}
   ~sequence() = default;
   void free_memory() noexcept override {
     this->~sequence();

@@ -85,7 +85,7 @@ struct sole_owner : single_model<sole_owner, 3> {
     const ref<value> r = mine(index);
     if (!r.ready()) return;
     slot& s = *detail::access::slot_of(r);
-    value& v = *static_cast<value*>(detail::group::of(s).value_at(1));
+    value& v = *static_cast<value*>(detail::slot_group::of(s).value_at(1));
     if (slot::holders_of(s.word.load(detail::acquire)) == 1)
       v.change(20);
     else

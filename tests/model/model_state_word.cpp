@@ -130,7 +130,7 @@ struct queued : task<queued<What, Values>, 3, Values> {
   }
 };
 
-/// It parks for room, which comes bit by bit; room is made, then the word is looked at, as give_back() does.
+/// It parks for room, which comes bit by bit; room is made, then the word is looked at, as return_credits() does.
 template <third What>
 struct parked : task<parked<What>, 3, 2> {
   using base = task<parked, 3, 2>;
@@ -157,7 +157,7 @@ struct parked : task<parked<What>, 3, 2> {
 
 /// Kept for its reader, which claims it for one value after the other; other threads queue it, and a worker pops it then.
 /// One thread at a time runs it, and once it was queued, or has a flag that keeps it from being kept, it ends without the reader.
-template <unsigned Others, std::uint32_t Flag = state_word::runs_ahead>
+template <unsigned Others, std::uint32_t Flag = state_word::eager>
 struct kept : task<kept<Others, Flag>, 2 + Others, 3> {
   using base = task<kept, 2 + Others, 3>;
 

@@ -39,16 +39,16 @@ struct party : detail::waiter {
 template <unsigned Slots, unsigned Waiting, unsigned Leaving, unsigned Left>
 struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + Waiting + Leaving> {
   model::fresh_start fresh;
-  model::values<int>* producer;
+  model::values<int>* shared_state;
   model::shared<int> stored[2];
   party parties[Waiting + Leaving];
   party gone[Left + 1];
 
-  detail::group& group() { return producer->results(); }
+  detail::slot_group& slot_group() { return shared_state->results(); }
 
   void before() {
     // Slots 1 and 2 of the group; no value is ever looked at.
-    producer = model::values<int>::create(2, detail::staging::none);
+    shared_state = model::values<int>::create(2, detail::staging::none);
     unsigned unsettled = Left;
     for (unsigned i = 0; i != Left; ++i) {
       gone[i].index = 1;
@@ -63,23 +63,23 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
     w.seen = &stored[w.index - 1];
     w.prepared.set(static_cast<int>(w.index));
     ++w.added;
-    group().waiters.add(w, group().ready());
+    slot_group().waiters.add(w, slot_group().ready());
   }
   void leave(party& w) {
     if (!w.try_claim()) return;
     ++w.claims;
-    group().waiters.note_left();
+    slot_group().waiters.note_left();
   }
 
   void publish(unsigned index) {
     stored[index - 1].set(7);
-    (void)detail::publish(group().slot_array()[index], stage::value);
-    group().waiters.notify(group().ready());
+    (void)detail::publish(slot_group().slot_array()[index], stage::value);
+    slot_group().waiters.notify(slot_group().ready());
   }
 
   void wait(party& w) {
     add(w);
-    if (group().ready()(w.index)) {
+    if (slot_group().ready()(w.index)) {
       MODEL_CHECK(stored[w.index - 1].get() == 7);
       leave(w);
       return;
@@ -99,7 +99,7 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
   }
 
   void after() {
-    producer->drop_references(4);  // ends the list
+    shared_state->drop_references(4);  // ends the list
     for (party& w : parties) MODEL_CHECK(w.added == 1 && w.settled == 1 && w.claims == 1);
     for (unsigned i = 0; i != Left; ++i) MODEL_CHECK(gone[i].settled == 1 && gone[i].claims == 1);
     model::check_all_gone();

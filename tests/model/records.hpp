@@ -92,7 +92,7 @@ private:
 /// Behind a fixed buffer of `T`: no task, only the slots and the memory. One reference is the completion's, one that
 /// of whoever runs it.
 template <class T>
-class values final : public detail::producer {
+class values final : public detail::shared_state {
 public:
   static values* create(std::uint64_t count, detail::staging staged, std::uint64_t holders = 1) {
     const detail::fixed_shape shape = detail::fixed_shape::of<T>(count);
@@ -117,13 +117,13 @@ public:
   }
 
   void destroy_value(detail::slot& s) noexcept override {
-    static_cast<T*>(detail::group::of(s).value_at(s.index()))->~T();
+    static_cast<T*>(detail::slot_group::of(s).value_at(s.index()))->~T();
   }
-  T& value_of(detail::slot& s) { return *static_cast<T*>(detail::group::of(s).value_at(s.index())); }
+  T& value_of(detail::slot& s) { return *static_cast<T*>(detail::slot_group::of(s).value_at(s.index())); }
 
 private:
   values(detail::fixed_shape shape, detail::staging staged, std::uint64_t holders)
-    : producer(static_cast<std::uint32_t>(shape.count) + 2),
+    : shared_state(static_cast<std::uint32_t>(shape.count) + 2),
       buffer_(*this, reinterpret_cast<std::byte*>(this) + offset(), shape, staged, holders) {
     results_ = &buffer_.results();
   }

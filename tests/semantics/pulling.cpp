@@ -627,8 +627,8 @@ TEST_CASE("blocks are recycled under a consumer that pulls, and every value is d
 TEST_CASE("a stream that proves cheap is pulled, one that proves dear is not", "[pulling]") {
   support::watchdog dog("by cost");
   const pulling_as not_forced(pulling::by_cost);
-  dg::detail::value_cost cost;
-  constexpr std::uint64_t sample = dg::detail::value_cost::sample;
+  dg::detail::production_cost cost;
+  constexpr std::uint64_t sample = dg::detail::production_cost::sample;
   CHECK_FALSE(cost.is_cheap());
   CHECK_FALSE(cost.is_dear());
   cost.add(sample - 1, 1us);
@@ -645,9 +645,9 @@ TEST_CASE("a stream that proves cheap is pulled, one that proves dear is not", "
 TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulling]") {
   support::watchdog dog("on trial");
   const pulling_as not_forced(pulling::by_cost);
-  constexpr std::uint64_t pulled = 2 * dg::detail::value_cost::between_looks;
+  constexpr std::uint64_t pulled = 2 * dg::detail::production_cost::between_looks;
   SECTION("its first value decides whether it is tried") {
-    dg::detail::value_cost cost, dear;
+    dg::detail::production_cost cost, dear;
     CHECK(cost.seems_cheap());
     cost.add(1, 2us);
     CHECK(cost.seems_cheap());
@@ -657,20 +657,20 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
     CHECK_FALSE(dear.is_dear());
   }
   SECTION("one dear value ends the trial") {
-    dg::detail::value_cost cost;
+    dg::detail::production_cost cost;
     CHECK(cost.begin_at_reader(1) == 1);
     std::this_thread::sleep_for(1ms);
     CHECK(cost.look(2) == 0);
     CHECK(cost.is_dear());
     CHECK_FALSE(cost.seems_cheap());
-    cost.add(dg::detail::value_cost::sample, 1us);  // but later ones may speak for it
+    cost.add(dg::detail::production_cost::sample, 1us);  // but later ones may speak for it
     CHECK(cost.is_cheap());
   }
   SECTION("many that are cheap prove it; then one look may find them dear") {
-    dg::detail::value_cost cost;
+    dg::detail::production_cost cost;
     CHECK(eventually([&] {  // this thread may be interrupted between the two
       (void)cost.begin_at_reader(1);
-      return cost.look(1 + pulled) == dg::detail::value_cost::between_looks;
+      return cost.look(1 + pulled) == dg::detail::production_cost::between_looks;
     }));
     CHECK(cost.is_cheap());
     std::this_thread::sleep_for(1ms);
@@ -705,8 +705,8 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
 TEST_CASE("a consumer looks whether values are cheap while they are being made", "[pulling]") {
   support::watchdog dog("a look at the cost");
   const pulling_as not_forced(pulling::by_cost);
-  dg::detail::value_cost cost;
-  std::thread maker([&cost] { cost.add(dg::detail::value_cost::sample, 1us); });
+  dg::detail::production_cost cost;
+  std::thread maker([&cost] { cost.add(dg::detail::production_cost::sample, 1us); });
   const bool seen = cost.is_cheap();  // before or after: unordered either way, for ThreadSanitizer to judge
   maker.join();
   CHECK((cost.is_cheap() || seen));

@@ -634,7 +634,7 @@ TEST_CASE("an observer that stops in the middle of its look holds up no thread t
   std::atomic<int> ran{0};
   const int watched = 0;
   {
-    dg::detail::observers::look looking(dg::detail::everybody());
+    dg::detail::inspector::look looking(dg::detail::global_inspector());
     looking.at(&watched, [&]() noexcept {
       // Nothing of this may wait for the observer: tasks that begin and end, and a thread that takes a blocked one's place.
       for (int i = 0; i < 100; ++i) (void)pool.submit([&ran] { ++ran; });

@@ -266,7 +266,7 @@ TEST_CASE("a bound call passes what takes a place, in order, and names what it w
   using call = std::remove_cv_t<decltype(f)>;
   dg::ref<int> one = dg::put(1), three = dg::put(3);
   dg::ref<void> done = one.completion();
-  using terms = dg::detail::call_terms<std::tuple<dg::ref<void>>, dg::detail::no_retry, dg::detail::no_outside_stop>;
+  using terms = dg::detail::call_terms<std::tuple<dg::ref<void>>, dg::detail::no_retry, dg::detail::no_stop_link>;
   bound_call<call, all_stored<call, dg::ref<int>&, dg::ref<void>&, const char (&)[4], dg::ref<int>&>, terms>
       bound(terms{std::tuple<dg::ref<void>>(done), {}, {}}, f, one, done, "two", three);
   static_assert(decltype(bound)::dependencies == 3);

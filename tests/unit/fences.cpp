@@ -102,7 +102,7 @@ int misses(int rounds) {
       done.value.store(i);
       while (round.value.load() != i) std::this_thread::yield();
       for (line& each : behind) each.value.store(i, dg::detail::relaxed);
-      dg::detail::store_light(x.value, i);
+      dg::detail::asymmetric_store(x.value, i);
       seen_by_light.store(y.value.load(dg::detail::seq_cst), dg::detail::relaxed);
     }
     done.value.store(rounds + 1);
@@ -113,7 +113,7 @@ int misses(int rounds) {
     round.value.store(i);
     for (int pause = 0; pause < i % 200; ++pause) asm volatile("");
     y.value.store(i, dg::detail::seq_cst);
-    dg::detail::heavy_fence();
+    dg::detail::asymmetric_fence_heavy();
     const int seen = x.value.load(dg::detail::seq_cst);
     while (done.value.load() != i + 1) std::this_thread::yield();
     if (seen != i && seen_by_light.load() != i) ++missed;
@@ -124,12 +124,12 @@ int misses(int rounds) {
 
 int with_membarrier_refused(int error, bool only_private) {
   dg::thread_pool pool(2);
-  if (!dg::detail::light_stores_are_plain()) return cannot_be_tried;  // it was refused from the start
+  if (!dg::detail::has_membarrier()) return cannot_be_tried;  // it was refused from the start
   if (!uses(*std::make_unique<dg::thread_pool>(1))) return 2;
   if (!refuse_membarrier(error, only_private)) return cannot_be_tried;
-  if (!dg::detail::light_stores_are_plain()) return 3;
+  if (!dg::detail::has_membarrier()) return 3;
   const auto before = std::chrono::steady_clock::now();
-  dg::detail::heavy_fence();
+  dg::detail::asymmetric_fence_heavy();
   if (!only_private && std::chrono::steady_clock::now() - before < std::chrono::milliseconds(1)) return 4;
   if (misses(only_private ? 10 : 100) != 0) return 5;
   return uses(pool) ? 0 : 6;

@@ -12,7 +12,7 @@
 
 using dg::detail::fixed_buffer;
 using dg::detail::fixed_shape;
-using dg::detail::group;
+using dg::detail::slot_group;
 using dg::detail::slot;
 using dg::detail::stage;
 using dg::detail::staging;
@@ -53,7 +53,7 @@ struct buffer_of {
   std::uint64_t holders_at(std::uint64_t i) { return slot::holders_of(buffer.at(i).word.load()); }
   T& value(std::uint64_t i) {
     slot& s = buffer.at(i);
-    return *static_cast<T*>(group::of(s).value_at(s.index()));
+    return *static_cast<T*>(slot_group::of(s).value_at(s.index()));
   }
   void drop(std::uint64_t i) { dg::detail::drop<T>(buffer.at(i)); }
 
@@ -72,14 +72,14 @@ void fill_and_drop() {
       buffer_of<T> b(count);
       CHECK(b.buffer.count() == count);
       CHECK(b.buffer.full() == (count == 0));
-      CHECK(group::of(b.owner.completion()).slot_array() == &b.owner.completion());
+      CHECK(slot_group::of(b.owner.completion()).slot_array() == &b.owner.completion());
       bool right = true;
       for (std::uint64_t i = 0; i < count; ++i) {
         slot& s = b.buffer.at(i);
         const void* place = b.buffer.place();
-        right = right && group::of(s).number_of(s.index()) == i && group::of(s).value_at(s.index()) == place &&
+        right = right && slot_group::of(s).number_of(s.index()) == i && slot_group::of(s).value_at(s.index()) == place &&
                 b.memory.holds(place, sizeof(T)) && b.memory.holds(&s, sizeof(slot)) &&
-                reinterpret_cast<std::uintptr_t>(place) % alignof(T) == 0 && group::of(s).owner == &b.owner &&
+                reinterpret_cast<std::uintptr_t>(place) % alignof(T) == 0 && slot_group::of(s).owner == &b.owner &&
                 b.stage_at(i) == stage::empty && b.holders_at(i) == 2 && b.buffer.made() == i && !b.buffer.full();
         b.make(static_cast<int>(i));
         right = right && b.stage_at(i) == stage::value && b.holders_at(i) == 1;
@@ -129,8 +129,8 @@ TEST_CASE("a fixed buffer takes no more bytes than groups, slots and values do",
   for (const std::uint64_t count : counts) {
     const auto bytes_of_ints = fixed_shape::of<int>(count).bytes();
     const std::uint64_t groups = count / 64 + 1;
-    CHECK(bytes_of_ints >= groups * sizeof(group) + (count + 1) * sizeof(slot) + count * sizeof(int));
-    CHECK(bytes_of_ints <= groups * (sizeof(group) + alignof(group)) + (count + 1) * sizeof(slot) + count * sizeof(int));
+    CHECK(bytes_of_ints >= groups * sizeof(slot_group) + (count + 1) * sizeof(slot) + count * sizeof(int));
+    CHECK(bytes_of_ints <= groups * (sizeof(slot_group) + alignof(slot_group)) + (count + 1) * sizeof(slot) + count * sizeof(int));
   }
 }
 

@@ -84,16 +84,16 @@ TEST_CASE("packs in packs come out flat, in order", "[options]") {
 }
 
 TEST_CASE("what a pack asks for is read off its types", "[options]") {
-  using dg::detail::asked;
-  using nothing = asked<>;
+  using dg::detail::requested_options;
+  using nothing = requested_options<>;
   static_assert(!nothing::returns && !nothing::fixed_n && !nothing::dynamic && !nothing::streaming && !nothing::bounded &&
                 !nothing::unbounded && !nothing::all_or_nothing && nothing::n == dg::detail::at_run_time);
-  using fixed = asked<dg::name, dg::num_returns<5>>;
+  using fixed = requested_options<dg::name, dg::num_returns<5>>;
   static_assert(fixed::returns && fixed::fixed_n && fixed::n == 5);
-  using at_run_time = asked<dg::num_returns<dg::detail::at_run_time>>;
+  using at_run_time = requested_options<dg::num_returns<dg::detail::at_run_time>>;
   static_assert(at_run_time::returns && at_run_time::fixed_n && at_run_time::n == dg::detail::at_run_time);
-  static_assert(asked<dg::num_returns<0>>::n == 0);
-  static_assert(asked<dg::dynamic_option>::returns && !asked<dg::backpressure>::returns && asked<dg::streaming_option>::returns);
+  static_assert(requested_options<dg::num_returns<0>>::n == 0);
+  static_assert(requested_options<dg::dynamic_option>::returns && !requested_options<dg::backpressure>::returns && requested_options<dg::streaming_option>::returns);
 
   CHECK(dg::detail::backpressure_from(std::tuple<>(), 64) == 64);
   CHECK(dg::detail::backpressure_from(dg::options(dg::name{"n"}, dg::backpressure{7}).tuple(), 64) == 7);

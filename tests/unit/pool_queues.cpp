@@ -23,14 +23,14 @@ struct inside_of_pool {
   }
   void complete_push() {
     core.injected_.complete_push(before, item);
-    core.somebody_may_pop();
+    core.notify_workers_of_injected();
   }
   /// As after any push of another thread.
-  void notify() { core.seats_.notify(); }
+  void notify() { core.idle_workers_.notify(); }
   /// Are so many workers asleep for good? Then none has parked once more after some time.
   bool all_sleep() { return sleep(core.width()); }
   bool sleep(std::uint32_t workers) {
-    const auto parked = [this, workers] { return core.seats_.parked() == workers; };
+    const auto parked = [this, workers] { return core.idle_workers_.parked() == workers; };
     if (!support::eventually(parked)) return false;
     const std::uint64_t parks = core.stats().parks;
     for (int i = 0; i < 20; ++i) std::this_thread::yield();

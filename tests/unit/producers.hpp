@@ -50,18 +50,18 @@ class guarded_memory {
 
 /// Counts what happens to it; its values are of type T.
 template <class T>
-class counting_producer : public detail::producer {
+class counting_producer : public detail::shared_state {
  public:
-  explicit counting_producer(std::uint32_t references) noexcept : producer(references) {}
+  explicit counting_producer(std::uint32_t references) noexcept : shared_state(references) {}
 
-  void set_results(detail::group& g, std::uint8_t end_index = 0) noexcept {
+  void set_results(detail::slot_group& g, std::uint8_t end_index = 0) noexcept {
     results_ = &g;
     end_index_ = end_index;
   }
   void fail(std::exception_ptr e) noexcept { failure_ = std::move(e); }
   void destroy_value(detail::slot& s) noexcept override {
-    destroyed.push_back(detail::group::of(s).number_of(s.index()));
-    static_cast<T*>(detail::group::of(s).value_at(s.index()))->~T();
+    destroyed.push_back(detail::slot_group::of(s).number_of(s.index()));
+    static_cast<T*>(detail::slot_group::of(s).value_at(s.index()))->~T();
   }
   void segment_is_free(std::uint32_t values) noexcept override {
     ++blocks_freed;

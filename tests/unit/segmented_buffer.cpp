@@ -12,7 +12,7 @@
 #include <new>
 #include <vector>
 
-using dg::detail::group;
+using dg::detail::slot_group;
 using dg::detail::memory_counter;
 using dg::detail::memory_kind;
 using dg::detail::segment;
@@ -46,7 +46,7 @@ class buffer_owner : public unit::counting_producer<T> {
  public:
   explicit buffer_owner(bool random_access, std::uint64_t room = 64)
       : unit::counting_producer<T>(1), buffer(*this, random_access, room) {}
-  void release_segment_slots(group& g, std::uint32_t n) noexcept override { buffer.release_slots(segment::of(g), n); }
+  void release_segment_slots(slot_group& g, std::uint32_t n) noexcept override { buffer.release_slots(segment::of(g), n); }
   segmented_buffer<T> buffer;
 };
 
@@ -67,9 +67,9 @@ void random_access(std::vector<std::uint32_t> capacities) {
       for (int i = 0; i < count; ++i) {
         slot& s = owner.buffer.at(static_cast<std::uint64_t>(i));
         const T& value = segmented_buffer<T>::value_of(s);
-        right = right && value.value == i && group::of(s).number_of(s.index()) == static_cast<std::uint64_t>(i) &&
-                reinterpret_cast<std::uintptr_t>(&value) % alignof(T) == 0 && group::of(s).is_segment();
-        if (s.index() == 0) found.push_back(segment::of(group::of(s)).capacity);
+        right = right && value.value == i && slot_group::of(s).number_of(s.index()) == static_cast<std::uint64_t>(i) &&
+                reinterpret_cast<std::uintptr_t>(&value) % alignof(T) == 0 && slot_group::of(s).is_segment();
+        if (s.index() == 0) found.push_back(segment::of(slot_group::of(s)).capacity);
       }
       CHECK(right);
       for (std::size_t k = 0; k < found.size(); ++k) {
@@ -168,7 +168,7 @@ TEST_CASE("a stream of few values at a time has small blocks, which are used aga
     for (int i = 0; found.size() <= capacities.size() + 3; ++i) {
       make(owner.buffer, i);
       slot& s = owner.buffer.front();
-      segment& block = segment::of(group::of(s));
+      segment& block = segment::of(slot_group::of(s));
       if (s.index() == 0) found.push_back(block.capacity);
       if (s.index() == 0 && found.size() > capacities.size()) places.push_back(&block);
       owner.buffer.pop_handed_over();

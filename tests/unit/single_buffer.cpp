@@ -12,7 +12,7 @@
 #include <new>
 #include <stdexcept>
 
-using dg::detail::group;
+using dg::detail::slot_group;
 using dg::detail::single_shape;
 using dg::detail::slot;
 using dg::detail::slot_failed;
@@ -34,9 +34,9 @@ struct single_of {
     ::new (owner.place()) T(number);
     owner.template commit<T>();
   }
-  T& made() { return *static_cast<T*>(group::of(value()).value_at(1)); }
+  T& made() { return *static_cast<T*>(slot_group::of(value()).value_at(1)); }
 
-  unit::guarded_memory memory{single_shape::bytes(sizeof(T), alignof(T)), group::alignment_for(alignof(T))};
+  unit::guarded_memory memory{single_shape::bytes(sizeof(T), alignof(T)), slot_group::alignment_for(alignof(T))};
   struct counted : dg::detail::single_buffer<unit::counting_producer<T>> {
     explicit counted(void* place)
         : dg::detail::single_buffer<unit::counting_producer<T>>(place, sizeof(T), alignof(T), std::uint32_t{2}) {}

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <new>
 
-using dg::detail::group;
+using dg::detail::slot_group;
 using dg::detail::slot;
 using dg::detail::stage;
 
@@ -63,15 +63,15 @@ TEST_CASE("a group is found from each of its slots, and each value stands where 
     for (const std::uint32_t count : {1u, 2u, 7u, 63u, 64u}) {
       for (const std::uint32_t without : {0u, 1u}) {
         const std::size_t size = alignment * 3;
-        const std::size_t bytes = group::values_offset(count, alignment) + (count - without) * size;
-        unit::guarded_memory memory(bytes, group::alignment_for(alignment));
-        auto* g = ::new (memory.begin()) group(nullptr, count, size, alignment, 1000, false, without);
+        const std::size_t bytes = slot_group::values_offset(count, alignment) + (count - without) * size;
+        unit::guarded_memory memory(bytes, slot_group::alignment_for(alignment));
+        auto* g = ::new (memory.begin()) slot_group(nullptr, count, size, alignment, 1000, false, without);
         for (std::uint32_t i = 0; i < count; ++i) ::new (g->slot_array() + i) slot{slot::make(stage::empty, i, 1)};
         bool right = true;
         const auto* end_of_slots = reinterpret_cast<const std::byte*>(g->slot_array() + count);
         for (std::uint32_t i = 0; i < count; ++i) {
           slot& s = g->slot_array()[i];
-          right = right && &group::of(s) == g && &group::of(s, i) == g && g->number_of(i) == 1000 + i;
+          right = right && &slot_group::of(s) == g && &slot_group::of(s, i) == g && g->number_of(i) == 1000 + i;
           right = right && memory.holds(&s, sizeof(s));
           if (i < without) continue;
           const void* value = g->value_at(i);
@@ -84,32 +84,32 @@ TEST_CASE("a group is found from each of its slots, and each value stands where 
         INFO("alignment " << alignment << ", " << count << " slots, " << without << " without a value");
         CHECK(right);
         CHECK(memory.intact());
-        g->~group();
+        g->~slot_group();
       }
     }
   }
 }
 
 TEST_CASE("the numbers of values count from the group's first, also before 0", "[slot]") {
-  group first(nullptr, 64, 4, 4, -1, false, 1);  // slot 0 is the completion
+  slot_group first(nullptr, 64, 4, 4, -1, false, 1);  // slot 0 is the completion
   CHECK(first.number_of(1) == 0);
   CHECK(first.number_of(63) == 62);
   CHECK_FALSE(first.is_segment());
-  group block(nullptr, 64, 4, 4, 1000, true);
+  slot_group block(nullptr, 64, 4, 4, 1000, true);
   CHECK(block.number_of(0) == 1000);
   CHECK(block.number_of(63) == 1063);
   CHECK(block.is_segment());
-  group far(nullptr, 64, 4, 4, std::int64_t{1} << 40, true);
+  slot_group far(nullptr, 64, 4, 4, std::int64_t{1} << 40, true);
   CHECK(far.number_of(1) == (std::uint64_t{1} << 40) + 1);
 }
 
 TEST_CASE("the last holder destroys the value, once, and gives the slot's reference back", "[slot]") {
   support::tracked::reset();
-  struct alignas(group) place {
+  struct alignas(slot_group) place {
     std::byte bytes[512];
   } memory;
   unit::counting_producer<support::tracked> owner(2);
-  auto* g = ::new (&memory) group(&owner, 2, sizeof(support::tracked), alignof(support::tracked), 0, false);
+  auto* g = ::new (&memory) slot_group(&owner, 2, sizeof(support::tracked), alignof(support::tracked), 0, false);
   owner.set_results(*g);
   ::new (g->slot_array()) slot{slot::make(stage::value, 0, 2)};
   ::new (g->slot_array() + 1) slot{slot::make(stage::failed, 1, 1)};
@@ -125,5 +125,5 @@ TEST_CASE("the last holder destroys the value, once, and gives the slot's refere
   dg::detail::drop<support::tracked>(g->slot_array()[1]);  // holds no value
   CHECK(owner.destroyed.size() == 1);
   CHECK(owner.freed == 1);
-  g->~group();
+  g->~slot_group();
 }

@@ -212,9 +212,9 @@ TEST_CASE("a call of an actor is claimed to be ended only where its actor has ha
     CHECK((parks ? w.make_ready() : w.requeue()) == next::nothing);
     CHECK_FALSE(w.claim_handed_on());
     w.clear(state_word::has_run);
-    w.set(state_word::held);
+    w.set(state_word::waiting_for_turn);
     CHECK_FALSE(w.claim_handed_on());
-    w.clear(state_word::held);
+    w.clear(state_word::waiting_for_turn);
   }
   CHECK(w.claim_handed_on());
 }

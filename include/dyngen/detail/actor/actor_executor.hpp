@@ -37,32 +37,32 @@
 
 namespace dyngen::detail {
 
-class actor_host : public task_host {
+class actor_executor : public task_host {
  public:
-  actor_host(const actor_host&) = delete;
-  actor_host& operator=(const actor_host&) = delete;
+  actor_executor(const actor_executor&) = delete;
+  actor_executor& operator=(const actor_executor&) = delete;
 
   /// A call is submitted, and not started yet: its place in the order.
-  void enlist(call_ticket& t, task_record& task, admission how) noexcept {
+  void enlist(actor_call& t, task_record& task, admission how) noexcept {
     t.task = &task;
     const running_task* const here = context().tasks;
     t.submitter = here != nullptr ? here->task->id() << 1 : thread_identity() << 1 | 1;
     std::lock_guard lock(mutex_);
-    const bool is_method = t.is == call_ticket::kind::method;
+    const bool is_method = t.is == actor_call::kind::method;
     t.dead = is_method && (closed_ || how == admission::refused);
     t.inlined = t.dead || how == admission::refused;
     if (t.dead) task.state().set(state_word::cancelled);  // it does not wait for its arguments
-    if (t.inlined || t.is == call_ticket::kind::ender) return;
+    if (t.inlined || t.is == actor_call::kind::ender) return;
     line_up(t);
     unready_.append(t);
   }
 
   /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already. If it is dead since its
   /// constructor threw, `whose` is what the constructor's task fails with, with a share of it.
-  std::exception_ptr death(bool closed, producer*& whose) noexcept {
+  std::exception_ptr death(bool closed, shared_state*& whose) noexcept {
     std::lock_guard lock(mutex_);
     if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
-    if (builder_failed_ && builder_ != nullptr) whose = &group::of(*builder_).owner->share_failure();
+    if (builder_failed_ && builder_ != nullptr) whose = &slot_group::of(*builder_).owner->share_failure();
     return death_;
   }
 
@@ -82,17 +82,17 @@ class actor_host : public task_host {
 
   // --- as the host of its calls ---
 
-  const void* home() const noexcept override { return base_.home(); }
+  const void* pool_id() const noexcept override { return base_.pool_id(); }
   task_host& runs_on() noexcept override { return base_.runs_on(); }
   admission admit() override { return base_.admit_late(); }
   void retract() noexcept override { base_.retract(); }
   task_host* for_children() noexcept override { return nullptr; }
   std::uint64_t default_backpressure() const noexcept override { return no_limit; }
-  const void* turn() const noexcept override { return this; }
+  const void* actor_id() const noexcept override { return this; }
   bool one_method_at_a_time() const noexcept override { return limit_ == 1; }
-  bool pressed() const noexcept override { return base_.pressed(); }
-  void goes_dormant(task_record& task) noexcept override { base_.goes_dormant(task); }
-  void dormancy_settled() noexcept override { base_.dormancy_settled(); }
+  bool has_pending_work() const noexcept override { return base_.has_pending_work(); }
+  void about_to_suspend(task_record& task) noexcept override { base_.about_to_suspend(task); }
+  void suspension_decided() noexcept override { base_.suspension_decided(); }
   void wakes() noexcept override { base_.wakes(); }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
   bool cancelling() const noexcept override { return base_.cancelling(); }
@@ -103,17 +103,17 @@ class actor_host : public task_host {
   void count_values(std::uint64_t stored, std::uint64_t gone) noexcept override { base_.count_values(stored, gone); }
   void report(std::exception_ptr e, std::string_view task) noexcept override { base_.report(std::move(e), task); }
   void report_later(task_record& task) noexcept override { base_.report_later(task); }
-  void observe(task_record& task, observation& o) noexcept override {
+  void observe(task_record& task, task_snapshot& o) noexcept override {
     o.actor = name_;
-    o.is_actor = task.ticket()->is == call_ticket::kind::ender;
-    if ((o.word & state_word::held) == 0) return base_.observe(task, o);
+    o.is_actor = task.ticket()->is == actor_call::kind::ender;
+    if ((o.word & state_word::waiting_for_turn) == 0) return base_.observe(task, o);
     std::lock_guard lock(mutex_);
     note_who_is_before(*task.ticket(), o);
   }
 
   void push(task_record& task, bool) noexcept override {
     const keeper alive(*this);
-    call_ticket& t = *task.ticket();
+    actor_call& t = *task.ticket();
     if (t.inlined) return task.run_popped();
     const publication all;
     bool let_go = false;
@@ -125,7 +125,7 @@ class actor_host : public task_host {
         resumed_.append(t);
       } else {
         t.ready = true;
-        if (t.is == call_ticket::kind::ender) {
+        if (t.is == actor_call::kind::ender) {
           closed_ = true;
           line_up(t);
         } else {
@@ -135,17 +135,17 @@ class actor_host : public task_host {
       }
       next = take_turn();
       if (next != &task) {
-        base_.goes_dormant(task);
+        base_.about_to_suspend(task);
         held = true;
-        let_go = (task.state().set(state_word::held) & state_word::only_ends) != 0 && take_out(t);  // [M1]
+        let_go = (task.state().set(state_word::waiting_for_turn) & state_word::only_ends) != 0 && take_out(t);  // [M1]
       }
     }
     if (let_go) hand_on(task);
     if (next != nullptr) hand_on(*next);
-    if (held) base_.dormancy_settled();
+    if (held) base_.suspension_decided();
   }
 
-  void held_cancelled(task_record& task) noexcept override {
+  void cancelled_while_waiting_for_turn(task_record& task) noexcept override {
     const keeper alive(*this);
     {
       std::lock_guard lock(mutex_);
@@ -185,15 +185,15 @@ class actor_host : public task_host {
   void parks() noexcept override {
     const keeper alive(*this);
     left();
-    base_.dormancy_settled();
+    base_.suspension_decided();
   }
 
   void ended(task_record& task) noexcept override {
     const keeper alive(*this);
-    call_ticket& t = *task.ticket();
+    actor_call& t = *task.ticket();
     std::exception_ptr why;
     bool failed = false;
-    if (t.is == call_ticket::kind::builder && task.failure()) {
+    if (t.is == actor_call::kind::builder && task.failure()) {
       failed = !is_cancellation(task.failure());
       why = failed ? make_death("its constructor failed", task.failure()) : make_death("it was cancelled before it was built", nullptr);
     }
@@ -201,7 +201,7 @@ class actor_host : public task_host {
     slot* kept = nullptr;
     {
       std::lock_guard lock(mutex_);
-      if (t.is == call_ticket::kind::builder) {
+      if (t.is == actor_call::kind::builder) {
         built_ = true;
         if (why) closed_ = true;
         if (!death_) death_ = why;
@@ -253,11 +253,11 @@ class actor_host : public task_host {
   }
 
   /// Stands before `base`. At most `limit` calls are in progress.
-  actor_host(task_host& base, std::uint64_t limit, std::string name)
+  actor_executor(task_host& base, std::uint64_t limit, std::string name)
       : task_host(base.trace()), base_(base), limit_(limit), name_(std::move(name)) {
     base_.add_host_reference();
   }
-  ~actor_host() { base_.drop_host_reference(); }
+  ~actor_executor() { base_.drop_host_reference(); }
 
   virtual void free() noexcept = 0;
 
@@ -265,42 +265,42 @@ class actor_host : public task_host {
   /// Keeps the actor alive while a member goes on after others may have let it go.
   class keeper {
    public:
-    explicit keeper(actor_host& a) noexcept : actor_(a) { actor_.add_host_reference(); }
+    explicit keeper(actor_executor& a) noexcept : actor_(a) { actor_.add_host_reference(); }
     keeper(const keeper&) = delete;
     keeper& operator=(const keeper&) = delete;
     ~keeper() { actor_.drop_host_reference(); }
 
    private:
-    actor_host& actor_;
+    actor_executor& actor_;
   };
 
-  template <call_ticket::links call_ticket::*Links>
+  template <actor_call::links actor_call::*Links>
   class ticket_list {
    public:
-    void append(call_ticket& t) noexcept {
+    void append(actor_call& t) noexcept {
       t.*Links = {last_, nullptr};
       (last_ == nullptr ? first_ : (last_->*Links).next) = &t;
       last_ = &t;
     }
-    void remove(call_ticket& t) noexcept {
+    void remove(actor_call& t) noexcept {
       const auto [previous, next] = t.*Links;
       (previous == nullptr ? first_ : (previous->*Links).next) = next;
       (next == nullptr ? last_ : (next->*Links).previous) = previous;
     }
-    call_ticket* first() const noexcept { return first_; }
+    actor_call* first() const noexcept { return first_; }
 
    private:
-    call_ticket* first_ = nullptr;
-    call_ticket* last_ = nullptr;
+    actor_call* first_ = nullptr;
+    actor_call* last_ = nullptr;
   };
 
   // All below under the mutex.
 
-  void line_up(call_ticket& t) noexcept {
+  void line_up(actor_call& t) noexcept {
     t.order = ++last_order_;
     calls_.append(t);
   }
-  void leave_line(call_ticket& t) noexcept {
+  void leave_line(actor_call& t) noexcept {
     if (first_to_look_at_ == &t) first_to_look_at_ = t.queued.next;
     calls_.remove(t);
   }
@@ -308,8 +308,8 @@ class actor_host : public task_host {
   /// Gives the free turn to whose it is.
   task_record* take_turn() noexcept {
     if (active_ != nullptr) return nullptr;
-    call_ticket* const resumed = resumed_.first();
-    call_ticket* const begins = resumed == nullptr || resumed_last_ ? next_call() : nullptr;
+    actor_call* const resumed = resumed_.first();
+    actor_call* const begins = resumed == nullptr || resumed_last_ ? next_call() : nullptr;
     if (begins != nullptr) {
       leave_line(*begins);
       begins->begun = true;
@@ -327,48 +327,48 @@ class actor_host : public task_host {
 
   /// The first call that may begin: a call that is not ready holds up those of its own submitter. What was looked at and
   /// may not begin is not looked at again before it, or one before it, becomes ready.
-  call_ticket* next_call() noexcept {
+  actor_call* next_call() noexcept {
     if (in_progress_ >= limit_) return nullptr;
     for (; first_to_look_at_ != nullptr; first_to_look_at_ = first_to_look_at_->queued.next) {
-      call_ticket& t = *first_to_look_at_;
-      if (t.is == call_ticket::kind::ender) return t.queued.previous == nullptr && in_progress_ == 0 ? &t : nullptr;
-      if (!built_ && t.is != call_ticket::kind::builder) return nullptr;
+      actor_call& t = *first_to_look_at_;
+      if (t.is == actor_call::kind::ender) return t.queued.previous == nullptr && in_progress_ == 0 ? &t : nullptr;
+      if (!built_ && t.is != actor_call::kind::builder) return nullptr;
       if (t.ready && !follows_unready(t)) return &t;
     }
     return nullptr;
   }
-  bool follows_unready(const call_ticket& t) const noexcept {
-    for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
+  bool follows_unready(const actor_call& t) const noexcept {
+    for (const actor_call* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
       if (u->submitter == t.submitter) return true;
     return false;
   }
 
   /// Why has it not its turn? Which others are to blame.
-  void note_who_is_before(const call_ticket& t, observation& o) const noexcept {
-    using before_it = observation::before_it;
+  void note_who_is_before(const actor_call& t, task_snapshot& o) const noexcept {
+    using before_it = task_snapshot::before_it;
     if (active_ == t.task) return;
     if (active_ != nullptr) {
       o.reason = before_it::has_the_turn;
       o.add(*active_, wait_point::the_end);
     } else if (!t.begun && in_progress_ >= limit_) {
       o.reason = before_it::is_in_progress;
-      for (const call_ticket* u = begun_.first(); u != nullptr; u = u->others.next) o.add(*u->task, wait_point::the_end);
-    } else if (const call_ticket* const first = t.begun ? nullptr : first_before(t)) {
+      for (const actor_call* u = begun_.first(); u != nullptr; u = u->others.next) o.add(*u->task, wait_point::the_end);
+    } else if (const actor_call* const first = t.begun ? nullptr : first_before(t)) {
       o.reason = before_it::comes_first;
       o.add(*first->task, wait_point::the_end);
     }
   }
   /// The call that a call which is ready must let begin first: the actor's constructor, or one of the same submitter.
-  const call_ticket* first_before(const call_ticket& t) const noexcept {
+  const actor_call* first_before(const actor_call& t) const noexcept {
     if (!built_) return calls_.first() != &t ? calls_.first() : nullptr;
-    for (const call_ticket* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
+    for (const actor_call* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
       if (u->submitter == t.submitter) return u;
     return nullptr;
   }
 
   /// Takes a call that has not begun out of the order. It was ready, so it held up no other: no turn is to be given.
-  bool take_out(call_ticket& t) noexcept {
-    if (t.begun || !t.ready || t.is == call_ticket::kind::ender) return false;
+  bool take_out(actor_call& t) noexcept {
+    if (t.begun || !t.ready || t.is == actor_call::kind::ender) return false;
     leave_line(t);
     t.ready = false;
     t.taken_out = true;
@@ -379,7 +379,7 @@ class actor_host : public task_host {
 
   void hand_on(task_record& task) noexcept {
     base_.wakes();
-    task.state().clear(state_word::held | state_word::has_run);
+    task.state().clear(state_word::waiting_for_turn | state_word::has_run);
     // Now and then behind all other work, lest a busy actor keep its worker for itself.
     base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
   }
@@ -408,21 +408,21 @@ class actor_host : public task_host {
       task_record* found = nullptr;
       {
         std::lock_guard lock(mutex_);
-        call_ticket* t = calls_.first();
-        while (t != nullptr && (t->asked || t->is == call_ticket::kind::ender)) t = t->queued.next;
+        actor_call* t = calls_.first();
+        while (t != nullptr && (t->told_to_stop || t->is == actor_call::kind::ender)) t = t->queued.next;
         if (t != nullptr) {
           t->dead = dead;
         } else if (!dead) {
           // Those that were asked stand behind the others.
           t = begun_.first();
-          if (t != nullptr && t->is == call_ticket::kind::ender) t = nullptr;  // then it is the only one
-          if (t != nullptr && !t->asked) {
+          if (t != nullptr && t->is == actor_call::kind::ender) t = nullptr;  // then it is the only one
+          if (t != nullptr && !t->told_to_stop) {
             begun_.remove(*t);
             begun_.append(*t);
           }
         }
-        if (t == nullptr || t->asked) return;
-        t->asked = true;
+        if (t == nullptr || t->told_to_stop) return;
+        t->told_to_stop = true;
         found = t->task;
         found->add_references(1);
       }
@@ -439,11 +439,11 @@ class actor_host : public task_host {
   atomic<bool> killed_{false};
 
   mutex mutex_;
-  ticket_list<&call_ticket::queued> calls_;        ///< not begun, in the order of their submits
-  ticket_list<&call_ticket::queued> resumed_;      ///< begun, and ready to go on
-  ticket_list<&call_ticket::others> unready_;      ///< those of calls_ that wait for more than their turn
-  ticket_list<&call_ticket::others> begun_;        ///< and not ended
-  call_ticket* first_to_look_at_ = nullptr;        ///< none of calls_ before it may begin
+  ticket_list<&actor_call::queued> calls_;        ///< not begun, in the order of their submits
+  ticket_list<&actor_call::queued> resumed_;      ///< begun, and ready to go on
+  ticket_list<&actor_call::others> unready_;      ///< those of calls_ that wait for more than their turn
+  ticket_list<&actor_call::others> begun_;        ///< and not ended
+  actor_call* first_to_look_at_ = nullptr;        ///< none of calls_ before it may begin
   std::uint64_t last_order_ = 0;
   bool resumed_last_ = false;                      ///< the last turn went to one that had begun before
   task_record* active_ = nullptr;    ///< has the turn

@@ -53,7 +53,7 @@ inline constexpr std::size_t cache_line = 64;
 // makes all running threads pass a fence (on Linux the system call membarrier; after Dice, Huang and Yang, Asymmetric
 // Dekker Synchronization, 2001), and the frequent side pays for an ordinary store only.
 //
-// | pair              | light side, store_light() or load                       | heavy side, heavy_fence()                    |
+// | pair              | light side, asymmetric_store() or load                       | heavy side, asymmetric_fence_heavy()                    |
 // | [C1] closing      | counts a start or an end, looks whether the pool closes | closes the pool, then sums up the counts     |
 // | [W1] of a stream  | publishes a value, looks whether a thread waits         | begins to wait, then looks for a value       |
 // | [K4] of a reader  | counts a value as taken, looks whether to give room back | asks for the room, then looks at the count  |
@@ -78,11 +78,11 @@ struct fence_decision {
 };
 
 /// Does this object know that it is granted?
-inline constinit atomic<bool> light_sides_are_free{false};
+inline constinit atomic<bool> membarrier_is_registered{false};
 
 inline bool membarrier(int command) noexcept { return syscall(SYS_membarrier, command, 0, 0) == 0; }
 
-inline bool decide_fences() noexcept {
+inline bool register_membarrier() noexcept {
   atomic<std::uint32_t>& made = process_wide<fence_decision>().made;
   std::uint32_t decision = made.load(seq_cst);
   if (decision == 0) {
@@ -91,15 +91,15 @@ inline bool decide_fences() noexcept {
     if (made.compare_exchange_strong(decision, mine, seq_cst)) decision = mine;
   }
   const bool granted = decision == fence_decision::granted;
-  light_sides_are_free.store(granted, seq_cst);
+  membarrier_is_registered.store(granted, seq_cst);
   return granted;
 }
 
 /// Is a light side's store an ordinary one? Once it is, it stays so.
 // relaxed: a store that does not see the switch yet is the dearer one.
-inline bool light_stores_are_plain() noexcept { return light_sides_are_free.load(relaxed); }
+inline bool has_membarrier() noexcept { return membarrier_is_registered.load(relaxed); }
 
-/// What heavy_fence() does if the kernel refuses a membarrier that it has granted: see above.
+/// What asymmetric_fence_heavy() does if the kernel refuses a membarrier that it has granted: see above.
 [[gnu::noinline]] inline void fence_without_membarrier() noexcept {
   // A forked child may have to register anew.
   if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
@@ -109,23 +109,23 @@ inline bool light_stores_are_plain() noexcept { return light_sides_are_free.load
 }
 
 /// Between a seq_cst store and looks at what light sides have stored.
-inline void heavy_fence() noexcept {
-  if (decide_fences() && !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) [[unlikely]]
+inline void asymmetric_fence_heavy() noexcept {
+  if (register_membarrier() && !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) [[unlikely]]
     fence_without_membarrier();
 }
 
 #else
 
-inline bool decide_fences() noexcept { return false; }
-constexpr bool light_stores_are_plain() noexcept { return false; }
-inline void heavy_fence() noexcept {}
+inline bool register_membarrier() noexcept { return false; }
+constexpr bool has_membarrier() noexcept { return false; }
+inline void asymmetric_fence_heavy() noexcept {}
 
 #endif
 
-/// A store after which the caller looks, seq_cst, at what the heavy side wrote before its heavy_fence(). `Plain` is what
-/// light_stores_are_plain() said, for who stores so often that he asks once for many.
+/// A store after which the caller looks, seq_cst, at what the heavy side wrote before its asymmetric_fence_heavy(). `Plain` is what
+/// has_membarrier() said, for who stores so often that he asks once for many.
 template <bool Plain, class T>
-[[gnu::always_inline]] inline void store_light_as(atomic<T>& word, T value) noexcept {
+[[gnu::always_inline]] inline void asymmetric_store_as(atomic<T>& word, T value) noexcept {
   if constexpr (Plain) {
     word.store(value, release);  // release: what else the heavy side sees with it
     std::atomic_signal_fence(seq_cst);  // the compiler keeps the order; the heavy side makes the processor keep it
@@ -134,11 +134,11 @@ template <bool Plain, class T>
   }
 }
 template <class T>
-[[gnu::always_inline]] inline void store_light(atomic<T>& word, T value) noexcept {
-  if (light_stores_are_plain()) [[likely]]
-    store_light_as<true>(word, value);
+[[gnu::always_inline]] inline void asymmetric_store(atomic<T>& word, T value) noexcept {
+  if (has_membarrier()) [[likely]]
+    asymmetric_store_as<true>(word, value);
   else
-    store_light_as<false>(word, value);
+    asymmetric_store_as<false>(word, value);
 }
 
 /// Looks whether `ready`, less and less often, for about as long as it takes to fall asleep and to be woken (10 us or so);

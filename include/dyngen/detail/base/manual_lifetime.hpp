@@ -11,14 +11,14 @@
 namespace dyngen::detail {
 
 template <class T>
-class late_value {
+class manual_lifetime {
   static constexpr bool ends_well = std::is_nothrow_destructible_v<T>;
 
  public:
-  late_value() noexcept {}
-  late_value(const late_value&) = delete;
-  late_value& operator=(const late_value&) = delete;
-  ~late_value() noexcept(ends_well) { reset(); }
+  manual_lifetime() noexcept {}
+  manual_lifetime(const manual_lifetime&) = delete;
+  manual_lifetime& operator=(const manual_lifetime&) = delete;
+  ~manual_lifetime() noexcept(ends_well) { reset(); }
 
   bool has_value() const noexcept { return there_; }
   T& operator*() noexcept { return value_; }

@@ -80,7 +80,7 @@ struct size_class {
   static void* make(std::size_t index) {
     return index < ordinary ? ::operator new(bytes(index)) : ::operator new(bytes(index), std::align_val_t(frame_alignment));
   }
-  static void give_back(void* piece, std::size_t index) noexcept {
+  static void return_credits(void* piece, std::size_t index) noexcept {
     if (index < ordinary)
       ::operator delete(piece, bytes(index));
     else
@@ -121,7 +121,7 @@ class memory_depot {
     return batch;
   }
   static void release(free_piece* pieces, std::size_t index) noexcept {
-    while (pieces != nullptr) size_class::give_back(std::exchange(pieces, pieces->next), index);
+    while (pieces != nullptr) size_class::return_credits(std::exchange(pieces, pieces->next), index);
   }
   static memory_depot& of(std::size_t index) noexcept { return all_[index]; }
 
@@ -199,7 +199,7 @@ class thread_memory {
   }
   static long live(memory_kind kind) noexcept {
     const auto k = static_cast<unsigned>(kind);
-    // relaxed: as above. acquire: [M1] sees a whole thread_memory.
+    // relaxed: as above. acquire: [H1] sees a whole thread_memory.
     const memories& common = process_wide<memories>();
     long sum = common.elsewhere[k].load(relaxed);
     for (const thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_) sum += m->counts_[k].load(relaxed);
@@ -246,8 +246,8 @@ class thread_memory {
     return here.memory;
   }
   static thread_memory* reuse(memories& common) noexcept {
-    for (thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_)  // [M1]
-      // [M2] acquire: the thread that had it before has left it whole. relaxed: only saves the exchange.
+    for (thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_)  // [H1]
+      // [H2] acquire: the thread that had it before has left it whole. relaxed: only saves the exchange.
       if (!m->used_.load(relaxed) && !m->used_.exchange(true, acquire)) return m;
     return nullptr;
   }
@@ -255,7 +255,7 @@ class thread_memory {
     // relaxed: only the number itself matters, it publishes nothing.
     auto* const fresh = new (std::nothrow) thread_memory(common.next_number.fetch_add(1, relaxed));
     if (fresh == nullptr) return nullptr;
-    // relaxed: verified by the exchange. [M1] release: publishes it whole.
+    // relaxed: verified by the exchange. [H1] release: publishes it whole.
     fresh->next_ = common.all.load(relaxed);
     while (!common.all.compare_exchange_weak(fresh->next_, fresh, release, relaxed)) {
     }
@@ -275,7 +275,7 @@ class thread_memory {
         memory_depot::release(std::exchange(s.first, nullptr), i);
         s.count = 0;
       }
-      mine.used_.store(false, release);  // [M2]
+      mine.used_.store(false, release);  // [H2]
     }
   };
 
@@ -375,7 +375,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   if (mine != nullptr && keeps_memory.load(relaxed))
     mine->put_aside_and_give(memory, index);
   else
-    size_class::give_back(memory, index);
+    size_class::return_credits(memory, index);
 }
 
 /// What deallocate() does with a piece for which the thread has no room.

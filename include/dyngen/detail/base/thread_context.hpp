@@ -29,35 +29,35 @@
 
 namespace dyngen::detail {
 
-class producer;
+class shared_state;
 class thread_memory;
 struct slot;
 struct trace_row;
 
 /// What a pool knows about one of its threads, seen from a wait.
-class thread_role {
+class worker_hooks {
  public:
   /// This thread is about to block: its place goes to another one. False if no other thread could be had; then the
   /// caller must not block for long, and calls run_one() meanwhile.
-  virtual bool leave_seat() noexcept = 0;
+  virtual bool begin_blocking() noexcept = 0;
   /// It goes on. Never waits.
-  virtual void enter_seat() noexcept = 0;
+  virtual void end_blocking() noexcept = 0;
   /// Runs one queued task of the pool, if there is one.
   virtual bool run_one() noexcept = 0;
   /// Does run_one() only end tasks that will not run, so that it is called in waits with a time limit as well?
   virtual bool only_ends_tasks() const noexcept { return false; }
 
  protected:
-  ~thread_role() = default;
+  ~worker_hooks() = default;
 };
 
 class thread_wait;
 
 /// A task whose code is on this thread's stack.
 struct running_task {
-  running_task(producer* t, running_task* o) noexcept : task(t), outer(o) {}  // the rest is set by who uses it
+  running_task(shared_state* t, running_task* o) noexcept : task(t), outer(o) {}  // the rest is set by who uses it
 
-  producer* task;
+  shared_state* task;
   running_task* outer;
   const thread_wait* wait = nullptr;  ///< what it is blocked in, without a time limit; guarded by its host, as the links
   running_task* previous;
@@ -66,14 +66,14 @@ struct running_task {
 };
 
 /// A stream whose reader has not yet given back all the room it made.
-class room_giver {
+class credited_stream {
  public:
   /// `reader_waits`: the reader is about to wait for something else, so the stream must run without it.
-  virtual void give_back(bool reader_waits) noexcept = 0;
+  virtual void return_credits(bool reader_waits) noexcept = 0;
   virtual void drop_reference() noexcept = 0;
 
  protected:
-  ~room_giver() = default;
+  ~credited_stream() = default;
 };
 
 /// The word by which a pool tells one of its threads that the time slice of the task it runs is over, and for all other
@@ -110,7 +110,7 @@ inline constexpr unsigned stranger = 1u << 30;
 struct thread_context {
   static constexpr std::string_view name_in_process = "thread_context";
 
-  thread_role* role = nullptr;
+  worker_hooks* role = nullptr;
   running_task* tasks = nullptr;
   const atomic<std::uint32_t>* slice_over = &no_time_slice;  ///< not 0: code that runs here makes way for other tasks soon
   unsigned helping = stranger;   ///< how many tasks this thread runs for waits on its stack
@@ -119,7 +119,7 @@ struct thread_context {
   /// memory stays, and what every record holds: the exception with which its task has ended, and the core of its pool.
   /// Frame, arguments and values go with the stream, on whichever thread that is dropped. So it is one record for each
   /// thread, at most; a reference that another thread could take away would cost each take an atomic operation.
-  room_giver* last_taken = nullptr;
+  credited_stream* last_taken = nullptr;
   put_off_work* put_off = nullptr;  ///< the innermost list of work that this thread has put off
   unsigned publishing = 0;       ///< how many publications it is in
   unsigned destroying = 0;       ///< how many destructors of values are nested here, in the code of one task
@@ -129,7 +129,7 @@ struct thread_context {
   work_list to_free;             ///< tasks without references: the same
   work_list inline_tasks;        ///< to be run by this thread, one after the other
   bool runs_inline = false;      ///< it does so already
-  producer** freed = nullptr;    ///< while a producer with a failure is freed: the list of others that wait for it
+  shared_state** freed = nullptr;    ///< while a producer with a failure is freed: the list of others that wait for it
   void* freed_frame = nullptr;   ///< the coroutine frame whose memory went back last
   /// The innermost task of this thread that others may look at (inspector.hpp).
   atomic<running_task*> shown{nullptr};
@@ -229,7 +229,7 @@ inline bool slice_is_over(const thread_context& here) noexcept {
 }
 
 /// Is this task's code on the calling thread's stack?
-inline bool runs_on_this_stack(const producer& task) noexcept {
+inline bool runs_on_this_stack(const shared_state& task) noexcept {
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
     if (t->task == &task) return true;
   return false;
@@ -238,18 +238,18 @@ inline bool runs_on_this_stack(const producer& task) noexcept {
 /// This thread takes from another stream from now on, or from none: gives back the room of the one it last took from.
 inline void leave_last_stream(thread_context& here, bool reader_waits) noexcept {
   if (here.last_taken == nullptr) return;
-  room_giver* stream = here.last_taken;
+  credited_stream* stream = here.last_taken;
   here.last_taken = nullptr;
-  stream->give_back(reader_waits);
+  stream->return_credits(reader_waits);
   stream->drop_reference();
 }
 /// Called before any wait, and between tasks.
-inline void settle_streams() noexcept { leave_last_stream(context(), true); }
+inline void return_all_credits() noexcept { leave_last_stream(context(), true); }
 
 /// The same when the thread ends: it may not wait for anything after it has taken.
-[[gnu::noinline]] inline void settle_streams_at_thread_end() noexcept {
+[[gnu::noinline]] inline void return_credits_at_thread_end() noexcept {
   struct settler {
-    ~settler() { settle_streams(); }
+    ~settler() { return_all_credits(); }
   };
   static thread_local settler at_end;
   (void)at_end;

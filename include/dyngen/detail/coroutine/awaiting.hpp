@@ -132,7 +132,7 @@ class suspension {
       block(points, count, needed, never);
       return false;
     }
-    settle_streams();
+    return_all_credits();
     wait_ = thread_wait::start(points, count, needed, task());
     if (wait_->satisfied()) {
       end();
@@ -143,10 +143,10 @@ class suspension {
     return true;
   }
   bool begin(slot& s) {
-    producer& owner = *group::of(s).owner;
+    shared_state& owner = *slot_group::of(s).owner;
     refuse_self_wait(owner, task());
     const wait_point point = point_of(s);
-    return begin(&point, 1, 1, task() != nullptr && owner.home() == task()->home());
+    return begin(&point, 1, 1, task() != nullptr && owner.pool_id() == task()->pool_id());
   }
 
   /// Is the task's time slice over, so that it makes way for others before it goes on?
@@ -186,7 +186,7 @@ struct wait_for_points {
   std::size_t count;
   std::int64_t needed;
   bool own_host;
-  producer* const* owners;  ///< of each point
+  shared_state* const* owners;  ///< of each point
 };
 
 class points_awaiter {

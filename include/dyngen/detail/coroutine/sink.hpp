@@ -56,7 +56,7 @@ struct sink_base {
   std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
   std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
   signal why = signal::yielded;
-  step refusal = step::surplus;
+  step refusal = step::too_many_values;
   bool pending = false;                 ///< the value at place() waits for its budget
   std::exception_ptr destroyed_with;    ///< thrown by a local of a nested generator while it was destroyed
 
@@ -110,7 +110,7 @@ struct sink_base {
       }
       if (child_end != nullptr) return {.wait = child_end};
       // Nobody would tell this task, and perhaps it is this very thread that keeps the child from being run.
-      static_cast<task_record&>(*group::of(*end).owner).end_queued();
+      static_cast<task_record&>(*slot_group::of(*end).owner).end_queued();
       return {.no_memory = true};
     }
     return {};
@@ -260,7 +260,7 @@ class sink : public sink_base {
   permission ask() noexcept {
     if ((flags_->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
     if (fixed_ != nullptr && fixed_->full()) {
-      refuse(step::surplus);
+      refuse(step::too_many_values);
       return permission::suspend;
     }
     return permission::construct;

@@ -77,7 +77,7 @@ class tuple_sink : public sink_base {
       return true;
     }
     if (buffer_.full()) {
-      refuse(step::surplus);
+      refuse(step::too_many_values);
       return true;
     }
     const bool stored = with_type_at<Ts...>(buffer_.made(), [&]<class T>() {

@@ -40,14 +40,14 @@ inline std::string counted(std::uint64_t n, const char* one, const char* many) {
 }
 
 /// `task #7 'split'`
-inline std::string called(producer& p) {
+inline std::string called(shared_state& p) {
   std::string text = p.noun();
   text += " #" + std::to_string(p.id());
   if (const std::string_view name = p.name(); !name.empty()) text += " " + in_quotes(name);
   return text;
 }
 
-inline std::string words_for(const observation::thing& t) {
+inline std::string words_for(const task_snapshot::thing& t) {
   if (t.value == wait_point::the_end) return called(*t.from);
   if (t.value == wait_point::the_next) return "the next value of " + called(*t.from);
   return "value " + std::to_string(t.value) + " of " + called(*t.from);
@@ -55,37 +55,37 @@ inline std::string words_for(const observation::thing& t) {
 
 /// All that is waited for, by `words`.
 template <class Words>
-std::string list_of(const observation& o, Words words) {
+std::string list_of(const task_snapshot& o, Words words) {
   std::string text;
-  for (unsigned i = 0; i < o.count && i < observation::most; ++i) {
+  for (unsigned i = 0; i < o.count && i < task_snapshot::most; ++i) {
     if (i != 0) text += ", ";
     text += words(o.things[i]);
   }
-  if (o.count > observation::most) text += " and " + counted(o.count - observation::most, "other", "others");
+  if (o.count > task_snapshot::most) text += " and " + counted(o.count - task_snapshot::most, "other", "others");
   return text;
 }
 
-inline std::string awaited_words(const observation& o) {
+inline std::string awaited_words(const task_snapshot& o) {
   if (o.count == 0 || o.needed <= 0) return "what has just come";
   const std::string all = list_of(o, words_for);
   return o.needed < o.count ? std::to_string(o.needed) + " of " + all : all;
 }
 
-inline std::string room_words(const observation& o) {
+inline std::string room_words(const task_snapshot& o) {
   if (o.budget_limit != 0)
     return ", its budget is used up (" + std::to_string(o.budget_used) + " of " + std::to_string(o.budget_limit) + ")";
   return o.is_stream ? ", " + counted(o.untaken, "value waits", "values wait") + " to be taken" : std::string();
 }
 
-inline std::string state_words(const observation& o, bool with_turn);
+inline std::string state_words(const task_snapshot& o, bool with_turn);
 
 /// Of a call that is queued at its actor.
-inline std::string turn_words(const observation& o) {
-  using before_it = observation::before_it;
+inline std::string turn_words(const task_snapshot& o) {
+  using before_it = task_snapshot::before_it;
   std::string text = " for its turn at " + (o.actor.empty() ? std::string("its actor") : "actor " + in_quotes(o.actor));
   if (o.reason == before_it::nothing) return text;
-  const std::string others = list_of(o, [](const observation::thing& t) {
-    observation its;
+  const std::string others = list_of(o, [](const task_snapshot::thing& t) {
+    task_snapshot its;
     t.from.get()->observe(its);
     return called(*t.from) + " (" + state_words(its, false) + ")";
   });
@@ -103,12 +103,12 @@ inline std::string turn_words(const observation& o) {
 }
 
 /// Of a task that has not ended.
-inline std::string state_words(const observation& o, bool with_turn) {
+inline std::string state_words(const task_snapshot& o, bool with_turn) {
   switch (state_word::phase_of(o.word)) {
     case phase::waiting:
       return o.is_actor ? "ends when its last handle is gone" : "waiting for " + awaited_words(o);
     case phase::queued:
-      return (o.word & state_word::held) != 0 && with_turn ? "queued" + turn_words(o) : "queued";
+      return (o.word & state_word::waiting_for_turn) != 0 && with_turn ? "queued" + turn_words(o) : "queued";
     case phase::running:
       if (o.helps) return "running, waits while its thread runs " + words_for(o.things[0]);
       return o.blocks ? "running, blocked until it has " + awaited_words(o) : "running";
@@ -124,7 +124,7 @@ inline std::string state_words(const observation& o, bool with_turn) {
 }
 
 /// Of what has ended, or is no task.
-inline std::string end_words(producer& p, const observation& o) {
+inline std::string end_words(shared_state& p, const task_snapshot& o) {
   const std::exception_ptr& failure = p.failure();
   if (!failure) return o.is_task ? "completed" : "ready";
   try {
@@ -140,8 +140,8 @@ inline std::string end_words(producer& p, const observation& o) {
 }
 
 /// `task #7 'split', attempt 1: waiting for value 2 of task #5 'load'`
-inline std::string description_of(producer& p) {
-  observation o;
+inline std::string description_of(shared_state& p) {
+  task_snapshot o;
   p.observe(o);
   std::string text = called(p);
   if (o.is_actor && !o.actor.empty()) text += " " + in_quotes(o.actor);

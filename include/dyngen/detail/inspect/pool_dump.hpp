@@ -27,8 +27,8 @@ class pool_dump {
     const std::uint64_t others = collect();
     std::string lines;
     std::uint64_t described = 0;
-    for (producer_pointer& p : tasks_) {
-      const producer_pointer task = std::move(p);  // no longer than needed
+    for (shared_state_ptr& p : tasks_) {
+      const shared_state_ptr task = std::move(p);  // no longer than needed
       const std::string line = description_of(*task);
       if ((*task).completed()) continue;
       lines += "  " + line + "\n";
@@ -54,23 +54,23 @@ class pool_dump {
     for (std::size_t room = 64; !all; room *= 2) {
       tasks_.clear();
       tasks_.reserve(room);  // not while a thread is watched
-      observers::look looking(everybody());
+      inspector::look looking(global_inspector());
       all = true;
       looking.for_each_running([&](const running_task& entry, const running_task*) noexcept {
-        producer& task = *entry.task;
-        if (task.home() != static_cast<const task_host*>(&pool_) || task.completed()) return;
+        shared_state& task = *entry.task;
+        if (task.pool_id() != static_cast<const task_host*>(&pool_) || task.completed()) return;
         if (tasks_.size() == tasks_.capacity())
           all = false;
         else
           tasks_.emplace_back(task);
       });
     }
-    std::vector<const producer*> running;
-    for (const producer_pointer& p : tasks_) running.push_back(p.get());
+    std::vector<const shared_state*> running;
+    for (const shared_state_ptr& p : tasks_) running.push_back(p.get());
     std::sort(running.begin(), running.end());
-    std::vector<producer_pointer> dormant;
-    pool_.dormant_.collect(dormant);
-    for (producer_pointer& p : dormant)
+    std::vector<shared_state_ptr> dormant;
+    pool_.suspended_.collect(dormant);
+    for (shared_state_ptr& p : dormant)
       if (!std::binary_search(running.begin(), running.end(), p.get())) tasks_.push_back(std::move(p));
     const pool_counters::totals now = pool_.count();
     const std::uint64_t alive = now.started - now.ended;
@@ -78,7 +78,7 @@ class pool_dump {
   }
 
   pool_core& pool_;
-  std::vector<producer_pointer> tasks_;
+  std::vector<shared_state_ptr> tasks_;
 };
 
 }  // namespace dyngen::detail

@@ -64,7 +64,7 @@ class ending_tasks {
       first_ = n->next;
       if (first_ == nullptr) last_ = nullptr;
       const std::uint32_t word = n->task->state().load();
-      if (state_word::phase_of(word) == phase::queued && (word & state_word::held) == 0)
+      if (state_word::phase_of(word) == phase::queued && (word & state_word::waiting_for_turn) == 0)
         push(overdue_, *n);
       else if (n->task->drop_reference_unless_last())
         free_node(n);

@@ -17,7 +17,7 @@
 // parked or has been claimed, that is counted as searching before it is awake; then a token for it is posted or about
 // to be. Tokens have no names: any sleeper may take any token, the counts stay right.
 //
-// Dekker pairs [S1], seq_cst on all four operations of each; no light side, no fence:
+// Dekker pairs [A1], seq_cst on all four operations of each; no light side, no fence:
 //   a push changes its queue, then notify() reads the word
 //     | park(), retire(), start_parked() change the word, then look at the queues    (no lost wake-up)
 //     | found_work() changes the word, then the last searcher looks and notifies     (no lost parallelism)
@@ -44,22 +44,22 @@ enum class park_result : unsigned char {
   stopping  ///< stop() was called; there may be work all the same
 };
 
-class seats {
+class idle_workers {
 public:
   /// `width`: how many seats there are, at least 1. No more than 2^20 - 1 threads may be counted at a time.
-  explicit seats(std::uint32_t width) noexcept : width_(width) {}
-  seats(const seats&) = delete;
-  seats& operator=(const seats&) = delete;
+  explicit idle_workers(std::uint32_t width) noexcept : width_(width) {}
+  idle_workers(const idle_workers&) = delete;
+  idle_workers& operator=(const idle_workers&) = delete;
 
   /// A new thread begins, seated and searching. May be called for it by the thread that starts it.
   void start_searching() noexcept {
-    word_.fetch_add(one_seated + one_searching, relaxed);  // [S2]
+    word_.fetch_add(one_seated + one_searching, relaxed);  // [A2]
   }
 
   /// A new thread begins, asleep: a spare. Returns, seated and searching, when it is wanted.
   template <class Look>
   park_result start_parked(Look work_may_be_left) noexcept {
-    word_.fetch_add(one_parked, seq_cst);  // [S1]
+    word_.fetch_add(one_parked, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
@@ -67,7 +67,7 @@ public:
   /// seat and a sleeper for it, and nobody searches. Returns whether it did. From any thread.
   bool notify() noexcept {
     if (!claim_a_parked_thread()) return false;
-    // [S4] release: who takes the token sees what its sender had pushed, so the search is not in vain.
+    // [A4] release: who takes the token sees what its sender had pushed, so the search is not in vain.
     tokens_.fetch_add(1, release);
     wake_one(tokens_);
     return true;
@@ -76,41 +76,41 @@ public:
   /// A searcher has taken an item. True if it was the last searcher: then it looks, before it runs any code of the
   /// user, whether more work may be left, and calls notify() if so.
   [[nodiscard("the last searcher must look for more work and notify")]] bool found_work() noexcept {
-    return searching_of(word_.fetch_sub(one_searching, seq_cst)) == 1;  // [S1]
+    return searching_of(word_.fetch_sub(one_searching, seq_cst)) == 1;  // [A1]
   }
 
   /// A running thread whose own queue is empty starts to search.
-  void resume_searching() noexcept { word_.fetch_add(one_searching, relaxed); }  // [S2]
+  void resume_searching() noexcept { word_.fetch_add(one_searching, relaxed); }  // [A2]
 
   /// A searcher that has found nothing sleeps until it is wanted, unless `work_may_be_left()` by now. Returns seated
   /// and searching in any case. `work_may_be_left` is called once at most.
   template <class Look>
   park_result park(Look work_may_be_left) noexcept {
-    word_.fetch_add(one_parked - one_seated - one_searching, seq_cst);  // [S1]
+    word_.fetch_add(one_parked - one_seated - one_searching, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
   /// A running thread for which there is no seat, between two tasks: as park().
   template <class Look>
-  park_result retire(Look work_may_be_left) noexcept {
-    word_.fetch_add(one_parked - one_seated, seq_cst);  // [S1]
+  park_result park_surplus(Look work_may_be_left) noexcept {
+    word_.fetch_add(one_parked - one_seated, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
   /// Whether more threads sit than there are seats, so that a running one should retire() after its task.
   // relaxed: a hint; whoever retires looks again.
-  bool surplus() const noexcept { return seated_of(word_.load(relaxed)) > width_; }
+  bool oversubscribed() const noexcept { return seated_of(word_.load(relaxed)) > width_; }
 
   /// A running thread is about to block. It then looks whether work may be left, and calls notify() if so.
-  void leave() noexcept { word_.fetch_sub(one_seated, seq_cst); }  // [S1]
+  void leave() noexcept { word_.fetch_sub(one_seated, seq_cst); }  // [A1]
 
   /// It goes on running. Never waits for a seat: see surplus().
-  void enter() noexcept { word_.fetch_add(one_seated, relaxed); }  // [S2]
+  void enter() noexcept { word_.fetch_add(one_seated, relaxed); }  // [A2]
 
   /// Wakes all sleepers for good: from now on park() and its like return `stopping` without sleeping, and who is told so
   /// sees what was written before stop(). Wakes no one who runs or blocks. May be called again.
   void stop() noexcept {
-    // [S5] release: publishes what was written before. Being a read-modify-write, it also hands on what the takers of
+    // [A5] release: publishes what was written before. Being a read-modify-write, it also hands on what the takers of
     // tokens before it have published.
     tokens_.fetch_or(stop_bit, release);
     wake_all(tokens_);
@@ -137,9 +137,9 @@ private:
   /// Turns one parked thread, no matter which, into a searching one if `wanted(word)` and there is one.
   template <class Wanted>
   bool claim(Wanted wanted) noexcept {
-    std::uint64_t word = word_.load(seq_cst);  // [S1]
+    std::uint64_t word = word_.load(seq_cst);  // [A1]
     while (parked_of(word) != 0 && wanted(word)) {
-      // [S2] relaxed, as every change that makes a wake-up less likely: whoever does not see it yet claims one too
+      // [A2] relaxed, as every change that makes a wake-up less likely: whoever does not see it yet claims one too
       // many, and fails right here; who sees it needs nothing that was written before. Whatever a failure reads is
       // newer than what the load above has read, and that one already came after the push.
       if (word_.compare_exchange_weak(word, word + one_seated + one_searching - one_parked, relaxed, relaxed))
@@ -155,7 +155,7 @@ private:
   /// The caller is counted as parked, or was claimed meanwhile. Returns when it is counted as searching.
   template <class Look>
   park_result sleep(Look& work_may_be_left) noexcept {
-    // [S5] acquire, here and below: who sees the stop bit sees what was written before stop(), and the counts as those
+    // [A5] acquire, here and below: who sees the stop bit sees what was written before stop(), and the counts as those
     // left them who took a token before it.
     std::uint32_t tokens = tokens_.load(acquire);
     // If the claim fails for lack of parked threads, this one was claimed by another and a token is on its way.
@@ -170,7 +170,7 @@ private:
         tokens = tokens_.load(acquire);
         continue;
       }
-      // [S4] acquire: sees what the sender of the token had pushed. [S5] As a release it lets whoever finds the stop
+      // [A4] acquire: sees what the sender of the token had pushed. [A5] As a release it lets whoever finds the stop
       // bit see that this thread's count stands for the one whose token it took. On failure as the load above.
       if (tokens_.compare_exchange_weak(tokens, tokens - 1, acq_rel, acquire))
         return (tokens & stop_bit) != 0 ? park_result::stopping : park_result::search;

@@ -12,9 +12,9 @@ namespace dyngen::detail {
 class lost_failures {
  public:
   /// Takes a reference on it. Wait-free but for others that add at the same moment.
-  void add(producer& lost) noexcept {
+  void add(shared_state& lost) noexcept {
     lost.add_references(1);
-    producer* first = first_.load(relaxed);  // relaxed: verified by the exchange
+    shared_state* first = first_.load(relaxed);  // relaxed: verified by the exchange
     do {
       lost.link(first);
       // seq_cst: the caller then looks whether a worker sleeps, while that looks here before it does.
@@ -23,22 +23,22 @@ class lost_failures {
   bool maybe_nonempty() const noexcept { return first_.load(seq_cst) != nullptr; }
 
   /// All, the first added first: with their references. after() leads from one to the next.
-  producer* take_all() noexcept {
-    producer* rest = first_.exchange(nullptr, acquire);  // [Q1]
-    producer* in_order = nullptr;
+  shared_state* take_all() noexcept {
+    shared_state* rest = first_.exchange(nullptr, acquire);  // [Q1]
+    shared_state* in_order = nullptr;
     while (rest != nullptr) {
-      producer* const next = rest->unlink();
+      shared_state* const next = rest->unlink();
       rest->link(in_order);
       in_order = rest;
       rest = next;
     }
     return in_order;
   }
-  static producer* after(producer& taken) noexcept { return taken.unlink(); }
+  static shared_state* after(shared_state& taken) noexcept { return taken.unlink(); }
 
  private:
-  static_assert(atomic<producer*>::is_always_lock_free);
-  atomic<producer*> first_{nullptr};
+  static_assert(atomic<shared_state*>::is_always_lock_free);
+  atomic<shared_state*> first_{nullptr};
 };
 
 }  // namespace dyngen::detail

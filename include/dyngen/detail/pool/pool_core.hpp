@@ -96,7 +96,7 @@ class pool_core final : public task_host, public listed_pool {
   /// Starts the threads. Throws std::system_error or std::bad_alloc, and then none is left. `end()` ends it.
   static pool_core* create(pool_settings settings) {
     auto* core = new pool_core(std::move(settings));
-    decide_fences();
+    register_membarrier();
     try {
       for (std::uint32_t i = 0; i < core->settings_.width; ++i) core->start_thread(false);
       core->start_monitor();
@@ -141,7 +141,7 @@ class pool_core final : public task_host, public listed_pool {
     const auto [shard, index, shared] = counters_.here();
     shard.retracted.add(1, shared);
     shard.ended.add_and_look(1, shared);  // [C1]
-    if (closing_.load(seq_cst) != closing::open) something_settled();
+    if (closing_.load(seq_cst) != closing::open) notify_closer();
   }
 
   void push(task_record& task, bool behind) noexcept override {
@@ -154,7 +154,7 @@ class pool_core final : public task_host, public listed_pool {
     if (only_ends) [[unlikely]]
       monitor_bell_.ring();  // [D1]
     if (thread_count_.load(seq_cst) == 0) [[unlikely]]  // [C3]
-      drop_links_nobody_pops();
+      drain_after_last_worker();
   }
   void queued_cancelled(task_record& task) noexcept override {
     ending_.note(task);
@@ -165,19 +165,19 @@ class pool_core final : public task_host, public listed_pool {
 
   // An offered child counts as something that is alive: a pool that closes must not take its parent for one that waits
   // for something outside.
-  bool offer(offered_child& child) noexcept override {
+  bool offer(stealable_child& child) noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return false;
     const auto [shard, index, shared] = counters_.here();
     shard.offered.add_and_look(1, shared);  // [C1]
     const bool there_is_room = w->deque.push(child.link());
     if (there_is_room)
-      seats_.notify();  // without a worker that could come, the parent takes it back
+      idle_workers_.notify();  // without a worker that could come, the parent takes it back
     else
       withdraw();
     return there_is_room;
   }
-  bool take_back(offered_child& child) noexcept override {
+  bool take_back(stealable_child& child) noexcept override {
     worker* const w = own_worker();
     const bool popped = w != nullptr && w->deque.pop_if(child.link());
     const bool mine = popped || child.take_back();
@@ -209,9 +209,9 @@ class pool_core final : public task_host, public listed_pool {
   }
   void link_left_behind() noexcept override {
     // relaxed: only decides when to tidy up.
-    if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) purge_links();
+    if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) compact_injection_queue();
   }
-  bool pressed() const noexcept override {
+  bool has_pending_work() const noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return injected_.maybe_nonempty();
     return w->deque.maybe_nonempty() || injected_.maybe_nonempty() || another(*w).deque.maybe_nonempty();
@@ -221,22 +221,22 @@ class pool_core final : public task_host, public listed_pool {
     return closing_.load(relaxed) == closing::cancelling;
   }
 
-  void goes_dormant(task_record& task) noexcept override {
-    settling_.fetch_add(1, seq_cst);
-    dormant_.add(task);
+  void about_to_suspend(task_record& task) noexcept override {
+    undecided_.fetch_add(1, seq_cst);
+    suspended_.add(task);
   }
-  void dormancy_settled() noexcept override {
-    settling_.fetch_sub(1, seq_cst);
+  void suspension_decided() noexcept override {
+    undecided_.fetch_sub(1, seq_cst);
     const closing now = closing_.load(seq_cst);
     if (now == closing::open) return;
     // Whoever asked for the cancelling may not be there to see who goes to sleep after it.
-    while (now == closing::cancelling && dormant_.cancel_one(dormant_tasks::whom::also_polling)) {
+    while (now == closing::cancelling && suspended_.cancel_one(suspended_tasks::whom::also_polling)) {
     }
-    something_settled();
+    notify_closer();
   }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override {
-    dormant_.note_blocked(entry, wait);
-    if (closing_.load(seq_cst) != closing::open) something_settled();
+    suspended_.note_blocked(entry, wait);
+    if (closing_.load(seq_cst) != closing::open) notify_closer();
   }
   void wakes() noexcept override { wakes_.fetch_add(1, seq_cst); }
 
@@ -256,10 +256,10 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   void ended(task_record& task) noexcept override {
-    if (task.listed) dormant_.remove(task);
+    if (task.listed) suspended_.remove(task);
     const auto [shard, index, shared] = counters_.here();
     shard.ended.add_and_look(1, shared);  // [C1]
-    if (closing_.load(seq_cst) != closing::open) something_settled();
+    if (closing_.load(seq_cst) != closing::open) notify_closer();
   }
 
   void add_host_reference() noexcept override {
@@ -313,9 +313,9 @@ class pool_core final : public task_host, public listed_pool {
     notify_worker();
   }
 
-  void observe(task_record& task, observation& o) noexcept override {
+  void observe(task_record& task, task_snapshot& o) noexcept override {
     const phase now = state_word::phase_of(o.word);
-    if (now == phase::running && !o.helps) dormant_.observe_blocked(task, o);
+    if (now == phase::running && !o.helps) suspended_.observe_blocked(task, o);
   }
 
   // --- as the engine of a pool ---
@@ -325,24 +325,24 @@ class pool_core final : public task_host, public listed_pool {
   void close(closing mode, bool give_up_on_outside) noexcept {
     if (is_inherited()) return;
     announce_closing(mode);
-    settle_streams();
+    return_all_credits();
     while (has_run_put_off(context())) {
     }
-    thread_role* const role = context().role;
-    const bool replaced = role != nullptr && role->leave_seat();
+    worker_hooks* const role = context().role;
+    const bool replaced = role != nullptr && role->begin_blocking();
     for (;;) {
-      const std::uint32_t settled = settled_.load(seq_cst);
-      if (look_around(give_up_on_outside)) break;
-      sleep_on(settled_, settled);
+      const std::uint32_t settled = progress_.load(seq_cst);
+      if (check_quiescence(give_up_on_outside)) break;
+      sleep_on(progress_, settled);
     }
-    if (replaced) role->enter_seat();
+    if (replaced) role->end_blocking();
   }
 
   /// The first half of close(), without waiting.
   void announce(closing mode) noexcept {
     if (is_inherited()) return;
     announce_closing(mode);
-    if (mode == closing::cancelling) look_around(false);
+    if (mode == closing::cancelling) check_quiescence(false);
   }
 
   /// Ends the pool: as close(), then its threads. From one of its own tasks it only announces it, and the workers see
@@ -351,13 +351,13 @@ class pool_core final : public task_host, public listed_pool {
     if (is_inherited()) return;  // all of it stays as it is
     if (runs_own_task() || own_worker() != nullptr) {
       announce_closing(closing::draining);
-      unattended_.store(true, seq_cst);
+      detached_.store(true, seq_cst);
       {
         std::lock_guard lock(threads_mutex_);
         for (auto& t : threads_)
           if (t.joinable()) t.detach();
       }
-      something_settled();
+      notify_closer();
       notify_worker();
     } else {
       do close(closing::draining, true);
@@ -383,22 +383,22 @@ class pool_core final : public task_host, public listed_pool {
   bool runs_own_task() const noexcept {
     if (const worker* const w = own_worker(); w != nullptr && w->reports) return true;
     for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
-      if (t->task->home() == static_cast<const task_host*>(this)) return true;
+      if (t->task->pool_id() == static_cast<const task_host*>(this)) return true;
     return false;
   }
 
  private:
-  struct worker final : thread_role {
+  struct worker final : worker_hooks {
     explicit worker(pool_core& p) noexcept : pool(p) {}
-    bool leave_seat() noexcept override {
+    bool begin_blocking() noexcept override {
       if (is_spare_for_ends) return false;  // it sits on none, and goes on ending tasks: its wait may be for one of them
-      const bool replaced = pool.leave_seat();
+      const bool replaced = pool.begin_blocking();
       if (replaced) end_stretch();
       return replaced;
     }
-    void enter_seat() noexcept override {
+    void end_blocking() noexcept override {
       begin_stretch();
-      pool.seats_.enter();
+      pool.idle_workers_.enter();
       pool.blocked_.fetch_sub(1, seq_cst);
     }
     bool only_ends_tasks() const noexcept override { return is_spare_for_ends; }
@@ -411,7 +411,7 @@ class pool_core final : public task_host, public listed_pool {
       task_record* task = pool.find_work(*this);
       if (task == nullptr) return pool.run_reports(*this);
       task->run_popped();
-      settle_streams();
+      return_all_credits();
       return true;
     }
 
@@ -445,7 +445,7 @@ class pool_core final : public task_host, public listed_pool {
   friend struct inside_of_pool;  // of tests
   using totals = pool_counters::totals;
 
-  explicit pool_core(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), seats_(settings_.width) {
+  explicit pool_core(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), idle_workers_(settings_.width) {
     process_wide<pool_list>().add(*this);
   }
   ~pool_core() {
@@ -475,14 +475,14 @@ class pool_core final : public task_host, public listed_pool {
   }
   /// Reports the failures that were lost since. False if there are none.
   [[gnu::noinline]] bool run_reports(worker& w) noexcept {
-    producer* next = lost_.take_all();
+    shared_state* next = lost_.take_all();
     if (next == nullptr) return false;
     const bool outer = std::exchange(w.reports, true);
     while (next != nullptr) {
-      producer& lost = *std::exchange(next, lost_failures::after(*next));
+      shared_state& lost = *std::exchange(next, lost_failures::after(*next));
       lost.report_lost();
       lost.drop_references(1);
-      settle_streams();
+      return_all_credits();
       report_done();
     }
     w.reports = outer;
@@ -492,16 +492,16 @@ class pool_core final : public task_host, public listed_pool {
   bool calls_hook() const noexcept { return !over_.load(seq_cst) || own_worker() != nullptr; }  // [C5]
   void report_done() noexcept {
     withdraw();
-    if (closing_.load(seq_cst) != closing::open) something_settled();
+    if (closing_.load(seq_cst) != closing::open) notify_closer();
   }
   /// Unattended: has everything ended, and is nothing to be reported by the hook any more?
   bool is_over() noexcept {
     do
-      if (!look_around(true)) return false;
+      if (!check_quiescence(true)) return false;
     while (ending_.forget());    // [C5]
     over_.store(true, seq_cst);  // [C5]
-    heavy_fence();               // [C5]
-    return look_around(true);
+    asymmetric_fence_heavy();               // [C5]
+    return check_quiescence(true);
   }
 
   bool starts_child() const noexcept {
@@ -513,7 +513,7 @@ class pool_core final : public task_host, public listed_pool {
 
   /// What was popped from a deque, if it is a task. A child that is still offered becomes one, in this worker's deque.
   task_record* popped_task(worker& w, work_item* item) noexcept {
-    offered_child* const child = offered_child::of(item);
+    stealable_child* const child = stealable_child::of(item);
     if (child == nullptr) return static_cast<task_record*>(item);
     w.starts_child = true;
     const bool left = child->leave();
@@ -521,7 +521,7 @@ class pool_core final : public task_host, public listed_pool {
     child->drop_references(1);
     if (left) {
       withdraw();  // it is counted as a task now
-      if (closing_.load(seq_cst) != closing::open) something_settled();  // it may have ended, and its parent have parked
+      if (closing_.load(seq_cst) != closing::open) notify_closer();  // it may have ended, and its parent have parked
     }
     return nullptr;
   }
@@ -547,17 +547,17 @@ class pool_core final : public task_host, public listed_pool {
     return false;
   }
   /// After pushes into the injected queue; or in place of a thread that was turned away from it.
-  void somebody_may_pop() noexcept {
+  void notify_workers_of_injected() noexcept {
     notify_worker();
-    if (thread_count_.load(seq_cst) == 0) drop_links_nobody_pops();  // [C3] also of those that were turned away
+    if (thread_count_.load(seq_cst) == 0) drain_after_last_worker();  // [C3] also of those that were turned away
   }
   auto in_place_of_others() noexcept {
-    return [this]() noexcept { somebody_may_pop(); };
+    return [this]() noexcept { notify_workers_of_injected(); };
   }
 
   /// Work may be left: wakes a worker, or, if none sleeps and none searches, the monitor.
   void notify_worker() noexcept {
-    if (!seats_.notify() && seats_.searching() == 0) monitor_bell_.ring();  // [D1]
+    if (!idle_workers_.notify() && idle_workers_.searching() == 0) monitor_bell_.ring();  // [D1]
   }
 
   /// The next task for a worker that is running.
@@ -625,7 +625,7 @@ class pool_core final : public task_host, public listed_pool {
 
   /// Takes links of tasks that are not queued any more out of the injected queue, when there may be more of them than
   /// of the others: a busy pool whose waiters help would keep them for ever.
-  void purge_links() noexcept {
+  void compact_injection_queue() noexcept {
     constexpr std::size_t batch = 64;
     work_item* items[batch];
     std::uint64_t kept = 0;
@@ -644,12 +644,12 @@ class pool_core final : public task_host, public listed_pool {
       left -= n;
     }
     purge_at_.store((std::max)(std::uint64_t{1024}, kept), relaxed);
-    somebody_may_pop();  // for what was in no queue while a worker looked
+    notify_workers_of_injected();  // for what was in no queue while a worker looked
   }
 
   /// By a pusher that found no worker left: what it pushed has ended already, unless a foreign executor came too late, and
   /// then the destructor sees to it. Whoever pushed holds a reference on what it pushed, so the pool outlives this.
-  [[gnu::noinline]] void drop_links_nobody_pops() noexcept {
+  [[gnu::noinline]] void drain_after_last_worker() noexcept {
     (void)ending_.forget();
     work_list kept;
     for (bool again = true; again;) {
@@ -682,11 +682,11 @@ class pool_core final : public task_host, public listed_pool {
     return add_worker_locked();
   }
   void start_thread_locked(bool spare) {
-    if (!unattended_.load(seq_cst)) threads_.reserve(threads_.size() + 1);
-    if (unstarted_ == nullptr) unstarted_ = add_worker_locked();
-    worker* const w = unstarted_;
+    if (!detached_.load(seq_cst)) threads_.reserve(threads_.size() + 1);
+    if (worker_without_thread_ == nullptr) worker_without_thread_ = add_worker_locked();
+    worker* const w = worker_without_thread_;
     add_host_reference();
-    if (!spare) seats_.start_searching();
+    if (!spare) idle_workers_.start_searching();
     thread started;
     try {
       started = thread([this, w, spare, number = thread_count_.load(seq_cst)] { work(*w, spare, number); });
@@ -694,16 +694,16 @@ class pool_core final : public task_host, public listed_pool {
       drop_host_reference();
       throw;
     }
-    unstarted_ = nullptr;
+    worker_without_thread_ = nullptr;
     thread_count_.fetch_add(1, seq_cst);
-    if (unattended_.load(seq_cst))
+    if (detached_.load(seq_cst))
       started.detach();
     else
       threads_.push_back(std::move(started));
   }
 
   void stop_all() noexcept {
-    seats_.stop();
+    idle_workers_.stop();
     monitor_bell_.close();
     ender_bell_.close();
   }
@@ -726,22 +726,22 @@ class pool_core final : public task_host, public listed_pool {
     name_thread(number);
     context().role = &w;
     context().slice_over = &w.slice_over;
-    everybody().meet(context());
+    global_inspector().register_thread(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
     const auto look = [this]() noexcept { return work_can_be_had(); };
     // A spare may be all that is left awake of an unattended pool: it looks around first.
-    bool stopping = spare && seats_.start_parked([&]() noexcept { return look() || unattended_.load(seq_cst); }) ==
+    bool stopping = spare && idle_workers_.start_parked([&]() noexcept { return look() || detached_.load(seq_cst); }) ==
                                  park_result::stopping;
     for (;;) {
       if (task_record* task = find_work(w)) {
         stop_searching();
-        if (!run_tasks(w, task, stopping)) seats_.resume_searching();
+        if (!run_tasks(w, task, stopping)) idle_workers_.resume_searching();
         continue;
       }
       if (lost_.maybe_nonempty()) {
         stop_searching();
         (void)run_reports(w);
-        seats_.resume_searching();
+        idle_workers_.resume_searching();
         continue;
       }
       if (stopping && !work_can_be_had()) {
@@ -750,13 +750,13 @@ class pool_core final : public task_host, public listed_pool {
         if (!work_can_be_had()) break;
         thread_count_.fetch_add(1, seq_cst);
       }
-      const std::uint32_t settled = settled_.load(seq_cst);
-      if (unattended_.load(seq_cst) && is_over()) stop_all();
+      const std::uint32_t settled = progress_.load(seq_cst);
+      if (detached_.load(seq_cst) && is_over()) stop_all();
       const auto [shard, index, shared] = counters_.here();
       shard.parks.add(1, shared);
       if (trace_ != nullptr) trace_->note(trace_kind::parks);
-      stopping = seats_.park([&]() noexcept {
-                   return work_can_be_had() || (unattended_.load(seq_cst) && settled_.load(seq_cst) != settled);
+      stopping = idle_workers_.park([&]() noexcept {
+                   return work_can_be_had() || (detached_.load(seq_cst) && progress_.load(seq_cst) != settled);
                  }) == park_result::stopping;
     }
     leave_worker(w);
@@ -774,7 +774,7 @@ class pool_core final : public task_host, public listed_pool {
 
   /// The worker has found something to do. If it was the last one that searched, it wakes another one for what is left.
   void stop_searching() noexcept {
-    if (seats_.found_work() && work_may_be_left()) notify_worker();
+    if (idle_workers_.found_work() && work_may_be_left()) notify_worker();
   }
 
   /// Runs tasks until the worker's own queue and the injected one are empty. True if it slept meanwhile, for want of a
@@ -786,8 +786,8 @@ class pool_core final : public task_host, public listed_pool {
       w.end_stretch();
       if (lost_.maybe_nonempty()) [[unlikely]]
         (void)run_reports(w);
-      if (seats_.surplus()) {
-        stopping = seats_.retire([this]() noexcept { return work_can_be_had(); }) == park_result::stopping;
+      if (idle_workers_.oversubscribed()) {
+        stopping = idle_workers_.park_surplus([this]() noexcept { return work_can_be_had(); }) == park_result::stopping;
         return true;
       }
       task = next_task(w);
@@ -822,7 +822,7 @@ class pool_core final : public task_host, public listed_pool {
   template <class F>
   void start_service(F run) {
     std::lock_guard lock(threads_mutex_);
-    const bool unattended = unattended_.load(seq_cst);
+    const bool unattended = detached_.load(seq_cst);
     if (!unattended) threads_.reserve(threads_.size() + 1);
     add_host_reference();
     thread started;
@@ -882,11 +882,11 @@ class pool_core final : public task_host, public listed_pool {
       start_service([this] {
         name_thread("end");
         context().role = ender_;
-        everybody().meet(context());
+        global_inspector().register_thread(context());
         do {
           while (ender_->run_one()) {
           }
-          settle_streams();
+          return_all_credits();
         } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_can_be_had()); }));
         leave_worker(*ender_);
       });
@@ -896,14 +896,14 @@ class pool_core final : public task_host, public listed_pool {
   }
 
   /// A worker is about to block. Makes sure that threads are left to fill the seats, then gives up its own.
-  bool leave_seat() noexcept {
+  bool begin_blocking() noexcept {
     const std::uint32_t blocked = blocked_.fetch_add(1, seq_cst) + 1;
     if (thread_count_.load(seq_cst) < blocked + settings_.width && !start_spare()) {
       blocked_.fetch_sub(1, seq_cst);
       return false;
     }
-    seats_.leave();
-    if (work_may_be_left() || unattended_.load(seq_cst)) notify_worker();
+    idle_workers_.leave();
+    if (work_may_be_left() || detached_.load(seq_cst)) notify_worker();
     return true;
   }
 
@@ -929,58 +929,58 @@ class pool_core final : public task_host, public listed_pool {
     closing now = closing_.load(seq_cst);
     while (now < mode && !closing_.compare_exchange_weak(now, mode, seq_cst)) {  // [C1]
     }
-    heavy_fence();  // [C1]
+    asymmetric_fence_heavy();  // [C1]
   }
 
-  void something_settled() noexcept {
-    settled_.fetch_add(1, seq_cst);
-    wake_all(settled_);
+  void notify_closer() noexcept {
+    progress_.fetch_add(1, seq_cst);
+    wake_all(progress_);
     // Unattended, a worker looks whether all is over when it finds nothing to do: one must be awake for that.
-    if (unattended_.load(seq_cst)) notify_worker();
+    if (detached_.load(seq_cst)) notify_worker();
   }
 
   totals count() const noexcept { return counters_.count(); }
 
   /// True when every task has ended. If all that live wait, and `cancel_stuck`, cancels those that wait for something
   /// outside; if none does, one of them; actors that nobody calls any more only when nothing else is left.
-  bool look_around(bool cancel_stuck) noexcept {
-    using whom = dormant_tasks::whom;
+  bool check_quiescence(bool cancel_stuck) noexcept {
+    using whom = suspended_tasks::whom;
     kept_.release_all();  // [C4]
     const std::uint64_t wakes = wakes_.load(seq_cst);
     const totals before = count();
     if (before.ended == before.started) return true;
     if (cancelling()) {
-      while (dormant_.cancel_one(whom::also_polling)) {
+      while (suspended_.cancel_one(whom::also_polling)) {
       }
-    } else if (dormant_tasks::survey all; everything_waits(before, wakes, all)) {
+    } else if (suspended_tasks::survey all; everything_waits(before, wakes, all)) {
       bool any = false;
       if (all.idle_actors_only)
-        while (dormant_.cancel_one(whom::idle_actors)) any = true;
+        while (suspended_.cancel_one(whom::idle_actors)) any = true;
       else if (cancel_stuck)
-        while (dormant_.cancel_one(whom::outside)) any = true;
-      if (cancel_stuck && !any && !all.blocked) dormant_.cancel_one(whom::any);
+        while (suspended_.cancel_one(whom::outside)) any = true;
+      if (cancel_stuck && !any && !all.blocked) suspended_.cancel_one(whom::any);
     }
     return false;
   }
 
-  bool everything_waits(const totals& before, std::uint64_t wakes, dormant_tasks::survey& all) noexcept {
-    all = dormant_.look();
-    return all.waiting == before.started - before.ended && settling_.load(seq_cst) == 0 &&
+  bool everything_waits(const totals& before, std::uint64_t wakes, suspended_tasks::survey& all) noexcept {
+    all = suspended_.look();
+    return all.waiting == before.started - before.ended && undecided_.load(seq_cst) == 0 &&
            wakes_.load(seq_cst) == wakes && count() == before;
   }
 
   const pool_settings settings_;
-  seats seats_;
+  idle_workers idle_workers_;
   injection_queue injected_;
   lost_failures lost_;
   atomic<worker*> workers_{nullptr};  ///< [C2] the list of all, newest first
 
   atomic<std::uint32_t> references_{1};  ///< the pool, each thread, each record
   atomic<bool> over_{false};              ///< the pool has ended: see calls_hook()
-  atomic<bool> unattended_{false};        ///< the pool object is gone, and nobody waits for the end
-  atomic<std::uint32_t> settled_{0};      ///< counts ends and naps while closing; the closer sleeps on it
+  atomic<bool> detached_{false};        ///< the pool object is gone, and nobody waits for the end
+  atomic<std::uint32_t> progress_{0};      ///< counts ends and naps while closing; the closer sleeps on it
   atomic<std::uint64_t> wakes_{0};
-  atomic<std::uint32_t> settling_{0};
+  atomic<std::uint32_t> undecided_{0};
 
   atomic<std::uint64_t> links_left_{0};  ///< by waiters, since the last purge
   atomic<std::uint64_t> purge_at_{1024};
@@ -989,11 +989,11 @@ class pool_core final : public task_host, public listed_pool {
   std::vector<thread> threads_;
   worker* ender_ = nullptr;   ///< the monitor's, both; in the list of workers, but none
   bool ender_runs_ = false;
-  worker* unstarted_ = nullptr;  ///< in the list, for want of a thread; the mutex's, as threads_
+  worker* worker_without_thread_ = nullptr;  ///< in the list, for want of a thread; the mutex's, as threads_
   atomic<std::uint32_t> thread_count_{0};
   atomic<std::uint32_t> blocked_{0};
 
-  dormant_tasks dormant_;
+  suspended_tasks suspended_;
   kept_streams kept_;
   ending_tasks ending_;
   doorbell monitor_bell_;

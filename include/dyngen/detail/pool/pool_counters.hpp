@@ -36,7 +36,7 @@ class pool_counters {
       if (shared)
         value_.fetch_add(n, seq_cst);
       else
-        store_light(value_, value_.load(relaxed) + n);  // relaxed: written by this thread only
+        asymmetric_store(value_, value_.load(relaxed) + n);  // relaxed: written by this thread only
     }
     std::uint64_t read() const noexcept { return value_.load(relaxed); }   // relaxed: a statistic
     // [C1] seq_cst: also the closer's look where there is no fence.

@@ -35,21 +35,21 @@ class child_coroutine {
 };
 
 /// Lives until its parent has done with it and its link has been popped.
-class offered_child : public work_item {
+class stealable_child : public work_item {
  public:
   /// Throws std::bad_alloc.
-  static offered_child* create(child_coroutine& child, task_host& host) {
-    return ::new (allocate(memory_kind::record, sizeof(offered_child))) offered_child(child, host);
+  static stealable_child* create(child_coroutine& child, task_host& host) {
+    return ::new (allocate(memory_kind::record, sizeof(stealable_child))) stealable_child(child, host);
   }
-  offered_child(const offered_child&) = delete;
-  offered_child& operator=(const offered_child&) = delete;
+  stealable_child(const stealable_child&) = delete;
+  stealable_child& operator=(const stealable_child&) = delete;
 
   /// How it stands in a deque.
   work_item* link() noexcept { return reinterpret_cast<work_item*>(reinterpret_cast<std::uintptr_t>(this) | tag); }
   /// What a link of a deque leads to, if that is an offered child; else null.
-  static offered_child* of(work_item* link) noexcept {
+  static stealable_child* of(work_item* link) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(link);
-    return (address & tag) != 0 ? reinterpret_cast<offered_child*>(address & ~tag) : nullptr;
+    return (address & tag) != 0 ? reinterpret_cast<stealable_child*>(address & ~tag) : nullptr;
   }
 
   task_host& host() const noexcept { return host_; }
@@ -82,16 +82,16 @@ class offered_child : public work_item {
   void drop_references(std::uint32_t n) noexcept {
     // acq_rel: the last one comes after all that the other did. acquire: as that one.
     if (references_.load(acquire) != n && references_.fetch_sub(n, acq_rel) != n) return;
-    this->~offered_child();
-    deallocate(memory_kind::record, this, sizeof(offered_child));
+    this->~stealable_child();
+    deallocate(memory_kind::record, this, sizeof(stealable_child));
   }
 
  private:
   static constexpr std::uintptr_t tag = 1;
   static constexpr std::uint32_t open = 0, taken_back = 1, leaving = 2, awaited = 3, gone = 4;
 
-  offered_child(child_coroutine& child, task_host& host) noexcept : child_(child), host_(host) {}
-  ~offered_child() = default;
+  stealable_child(child_coroutine& child, task_host& host) noexcept : child_(child), host_(host) {}
+  ~stealable_child() = default;
 
   child_coroutine& child_;
   task_host& host_;

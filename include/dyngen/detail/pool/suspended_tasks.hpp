@@ -16,22 +16,22 @@
 
 namespace dyngen::detail {
 
-class dormant_tasks {
+class suspended_tasks {
  public:
   void add(task_record& task) noexcept {
     std::lock_guard lock(mutex_);
     if (task.listed) return;
     task.listed = true;
-    task.dormant() = {nullptr, first_};
-    if (first_ != nullptr) first_->dormant().previous = &task;
+    task.links_when_suspended() = {nullptr, first_};
+    if (first_ != nullptr) first_->links_when_suspended().previous = &task;
     first_ = &task;
   }
   void remove(task_record& task) noexcept {
     std::lock_guard lock(mutex_);
     task.listed = false;
-    const auto [previous, next] = task.dormant();
-    (previous != nullptr ? previous->dormant().next : first_) = next;
-    if (next != nullptr) next->dormant().previous = previous;
+    const auto [previous, next] = task.links_when_suspended();
+    (previous != nullptr ? previous->links_when_suspended().next : first_) = next;
+    if (next != nullptr) next->links_when_suspended().previous = previous;
   }
 
   /// The code of a task blocks its thread in `wait`, or goes on if that is null: not while somebody looks.
@@ -50,7 +50,7 @@ class dormant_tasks {
   }
 
   /// Is the code of `task` blocked on a thread, without a time limit? Notes in what.
-  void observe_blocked(const task_record& task, observation& o) noexcept {
+  void observe_blocked(const task_record& task, task_snapshot& o) noexcept {
     std::lock_guard lock(mutex_);
     for (const running_task* t = blocked_; t != nullptr; t = t->next)
       if (t->task == &task) {
@@ -61,13 +61,13 @@ class dormant_tasks {
   }
 
   /// All that are in the list and have not ended, the oldest first. Throws std::bad_alloc.
-  void collect(std::vector<producer_pointer>& tasks) {
+  void collect(std::vector<shared_state_ptr>& tasks) {
     for (std::size_t room = 64;; room *= 2) {
       tasks.clear();
       tasks.reserve(room);  // not under the mutex
       std::lock_guard lock(mutex_);
       task_record* t = first_;
-      for (; t != nullptr && tasks.size() != tasks.capacity(); t = t->dormant().next)
+      for (; t != nullptr && tasks.size() != tasks.capacity(); t = t->links_when_suspended().next)
         if (state_word::phase_of(t->state().load()) != phase::ended) tasks.emplace_back(*t);
       if (t == nullptr) break;
     }
@@ -82,7 +82,7 @@ class dormant_tasks {
   survey look() noexcept {
     survey all;
     std::lock_guard lock(mutex_);
-    for (task_record* t = first_; t != nullptr; t = t->dormant().next) {
+    for (task_record* t = first_; t != nullptr; t = t->links_when_suspended().next) {
       if (!waits(*t) && !waits_to_end_its_actor(*t)) continue;
       ++all.waiting;
       if (!is_end_of_actor(*t)) all.idle_actors_only = false;
@@ -105,7 +105,7 @@ class dormant_tasks {
     task_record* found = nullptr;
     {
       std::lock_guard lock(mutex_);
-      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->dormant().next)
+      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->links_when_suspended().next)
         if (is_among(*t, who)) found = t;
       if (found != nullptr) found->add_references(1);
     }
@@ -119,12 +119,12 @@ class dormant_tasks {
   static bool waits(task_record& t) noexcept {
     const std::uint32_t word = t.state().load();
     const phase now = state_word::phase_of(word);
-    return (now == phase::waiting || now == phase::parked || (word & state_word::held) != 0) &&
+    return (now == phase::waiting || now == phase::parked || (word & state_word::waiting_for_turn) != 0) &&
            (word & state_word::cancelled) == 0;
   }
   static bool is_end_of_actor(task_record& t) noexcept {
-    const call_ticket* const call = t.ticket();
-    return call != nullptr && call->is == call_ticket::kind::ender;
+    const actor_call* const call = t.ticket();
+    return call != nullptr && call->is == actor_call::kind::ender;
   }
   static bool is_among(task_record& t, whom who) noexcept {
     if (!waits(t)) return who == whom::also_polling && polls_token(t);
@@ -134,7 +134,7 @@ class dormant_tasks {
   }
   /// The end of an actor queues behind its calls even when it was cancelled.
   static bool waits_to_end_its_actor(task_record& t) noexcept {
-    return is_end_of_actor(t) && (t.state().load() & state_word::held) != 0;
+    return is_end_of_actor(t) && (t.state().load() & state_word::waiting_for_turn) != 0;
   }
   static bool polls_token(task_record& t) noexcept {
     const std::uint32_t word = t.state().load();

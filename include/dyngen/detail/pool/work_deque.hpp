@@ -13,8 +13,8 @@
 // owner may steal too, to take its own oldest item: between two of its own operations it differs in nothing from a thief.
 //
 // Dekker pairs, seq_cst on all four operations of each:
-//   [W1] owner takes index i: bottom_ = i, then reads top_ | thief takes index i: reads (or moves) top_, then reads bottom_
-//   [W2] push: bottom_ moves, then the owner looks whether anybody sleeps
+//   [V1] owner takes index i: bottom_ = i, then reads top_ | thief takes index i: reads (or moves) top_, then reads bottom_
+//   [V2] push: bottom_ moves, then the owner looks whether anybody sleeps
 //      | a thread says that it will sleep, then reads bottom_ in maybe_nonempty()
 
 #include <dyngen/detail/base/atomic.hpp>
@@ -39,50 +39,50 @@ public:
 
   /// Owner only. False, and nothing done, when full.
   bool push(work_item* item) noexcept {
-    // [W3] relaxed: the owner reads what it wrote itself.
+    // [V3] relaxed: the owner reads what it wrote itself.
     const std::int64_t bottom = bottom_.load(relaxed);
-    // [W4] acquire: pairs with the compare-exchange of the thief that freed the cell, which read the cell before.
+    // [V4] acquire: pairs with the compare-exchange of the thief that freed the cell, which read the cell before.
     const std::int64_t top = top_.load(acquire);
     if (bottom - top >= static_cast<std::int64_t>(Capacity)) return false;
-    // [W5] relaxed: published by the store of `bottom_`.
+    // [V5] relaxed: published by the store of `bottom_`.
     cell(bottom).store(item, relaxed);
-    // [W2] seq_cst, see above. [W5] As a release it publishes the cell and the item: pairs with steal().
+    // [V2] seq_cst, see above. [V5] As a release it publishes the cell and the item: pairs with steal().
     bottom_.store(bottom + 1, seq_cst);
     return true;
   }
 
   /// Owner only. The item pushed last, or null if none is left.
   work_item* pop() noexcept {
-    // [W3] relaxed: own value. Top relaxed: it never passes bottom, and a value too low only costs the slow way.
+    // [V3] relaxed: own value. Top relaxed: it never passes bottom, and a value too low only costs the slow way.
     const std::int64_t bottom = bottom_.load(relaxed) - 1;
     if (top_.load(relaxed) > bottom) return nullptr;
-    // [W1] the claim of index `bottom`, then the look for thieves that are that far already.
+    // [V1] the claim of index `bottom`, then the look for thieves that are that far already.
     bottom_.store(bottom, seq_cst);
     std::int64_t top = top_.load(seq_cst);
-    if (top < bottom) return cell(bottom).load(relaxed);  // [W3] relaxed: the owner wrote the cell
+    if (top < bottom) return cell(bottom).load(relaxed);  // [V3] relaxed: the owner wrote the cell
     work_item* const last = top == bottom ? take_last(top) : nullptr;
-    // [W6] relaxed: the deque is empty and `top_` stands at this very value, so no thief's claim can follow from it.
+    // [V6] relaxed: the deque is empty and `top_` stands at this very value, so no thief's claim can follow from it.
     bottom_.store(bottom + 1, relaxed);
     return last;
   }
 
   /// Owner only. pop(), if that would give `item`. Returns whether it did.
   bool pop_if(const work_item* item) noexcept {
-    // [W3] relaxed, both: the owner wrote them.
+    // [V3] relaxed, both: the owner wrote them.
     return cell(bottom_.load(relaxed) - 1).load(relaxed) == item && pop() != nullptr;
   }
 
   /// Any thread, also the owner. The oldest item; `busy` if another thread took it in this moment.
   popped steal() noexcept {
-    // [W1] seq_cst on all three. The first too: one that saw another thief's move without being ordered after it would
+    // [V1] seq_cst on all three. The first too: one that saw another thief's move without being ordered after it would
     // not order the second after the owner's store, and item `bottom - 1` could go twice.
     std::int64_t top = top_.load(seq_cst);
-    // [W5] As an acquire it sees the cells and items below `bottom`: pairs with push().
+    // [V5] As an acquire it sees the cells and items below `bottom`: pairs with push().
     const std::int64_t bottom = bottom_.load(seq_cst);
     if (top >= bottom) return {nullptr, pop_status::empty};
-    // [W5] relaxed: published as said above. If the owner has reused the cell, `top_` has moved on and the claim fails.
+    // [V5] relaxed: published as said above. If the owner has reused the cell, `top_` has moved on and the claim fails.
     work_item* const item = cell(top).load(relaxed);
-    // [W4] As a release it pairs with the acquire in push(). On failure nothing is read through the value: relaxed.
+    // [V4] As a release it pairs with the acquire in push(). On failure nothing is read through the value: relaxed.
     if (!top_.compare_exchange_strong(top, top + 1, seq_cst, relaxed)) return {nullptr, pop_status::busy};
     return {item, pop_status::item};
   }
@@ -90,7 +90,7 @@ public:
   /// Whether anything is pushed and not taken: what a thread looks at after it has said that it will sleep. May say
   /// yes for nothing; says no only if every push before this look, in the one order of seq_cst operations, was taken.
   bool maybe_nonempty() const noexcept {
-    const std::int64_t bottom = bottom_.load(seq_cst);  // [W2]
+    const std::int64_t bottom = bottom_.load(seq_cst);  // [V2]
     // relaxed: `top_` passes an item only when it is taken; a value too low errs to the safe side.
     return top_.load(relaxed) < bottom;
   }
@@ -105,7 +105,7 @@ public:
 private:
   /// Owner only: index `top` is the last item; it goes to whoever moves `top_` on.
   work_item* take_last(std::int64_t top) noexcept {
-    // [W3] relaxed: the owner wrote the cell.
+    // [V3] relaxed: the owner wrote the cell.
     work_item* const item = cell(top).load(relaxed);
     // Relaxed: only who of owner and thief moves `top_` matters, and nothing is read through it.
     return top_.compare_exchange_strong(top, top + 1, relaxed, relaxed) ? item : nullptr;

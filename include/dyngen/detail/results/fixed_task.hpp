@@ -43,7 +43,7 @@ class fixed_task : public task_record {
     return arity("yielded only " + std::to_string(made()), made(),
                  "; ask for fewer, or use dynamic if the task sets the number");
   }
-  std::exception_ptr surplus_error() final {
+  std::exception_ptr too_many_values_error() final {
     return arity("yielded one more and was stopped there", buffer_.count() + 1,
                  "; ask for more, or use dynamic if the task sets the number");
   }
@@ -71,8 +71,8 @@ class fixed_task : public task_record {
 /// No value: only the completion, which is what the caller holds.
 class void_task : public task_record {
  public:
-  static constexpr std::size_t buffer_alignment = alignof(group);
-  static constexpr std::size_t buffer_bytes() noexcept { return group::values_offset(1, 1); }
+  static constexpr std::size_t buffer_alignment = alignof(slot_group);
+  static constexpr std::size_t buffer_bytes() noexcept { return slot_group::values_offset(1, 1); }
   /// Run and queue.
   static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 2; }
 
@@ -82,10 +82,10 @@ class void_task : public task_record {
  protected:
   void_task(void* memory, task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
       : task_record(host, references, std::move(extras)) {
-    results_ = ::new (memory) group(this, 1, 0, 1, -1, false, 1);
+    results_ = ::new (memory) slot_group(this, 1, 0, 1, -1, false, 1);
     ::new (results_->slot_array()) slot{slot::make(stage::empty, 0, 1)};
   }
-  ~void_task() { results_->~group(); }
+  ~void_task() { results_->~slot_group(); }
 
   sealed seal(std::uint32_t) noexcept final { return {.has_carrier = true}; }
 };
@@ -94,7 +94,7 @@ class void_task : public task_record {
 template <class T>
 class single_task : public single_buffer<task_record> {
  public:
-  static constexpr std::size_t buffer_alignment = group::alignment_for(alignof(T));
+  static constexpr std::size_t buffer_alignment = slot_group::alignment_for(alignof(T));
   static constexpr std::size_t buffer_bytes() noexcept { return single_shape::bytes(sizeof(T), alignof(T)); }
   /// Run, queue and value.
   static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 3; }
@@ -102,7 +102,7 @@ class single_task : public single_buffer<task_record> {
   std::uint64_t values_in_record() const noexcept { return made(); }
 
   void destroy_value(slot& s) noexcept final {
-    destroy_reporting(*static_cast<T*>(group::of(s).value_at(s.index())), *this);
+    destroy_reporting(*static_cast<T*>(slot_group::of(s).value_at(s.index())), *this);
   }
 
  protected:
@@ -122,10 +122,10 @@ class single_task : public single_buffer<task_record> {
 template <class T>
 class uniform_task : public fixed_task {
  public:
-  static constexpr std::size_t buffer_alignment = group::alignment_for(alignof(T));
+  static constexpr std::size_t buffer_alignment = slot_group::alignment_for(alignof(T));
   using fixed_task::fixed_task;
   void destroy_value(slot& s) noexcept final {
-    destroy_reporting(*static_cast<T*>(group::of(s).value_at(s.index())), *this);
+    destroy_reporting(*static_cast<T*>(slot_group::of(s).value_at(s.index())), *this);
   }
 
  protected:
@@ -136,10 +136,10 @@ class uniform_task : public fixed_task {
 template <class... Ts>
 class tuple_task : public fixed_task {
  public:
-  static constexpr std::size_t buffer_alignment = group::alignment_for(shape_of_tuple<Ts...>().alignment);
+  static constexpr std::size_t buffer_alignment = slot_group::alignment_for(shape_of_tuple<Ts...>().alignment);
   using fixed_task::fixed_task;
   void destroy_value(slot& s) noexcept final {
-    void* place = group::of(s).value_at(s.index());
+    void* place = slot_group::of(s).value_at(s.index());
     with_type_at<Ts...>(s.index() - 1,
                         [&]<class T>() { destroy_reporting(*static_cast<T*>(place), *this); });
   }

@@ -19,7 +19,7 @@ namespace dyngen::detail {
 enum class pulling : std::uint32_t { by_cost, whenever_possible, not_at_all };
 inline atomic<pulling> pulling_mode{pulling::by_cost};
 
-class value_cost {
+class production_cost {
  public:
   /// Handing a value to another core costs from 20 ns, in batches, to some hundred.
   static constexpr std::chrono::nanoseconds cheap{150};

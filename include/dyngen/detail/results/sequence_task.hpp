@@ -48,7 +48,7 @@ class ref_list;
 namespace dyngen::detail {
 
 template <class T>
-class sequence_task : public task_record, public room_giver {
+class sequence_task : public task_record, public credited_stream {
  public:
   static constexpr std::uint32_t final_index = 1;
   static constexpr std::uint32_t outer_index = 2;
@@ -115,15 +115,15 @@ class sequence_task : public task_record, public room_giver {
   /// One more value counts as taken: gives room back now, or sees to it that it will be.
   void note_taken() noexcept {
     const std::uint64_t now = taken() + 1;
-    store_light(taken_, now);                             // [K4]
-    if (now >= look_at_.load(seq_cst)) settle_taken(now);  // [K4]
+    asymmetric_store(taken_, now);                             // [K4]
+    if (now >= look_at_.load(seq_cst)) account_taken(now);  // [K4]
   }
 
   /// Tells the producer how much was taken, and sees to it that it runs if it has room; if it is kept, only where its reader
   /// waits.
-  void give_back(bool reader_waits) noexcept override {
+  void return_credits(bool reader_waits) noexcept override {
     look_at_.store(0, relaxed);  // relaxed: a reader that misses it owes room, and its stream is listed
-    const bool grown = add_room();
+    const bool grown = add_credits();
     const phase now = state_word::phase_of(state().load());  // [T2]
     if ((grown && now == phase::parked) || (reader_waits && now == phase::kept)) make_ready();
   }
@@ -133,14 +133,14 @@ class sequence_task : public task_record, public room_giver {
   bool is_left() const noexcept { return left_; }
 
   /// From now on it runs ahead as far as it can. From any thread.
-  void run_ahead() noexcept final {
-    if (!is_stream() || (state().set(state_word::runs_ahead) & state_word::runs_ahead) != 0) return;
+  void make_eager() noexcept final {
+    if (!is_stream() || (state().set(state_word::eager) & state_word::eager) != 0) return;
     if (state_word::phase_of(state().load()) == phase::kept) make_ready();
   }
   /// The reader wants to know more of it than its next value, or may not wait for that.
   void watch() noexcept {
-    run_ahead();
-    give_back(true);
+    make_eager();
+    return_credits(true);
   }
 
   /// What make_next() has come to.
@@ -200,7 +200,7 @@ class sequence_task : public task_record, public room_giver {
               // A producer that is not running yet sees the waiter when it is: its start comes after this look.
               const auto& me = *static_cast<const sequence_task*>(self);
               if (state_word::phase_of(me.state().load()) == phase::running && !me.buffer_.producer_fences())
-                heavy_fence();  // [W1]
+                asymmetric_fence_heavy();  // [W1]
             }, this};
   }
 
@@ -224,18 +224,18 @@ class sequence_task : public task_record, public room_giver {
 
   /// The final item comes after the last value; a list is the only thing that its task has stored.
   std::uint64_t number_of(slot& s) const noexcept final {
-    group& g = group::of(s);
+    slot_group& g = slot_group::of(s);
     return g.is_segment() ? g.number_of(s.index()) : s.index() == final_index ? buffer_.made() : 0;
   }
 
   void destroy_value(slot& s) noexcept final {
-    group& g = group::of(s);
+    slot_group& g = slot_group::of(s);
     if (g.is_segment())
       destroy_reporting(*static_cast<T*>(g.value_at(s.index())), *this);
     else
       destroy_reporting(*static_cast<ref_list<T>*>(g.value_at(s.index())), *this);
   }
-  void release_segment_slots(group& g, std::uint32_t n) noexcept final { buffer_.release_slots(segment::of(g), n); }
+  void release_segment_slots(slot_group& g, std::uint32_t n) noexcept final { buffer_.release_slots(segment::of(g), n); }
   void segment_is_free(std::uint32_t values) noexcept final { host().count_values(0, values); }
 
  protected:
@@ -262,33 +262,33 @@ class sequence_task : public task_record, public room_giver {
     }
     const bool stream = backpressure != 0;
     const fixed_shape shape = own_shape(stream);
-    auto* g = ::new (own_slots_) group(this, shape.slots_in_group(0), shape.stride, shape.alignment, -1, false, 1);
+    auto* g = ::new (own_slots_) slot_group(this, shape.slots_in_group(0), shape.stride, shape.alignment, -1, false, 1);
     ::new (g->slot_array()) slot{slot::make(stage::empty, 0, 1)};
     ::new (g->slot_array() + final_index) slot{slot::make(stage::empty, final_index, 2, slot::at_end)};
     if (!stream) ::new (g->slot_array() + outer_index) slot{slot::make(stage::empty, outer_index, 2, slot::at_end)};
     results_ = g;
   }
-  ~sequence_task() { results_->~group(); }
+  ~sequence_task() { results_->~slot_group(); }
 
   std::uint64_t made() const noexcept final { return buffer_.made(); }
 
   void consumers_sink(sink<T>* to) noexcept { sink_ = to; }
-  value_cost& cost() noexcept { return cost_; }
+  production_cost& cost() noexcept { return cost_; }
   /// The producer begins to run.
   void begin_to_publish() noexcept { buffer_.window().begin(cost_.is_dear()); }
 
   bool keep_for_reader() noexcept final {
-    if (!is_stream() || budget_ || turn() != nullptr || !cost_.seems_cheap() || !host().keeps_streams()) return false;
-    host().goes_dormant(*this);  // dump() finds it
-    host().dormancy_settled();
+    if (!is_stream() || budget_ || actor_id() != nullptr || !cost_.seems_cheap() || !host().keeps_streams()) return false;
+    host().about_to_suspend(*this);  // dump() finds it
+    host().suspension_decided();
     sink_->begin_single_steps();
     look_after_ = cost_.begin_at_reader(made());
     return keep();
   }
   // The reader gives room back only now and then; any thread may do so, from what the reader has said that it took.
-  void leaves_reader() noexcept final { (void)add_room(); }
+  void leaves_reader() noexcept final { (void)add_credits(); }
 
-  std::uint64_t room_end() const noexcept final {
+  std::uint64_t credit_limit() const noexcept final {
     if (budget_ && budget_->waits()) return 0;  // not even for what it has built
     if (backpressure_ == 0 || backpressure_ == no_limit) return no_limit;
     if ((state().load() & state_word::detached) != 0) return no_limit;
@@ -296,9 +296,9 @@ class sequence_task : public task_record, public room_giver {
   }
 
   /// Only on a worker of a pool: elsewhere it may be this very thread that takes the values.
-  bool room_comes_soon(std::uint64_t made) noexcept final {
-    return context().role != nullptr && cost_.is_cheap() && !host().pressed() &&
-           spin_until([this, made]() noexcept { return room_end() > made; });
+  bool credits_come_soon(std::uint64_t made) noexcept final {
+    return context().role != nullptr && cost_.is_cheap() && !host().has_pending_work() &&
+           spin_until([this, made]() noexcept { return credit_limit() > made; });
   }
 
   sealed seal(std::uint32_t flags) noexcept final {
@@ -317,7 +317,7 @@ class sequence_task : public task_record, public room_giver {
   }
   void destroy_left_values() noexcept final { sweep(); }
 
-  void observe_stream(observation& o) noexcept final {
+  void observe_stream(task_snapshot& o) noexcept final {
     if (!is_stream()) return;
     o.is_stream = true;
     // What was true a moment ago. First what was taken: it is not more than what was published before.
@@ -342,7 +342,7 @@ class sequence_task : public task_record, public room_giver {
 
  private:
   /// Returns whether there was any.
-  bool add_room() noexcept {
+  bool add_credits() noexcept {
     // relaxed: verified by the exchange; the values themselves were released with their slots.
     const std::uint64_t all = taken();
     std::uint64_t given = given_back_.load(relaxed);
@@ -351,11 +351,11 @@ class sequence_task : public task_record, public room_giver {
     return false;
   }
 
-  [[gnu::noinline]] void settle_taken(std::uint64_t taken) noexcept {
+  [[gnu::noinline]] void account_taken(std::uint64_t taken) noexcept {
     if (budget_) return budget_->taken();
     // relaxed, here and below: only this reader's progress is compared; a stale value gives room back once too often.
     const std::uint64_t given = given_back_.load(relaxed);
-    if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return give_back(false);
+    if (backpressure_ <= eager_up_to || (taken - given) * 2 >= backpressure_) return return_credits(false);
     remember_here(context());
     if (backpressure_ == no_limit) return look_at_.store(no_limit, relaxed);
     look_at_.store(given + (backpressure_ - backpressure_ / 2), seq_cst);  // [K5]
@@ -370,16 +370,16 @@ class sequence_task : public task_record, public room_giver {
 
   /// Is the reader a task of the same pool?
   bool is_at_home(const thread_context& here) const noexcept {
-    return here.tasks != nullptr && here.tasks->task->home() == home();
+    return here.tasks != nullptr && here.tasks->task->pool_id() == pool_id();
   }
   /// Queued, or parked for room, which the reader gives back first.
   [[gnu::noinline]] made_here make_claimed(const thread_context& here, bool suspends) noexcept {
     const bool is_new = taken() == 0 && !cost_.is_dear();
-    const bool at_home = turn() == nullptr && (cost_.is_cheap() || is_new) && host().trace() == nullptr && is_at_home(here);
+    const bool at_home = actor_id() == nullptr && (cost_.is_cheap() || is_new) && host().trace() == nullptr && is_at_home(here);
     if (!at_home && (!helps_ || suspends)) return made_here::nothing;
     add_references(1);
-    if (here.last_taken != this) settle_streams();
-    const bool grown = add_room();
+    if (here.last_taken != this) return_all_credits();
+    const bool grown = add_credits();
     switch (run_for_waiter(taken())) {
       case has_run::yes: return made_here::something;
       case has_run::behind: return made_here::behind;
@@ -441,7 +441,7 @@ class sequence_task : public task_record, public room_giver {
 
   bool item_there() noexcept {
     // The thread that asks is the reader, or acts for it.
-    return buffer_.published_for_waiting() > taken() || group::published(&results(), 0);  // [W1]
+    return buffer_.published_for_waiting() > taken() || slot_group::published(&results(), 0);  // [W1]
   }
 
   void sweep() noexcept {
@@ -468,7 +468,7 @@ class sequence_task : public task_record, public room_giver {
   }
   [[gnu::noinline]] void begin_to_remember(thread_context& here) noexcept {
     leave_last_stream(here, false);
-    settle_streams_at_thread_end();
+    return_credits_at_thread_end();
     add_references(1);
     here.last_taken = this;
   }
@@ -479,7 +479,7 @@ class sequence_task : public task_record, public room_giver {
   const std::unique_ptr<stream_budget<T>> budget_;
   // Of the thread that runs the task, be it a worker or the reader.
   sink<T>* sink_ = nullptr;                  ///< while there is a coroutine
-  value_cost cost_;
+  production_cost cost_;
   std::uint64_t counted_ = 0;                ///< values the host's statistics know of
   running_task entry_{this, nullptr};        ///< while its reader runs it, having kept it
   std::uint64_t look_after_ = 0;             ///< so many values made by the reader until the next look at what they cost
@@ -498,7 +498,7 @@ class sequence_task : public task_record, public room_giver {
 
  private:
   atomic<std::uint32_t> lists_{0};
-  alignas(group) std::byte own_slots_[fixed_shape{sizeof(void*), alignof(void*), 2}.bytes()];
+  alignas(slot_group) std::byte own_slots_[fixed_shape{sizeof(void*), alignof(void*), 2}.bytes()];
 };
 
 }  // namespace dyngen::detail

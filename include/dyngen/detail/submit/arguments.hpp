@@ -77,7 +77,7 @@ class consumed_argument {
 
  private:
   ref<U> ref_;
-  late_value<U> value_;
+  manual_lifetime<U> value_;
 };
 
 /// A dependency that is passed as a P, made of its value when the task begins: a reference to P would refer to something
@@ -100,7 +100,7 @@ class converted_argument {
 
  private:
   Dependency dependency_;
-  late_value<P> value_;
+  manual_lifetime<P> value_;
 };
 
 template <class T>

@@ -188,7 +188,7 @@ class record final : public Base {
   void start(admission how) noexcept {
     if constexpr (Bound::is_call) {
       ticket_.is = Bound::callable_type::call_kind;
-      static_cast<actor_host&>(this->host()).enlist(ticket_, *this, how);
+      static_cast<actor_executor&>(this->host()).enlist(ticket_, *this, how);
     }
     if constexpr (Bound::stops) call_.stop().watch(*this);
     if constexpr (Bound::dependencies == 0 && !Bound::is_call && !Bound::stops)
@@ -197,22 +197,22 @@ class record final : public Base {
       Base::start(how);
   }
 
-  dormant_links& dormant() noexcept override {
+  suspended_links& links_when_suspended() noexcept override {
     if constexpr (may_wait)
-      return dormant_;
+      return suspended_;
     else
-      return Base::dormant();
+      return Base::links_when_suspended();
   }
 
   const char* noun() const noexcept override {
     if constexpr (Bound::is_call) {
-      if (ticket_.is == call_ticket::kind::ender) return "actor";
-      if (ticket_.is == call_ticket::kind::builder) return "constructor";
+      if (ticket_.is == actor_call::kind::ender) return "actor";
+      if (ticket_.is == actor_call::kind::builder) return "constructor";
     }
     return "task";
   }
 
-  call_ticket* ticket() noexcept override {
+  actor_call* ticket() noexcept override {
     if constexpr (Bound::is_call)
       return &ticket_;
     else
@@ -347,7 +347,7 @@ class record final : public Base {
       std::size_t i = 0;
       call_.for_each_dependency([&](slot& s) { register_with(s, waiters_[i++]); });
       if (this->has_all_it_needs()) return false;
-      this->host().goes_dormant(*this);  // last: from now on a host that closes may cancel it, and then it may run
+      this->host().about_to_suspend(*this);  // last: from now on a host that closes may cancel it, and then it may run
     }
     return Bound::dependencies != 0;
   }
@@ -358,7 +358,7 @@ class record final : public Base {
     w.task = this;
     w.list = point.list;
     w.target = &s;
-    w.from_outside = group::of(s).owner->home() != this->home();
+    w.from_outside = slot_group::of(s).owner->pool_id() != this->pool_id();
     w.index = point.index;
     w.claimed.store(0, relaxed);  // relaxed: published by add()
     w.settle = [](waiter& self, bool fired) noexcept {
@@ -383,27 +383,27 @@ class record final : public Base {
         if (w.try_claim()) w.list->note_left();
   }
 
-  void observe_dependencies(observation& o) noexcept override {
+  void observe_dependencies(task_snapshot& o) noexcept override {
     if constexpr (Bound::dependencies != 0) {
       for (const dependency_waiter& w : waiters_)
-        if (!w.is_claimed()) o.add(*group::of(*w.target).owner, point_of(*w.target).what());
+        if (!w.is_claimed()) o.add(*slot_group::of(*w.target).owner, point_of(*w.target).what());
       o.needed = o.count;
     }
   }
 
   static bool has_failed(slot& s) noexcept { return slot_ready(s) && slot_failed(s); }
 
-  std::exception_ptr failed_dependency(producer*& whose) noexcept override {
+  std::exception_ptr failed_dependency(shared_state*& whose) noexcept override {
     std::exception_ptr failure;
     if constexpr (Bound::is_call) {
-      if (ticket_.is == call_ticket::kind::method) failure = why_not(whose);
+      if (ticket_.is == actor_call::kind::method) failure = why_not(whose);
       if (failure) return failure;
     }
     if constexpr (Bound::dependencies != 0) {
       call_.for_each_dependency([&](slot& s) {
         if (failure || !has_failed(s)) return;
-        failure = group::of(s).owner->failure();
-        whose = &group::of(s).owner->share_failure();
+        failure = slot_group::of(s).owner->failure();
+        whose = &slot_group::of(s).owner->share_failure();
       });
     }
     return failure;
@@ -411,8 +411,8 @@ class record final : public Base {
 
   /// Of a method, at its turn: why it does not run. One that was submitted before its actor was killed is cancelled, even
   /// if its turn comes before the killer has come to it.
-  std::exception_ptr why_not(producer*& whose) noexcept {
-    auto& actor = static_cast<actor_host&>(this->host());
+  std::exception_ptr why_not(shared_state*& whose) noexcept {
+    auto& actor = static_cast<actor_executor&>(this->host());
     std::exception_ptr why = actor.death(false, whose);
     if (!why || actor.allows_retries()) return why;
     if (whose != nullptr) std::exchange(whose, nullptr)->drop_share();
@@ -420,9 +420,9 @@ class record final : public Base {
     return this->make_cancelled_error();
   }
 
-  std::exception_ptr refusal([[maybe_unused]] producer*& whose) noexcept override {
+  std::exception_ptr refusal([[maybe_unused]] shared_state*& whose) noexcept override {
     if constexpr (Bound::is_call)
-      return ticket_.dead ? static_cast<actor_host&>(this->host()).death(true, whose) : nullptr;
+      return ticket_.dead ? static_cast<actor_executor&>(this->host()).death(true, whose) : nullptr;
     else
       return nullptr;
   }
@@ -468,8 +468,8 @@ class record final : public Base {
 
   std::uint8_t host_token_ = 0;
   [[no_unique_address]] Body body_;
-  [[no_unique_address]] std::conditional_t<may_wait, dormant_links, no_links> dormant_;
-  [[no_unique_address]] std::conditional_t<Bound::is_call, call_ticket, no_ticket> ticket_;
+  [[no_unique_address]] std::conditional_t<may_wait, suspended_links, no_links> suspended_;
+  [[no_unique_address]] std::conditional_t<Bound::is_call, actor_call, no_ticket> ticket_;
   [[no_unique_address]] std::conditional_t<Bound::retries, atomic<std::uint64_t>, once> attempt_{first_attempt()};
   [[no_unique_address]] std::array<dependency_waiter, Bound::dependencies> waiters_;
   union {

@@ -60,19 +60,19 @@ class kept_callable<F, true> {
 
  private:
   const F original_;
-  late_value<F> current_;
+  manual_lifetime<F> current_;
 };
 
-struct no_outside_stop {
+struct no_stop_link {
   static constexpr bool enabled = false;
 };
 
 /// Cancels the task when an outside token says so.
-class outside_stop {
+class stop_link {
  public:
   static constexpr bool enabled = true;
-  explicit outside_stop(std::stop_token token) noexcept : token_(std::move(token)) {}
-  outside_stop(outside_stop&& other) noexcept : token_(std::move(other.token_)) {}  // before watch()
+  explicit stop_link(std::stop_token token) noexcept : token_(std::move(token)) {}
+  stop_link(stop_link&& other) noexcept : token_(std::move(other.token_)) {}  // before watch()
 
   void watch(task_record& task) noexcept { callback_.emplace(token_, canceller{&task}); }
 

@@ -9,11 +9,11 @@ namespace dyngen::detail {
 class task_record;
 
 /// What a call of an actor has beside its task; guarded by the actor.
-struct call_ticket {
+struct actor_call {
   enum class kind : unsigned char { method, builder, ender };
   struct links {
-    call_ticket* previous = nullptr;
-    call_ticket* next = nullptr;
+    actor_call* previous = nullptr;
+    actor_call* next = nullptr;
   };
   task_record* task = nullptr;
   links queued;         ///< among those that want the turn
@@ -24,7 +24,7 @@ struct call_ticket {
   bool ready = false;   ///< it waits for nothing but its turn
   bool begun = false;   ///< it has had its turn
   bool taken_out = false;  ///< it ends without its turn
-  bool asked = false;   ///< to stop, since the actor is dead
+  bool told_to_stop = false; ///< since the actor is dead
   bool dead = false;    ///< the actor was dead before the call could begin: it fails with actor_died
   bool inlined = false; ///< it needs no turn: the submitting thread ends it
 };

@@ -40,9 +40,9 @@ deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcep
 inline wait_point point_of(slot& s) noexcept {
   // relaxed: the flag and the index never change.
   const std::uint64_t word = s.word.load(relaxed);
-  group& g = group::of(s, slot::index_of(word));
+  slot_group& g = slot_group::of(s, slot::index_of(word));
   if ((word & slot::at_end) != 0) return g.owner->end_point();
-  return {&g.waiters, &group::published, &g, slot::index_of(word), nullptr, g.owner};
+  return {&g.waiters, &slot_group::published, &g, slot::index_of(word), nullptr, g.owner};
 }
 
 /// The number to help up to: the value's own, or the end of the task.
@@ -50,30 +50,30 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
   // relaxed: as in point_of().
   const std::uint64_t word = s.word.load(relaxed);
   const std::uint32_t index = slot::index_of(word);
-  group& g = group::of(s, index);
+  slot_group& g = slot_group::of(s, index);
   const bool end = (word & slot::at_end) != 0 || &s == &g.owner->end_slot();
   return end ? ~std::uint64_t{0} : g.number_of(index);
 }
 
-[[noreturn]] inline void throw_self_wait(producer& task) {
+[[noreturn]] inline void throw_self_wait(shared_state& task) {
   throw error("dyngen: a task cannot wait for itself: task " + task.label() +
               " waits for a value that only it could still produce; its code is on this thread's stack");
 }
 
 /// Is it certain that a wait on this thread for what `task` has not stored yet would never end? Its own code is below on
 /// the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
-inline producer* holds_up(producer& task, const producer* awaiting) noexcept {
+inline shared_state* holds_up(shared_state& task, const shared_state* awaiting) noexcept {
   if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return task.completed() ? nullptr : &task;
-  const void* const turn = task.turn();
+  const void* const turn = task.actor_id();
   if (turn == nullptr || task.completed()) return nullptr;
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
-    if (t->task->turn() == turn && (awaiting == nullptr || t->task != awaiting || t->task->takes_whole_turn())) return t->task;
+    if (t->task->actor_id() == turn && (awaiting == nullptr || t->task != awaiting || t->task->takes_whole_turn())) return t->task;
   return nullptr;
 }
 
 /// Throws in that case.
-inline void refuse_self_wait(producer& task, const producer* awaiting = nullptr) {
-  producer* const holder = holds_up(task, awaiting);
+inline void refuse_self_wait(shared_state& task, const shared_state* awaiting = nullptr) {
+  shared_state* const holder = holds_up(task, awaiting);
   if (holder == nullptr) return;
   if (holder == &task) throw_self_wait(task);
   throw error("dyngen: a method cannot wait for another call of its own actor: task " + holder->label() +
@@ -82,7 +82,7 @@ inline void refuse_self_wait(producer& task, const producer* awaiting = nullptr)
 }
 
 /// Throws if fewer than `needed` of several could ever come.
-inline void refuse_self_waits(producer* const* tasks, std::size_t count, std::int64_t needed, const producer* awaiting = nullptr) {
+inline void refuse_self_waits(shared_state* const* tasks, std::size_t count, std::int64_t needed, const shared_state* awaiting = nullptr) {
   if (context().tasks == nullptr) return;
   auto hope = static_cast<std::int64_t>(count);
   for (std::size_t i = 0; i < count; ++i)
@@ -93,7 +93,7 @@ inline void refuse_self_waits(producer* const* tasks, std::size_t count, std::in
 class thread_wait {
  public:
   /// Registers with all `count` points. Wakes the thread that sleeps in it, or `task`. Throws std::bad_alloc.
-  static thread_wait* start(const wait_point* points, std::size_t count, std::int64_t needed, producer* task = nullptr) {
+  static thread_wait* start(const wait_point* points, std::size_t count, std::int64_t needed, shared_state* task = nullptr) {
     void* memory = allocate(memory_kind::waiter, bytes(count));
     auto* self = ::new (memory) thread_wait(count, needed, task);
     for (std::size_t i = 0; i < count; ++i) {
@@ -126,7 +126,7 @@ class thread_wait {
   void release_hold() noexcept { drop_reference(); }
 
   /// Notes what has not come yet. By who knows that the wait goes on meanwhile.
-  void observe(observation& o) const noexcept {
+  void observe(task_snapshot& o) const noexcept {
     const node* const all = reinterpret_cast<const node*>(this + 1);
     for (std::size_t i = 0; i < count_; ++i)
       if (!all[i].is_claimed()) o.add(*all[i].from, all[i].what);
@@ -157,11 +157,11 @@ class thread_wait {
     }
     thread_wait* of;
     waiter_list* list;
-    producer* from;
+    shared_state* from;
     std::int64_t what;
   };
 
-  thread_wait(std::size_t count, std::int64_t needed, producer* task) noexcept
+  thread_wait(std::size_t count, std::int64_t needed, shared_state* task) noexcept
       : needed_(needed), count_(count), task_(task) {
     if (task_ != nullptr) task_->add_references(1);
   }
@@ -184,7 +184,7 @@ class thread_wait {
     // acq_rel: the last one comes after all that the others did.
     if (references_.fetch_sub(1, acq_rel) != 1) return;
     const std::size_t size = bytes(count_);
-    producer* const task = task_;
+    shared_state* const task = task_;
     this->~thread_wait();
     deallocate(memory_kind::waiter, this, size);
     if (task != nullptr) task->drop_waiters_reference();
@@ -197,7 +197,7 @@ class thread_wait {
   atomic<std::uint32_t> signal_{0};
   atomic<std::uint32_t> references_{1};
   std::size_t count_;
-  producer* task_;
+  shared_state* task_;
 };
 
 /// Tells the hosts of the tasks on this thread's stack that their code is blocked in `wait`, if it is not null.
@@ -234,16 +234,16 @@ class blocked_tasks {
 /// Blocks the calling thread until `needed` of the points are ready, or past `until`. Returns whether they are.
 /// Throws std::bad_alloc.
 inline bool block(const wait_point* points, std::size_t count, std::int64_t needed, deadline until) {
-  settle_streams();
+  return_all_credits();
   thread_wait* wait = thread_wait::start(points, count, needed);
-  thread_role* role = context().role;
+  worker_hooks* role = context().role;
   // What this thread has put off would wait for ever, and this perhaps for that.
   thread_context& here = context();
   while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
   }
   if (!wait->satisfied()) {
     const blocked_tasks noted(until == never ? wait : nullptr);
-    const bool replaced = role == nullptr || role->leave_seat();
+    const bool replaced = role == nullptr || role->begin_blocking();
     while (!wait->satisfied() && (until == never || time_now() < until)) {
       if (replaced) {
         wait->sleep(until);
@@ -252,7 +252,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
         wait->sleep((std::min)(until, time_now() + std::chrono::milliseconds(1)));
       }
     }
-    if (role != nullptr && replaced) role->enter_seat();
+    if (role != nullptr && replaced) role->end_blocking();
   }
   const bool satisfied = wait->satisfied();
   wait->leave();
@@ -261,14 +261,14 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
 
 /// Waits for one slot: runs its task here where that is allowed, blocks otherwise. Returns whether it is ready.
 inline bool wait_for_slot(slot& s, deadline until) {
-  producer& owner = *group::of(s).owner;
+  shared_state& owner = *slot_group::of(s).owner;
   for (;;) {
     if (slot_ready(s)) return true;
     if (until == never) {
       thread_context& here = context();
       if (has_run_put_off(here)) continue;
       if (here.tasks != nullptr) refuse_self_wait(owner);
-      settle_streams();
+      return_all_credits();
       if (owner.help(wanted_number(s))) continue;
     }
     const wait_point point = point_of(s);

@@ -12,6 +12,6 @@ namespace dyngen::detail {
 inline constexpr unsigned max_helping = 48;
 
 /// May this thread run another task for a wait on its stack?
-inline bool may_help(thread_context& here) noexcept { return here.helping < max_helping || everybody().meet(here); }
+inline bool may_help(thread_context& here) noexcept { return here.helping < max_helping || global_inspector().register_thread(here); }
 
 }  // namespace dyngen::detail

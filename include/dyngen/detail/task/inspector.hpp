@@ -38,18 +38,18 @@
 
 namespace dyngen::detail {
 
-class observers {
+class inspector {
  public:
   static constexpr std::string_view name_in_process = "observers";
 
-  observers() noexcept = default;
-  observers(const observers&) = delete;
-  observers& operator=(const observers&) = delete;
+  inspector() noexcept = default;
+  inspector(const inspector&) = delete;
+  inspector& operator=(const inspector&) = delete;
 
   // --- for threads that run tasks ---
 
   /// Waits until no observer reads what was to be seen of `thing` before: a task, or the context of this thread.
-  [[gnu::always_inline]] void give_way(const void* thing) noexcept {
+  [[gnu::always_inline]] void wait_for_inspector(const void* thing) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(thing);
     if (watched_.load(seq_cst) == address) [[unlikely]]  // [O1][O2]
       wait(address);
@@ -62,17 +62,17 @@ class observers {
   }
   /// It has been left; once this has returned, it may go.
   void hide(thread_context& here, const running_task& entry) noexcept {
-    store_light(here.shown, entry.shown_before);  // [O2]
-    give_way(&here);
+    asymmetric_store(here.shown, entry.shown_before);  // [O2]
+    wait_for_inspector(&here);
   }
   /// Observers know this thread from now on: called before it runs the first task of a pool, which it does as a worker, or
   /// for a wait. Returns whether they did not before.
-  [[gnu::noinline]] bool meet(thread_context& here) noexcept {
+  [[gnu::noinline]] bool register_thread(thread_context& here) noexcept {
     if (here.helping != stranger) return false;
     here.helping = 0;
     add(here);
     struct farewell {
-      observers* from;
+      inspector* from;
       ~farewell() { from->forget(context()); }
     };
     static thread_local farewell at_end{this};
@@ -110,7 +110,7 @@ class observers {
   /// As long as it lives, the calling thread is the one that may look.
   class look {
    public:
-    explicit look(observers& all) noexcept : all_(all), lock_(all.mutex_) {}
+    explicit look(inspector& all) noexcept : all_(all), lock_(all.mutex_) {}
     look(const look&) = delete;
     look& operator=(const look&) = delete;
 
@@ -132,7 +132,7 @@ class observers {
       for (const thread_context* t = all_.known_.load(acquire); t != nullptr; t = t->next_known) {  // [O4]
         if (t->shown.load(relaxed) == nullptr) continue;  // relaxed: a glance; it has run nothing a moment ago
         at(t, [&]() noexcept {
-          heavy_fence();  // [O2]
+          asymmetric_fence_heavy();  // [O2]
           const running_task* inner = nullptr;
           for (const running_task* e = t->shown.load(seq_cst); e != nullptr; e = e->shown_before) {  // [O2]
             visit(*e, inner);
@@ -143,7 +143,7 @@ class observers {
     }
 
    private:
-    observers& all_;
+    inspector& all_;
     std::lock_guard<mutex> lock_;
   };
 
@@ -167,6 +167,6 @@ class observers {
 };
 
 /// Those of all tasks of the process.
-[[gnu::always_inline]] inline observers& everybody() noexcept { return process_wide<observers>(); }
+[[gnu::always_inline]] inline inspector& global_inspector() noexcept { return process_wide<inspector>(); }
 
 }  // namespace dyngen::detail

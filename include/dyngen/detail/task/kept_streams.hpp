@@ -21,7 +21,7 @@
 // Invariant: a stream that is kept, or whose reader owes room, is listed, or a thread is about to call add().
 //
 // [K1] The reader keeps the stream (its state word, seq_cst), then looks at `listed` (seq_cst). The thread that unlists a
-//      stream clears `listed` (seq_cst), then looks at the state word (seq_cst), in give_back(). At least one of the two sees
+//      stream clears `listed` (seq_cst), then looks at the state word (seq_cst), in return_credits(). At least one of the two sees
 //      the other's write.
 // [K2] any(): add() sets it (seq_cst), then rings the monitor; the monitor says that it sleeps, then looks at it: the pair
 //      [D1] of doorbell.hpp.
@@ -52,11 +52,11 @@ inline atomic<std::int64_t> reader_patience{10};
 
 /// A stream's place in the list of its pool.
 struct kept_entry {
-  kept_entry(task_record& t, room_giver& s, const atomic<std::uint64_t>& values_taken, atomic<std::uint64_t>& m) noexcept
+  kept_entry(task_record& t, credited_stream& s, const atomic<std::uint64_t>& values_taken, atomic<std::uint64_t>& m) noexcept
       : task(t), stream(s), taken(values_taken), mark(m) {}
 
   task_record& task;
-  room_giver& stream;
+  credited_stream& stream;
   const atomic<std::uint64_t>& taken;  ///< how many values its reader has taken
   atomic<std::uint64_t>& mark;         ///< from how many on it gives room back; 0: at the next one; no_limit: it owes none
   atomic<bool> known{false};           ///< it was to be listed once
@@ -113,7 +113,7 @@ class kept_streams {
   static std::chrono::milliseconds patience() noexcept { return std::chrono::milliseconds(reader_patience.load(relaxed)); }
 
   /// Gives those streams back to their producers that are listed since `until` or before, and `left_alone` by their readers.
-  /// Under the mutex: no such stream can end meanwhile, as remove() waits; and what give_back() does, it only queues. Not for too
+  /// Under the mutex: no such stream can end meanwhile, as remove() waits; and what return_credits() does, it only queues. Not for too
   /// many at once, as readers wait for the mutex as well; and not for each alone, as the fence is dear.
   template <class LeftAlone>
   void release(deadline until, deadline now, LeftAlone left_alone) noexcept {
@@ -127,12 +127,12 @@ class kept_streams {
         e->mark.store(0, seq_cst);  // [K4]
         fenced = true;
       }
-      if (fenced) heavy_fence();  // [K4]
+      if (fenced) asymmetric_fence_heavy();  // [K4]
       for (unsigned left = count; left != 0; --left) {
         kept_entry& e = *first_;
         unlink(e);
         if (left_alone(e) && !owes_after_unlisting(e)) {
-          e.stream.give_back(true);  // [K1]
+          e.stream.return_credits(true);  // [K1]
         } else {
           e.listed.store(true, relaxed);  // relaxed: a reader that misses it calls add(), which finds it listed
           append(e, now);

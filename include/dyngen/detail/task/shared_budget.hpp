@@ -71,7 +71,7 @@ class budget_share {
   }
 
   /// Any thread.
-  void observe(observation& o) const noexcept {
+  void observe(task_snapshot& o) const noexcept {
     o.budget_used = budget_->used();
     o.budget_limit = budget_->limit();
   }

@@ -27,12 +27,12 @@
 //   cancelled   a handle, a stop token or the host asked the task to stop
 //   detached    no reader will take what the task yields any more: it runs on, and drops its values
 //   abandoned   its stream is gone: the thread that runs it last sweeps what was not taken
-//   held        queued, but by its actor, for its turn there
+//   waiting_for_turn  queued, but by its actor, for its turn there
 //   charging    what the task yields is charged to a budget
 //   unrunnable  queued, but its executor will never run it: it ends instead
 //   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
 //   thrown      an exception has left the task's code, and no attempt follows: a cancellation comes too late
-//   runs_ahead  its stream is never kept for its reader: another thread may wait for what it does between two values
+//   eager  its stream is never kept for its reader: another thread may wait for what it does between two values
 //   doomed      a dependency failed: it will end without running
 //   has_run     its code has run, and was left. An actor clears it when it hands the call on: until then a queued call may
 //               be on its way back to the actor, on the thread that ran it, and no thread may claim it. No other host looks
@@ -59,10 +59,10 @@ class state_word {
   static constexpr std::uint32_t detached = 32;
   static constexpr std::uint32_t abandoned = 64;
   static constexpr std::uint32_t replaying = 128;
-  static constexpr std::uint32_t held = 256;
+  static constexpr std::uint32_t waiting_for_turn = 256;
   static constexpr std::uint32_t charging = 512;
   static constexpr std::uint32_t unrunnable = 1024;
-  static constexpr std::uint32_t runs_ahead = 2048;
+  static constexpr std::uint32_t eager = 2048;
   static constexpr std::uint32_t doomed = 4096;
   static constexpr std::uint32_t thrown = 8192;
   static constexpr std::uint32_t has_run = 16384;
@@ -146,7 +146,7 @@ class state_word {
   /// queued -> running, of a call that its actor has handed on, by a thread that ends it.
   bool claim_handed_on() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
-    while (phase_of(word) == phase::queued && (word & (has_run | held)) == 0)
+    while (phase_of(word) == phase::queued && (word & (has_run | waiting_for_turn)) == 0)
       if (change(word, phase::running, 0)) return true;  // [T1]
     return false;
   }
@@ -175,7 +175,7 @@ class state_word {
   bool keep() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     for (;;) {
-      if ((word & (attention | runs_ahead)) != 0) return false;
+      if ((word & (attention | eager)) != 0) return false;
       if (change(word, phase::kept, 0)) return true;  // [T1][T2]
     }
   }

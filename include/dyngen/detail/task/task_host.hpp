@@ -15,7 +15,7 @@
 namespace dyngen::detail {
 
 class task_record;
-class offered_child;
+class stealable_child;
 struct kept_entry;
 
 inline constexpr std::uint64_t no_limit = ~std::uint64_t{0};
@@ -30,7 +30,7 @@ enum class admission { granted, as_cancelled, refused };
 class task_host {
  public:
   /// What tells tasks of one pool from others.
-  virtual const void* home() const noexcept { return this; }
+  virtual const void* pool_id() const noexcept { return this; }
   /// What queues its tasks when they may run: an actor stands before another host.
   virtual task_host& runs_on() noexcept { return *this; }
   /// Counts a task that is about to be built. Throws pool_stopped when there is none to run it any more.
@@ -42,21 +42,21 @@ class task_host {
   /// How many values a stream of its tasks may be ahead if no option says it.
   virtual std::uint64_t default_backpressure() const noexcept { return 64; }
   /// Of an actor: see producer::turn().
-  virtual const void* turn() const noexcept { return nullptr; }
+  virtual const void* actor_id() const noexcept { return nullptr; }
   virtual bool one_method_at_a_time() const noexcept { return false; }
   /// The thread that ran a task has just left it parked, or queued again.
   virtual void left() noexcept {}
   /// A task that is held was cancelled.
-  virtual void held_cancelled(task_record&) noexcept {}
+  virtual void cancelled_while_waiting_for_turn(task_record&) noexcept {}
   /// Queues the task's link, and takes over one reference. `behind` puts it behind everything that is queued.
   virtual void push(task_record& task, bool behind) noexcept = 0;
   /// Where tasks go that one of its tasks starts to wait for them; null if they must run inside it.
   virtual task_host* for_children() noexcept { return this; }
   /// Shows a child of the task that runs on this thread to others who might make it a task: its host() is this one.
   /// False if there are none here, or no room.
-  virtual bool offer(offered_child&) noexcept { return false; }
+  virtual bool offer(stealable_child&) noexcept { return false; }
   /// Ends that, by the same task, on any thread: true if the child is its own again.
-  virtual bool take_back(offered_child&) noexcept { return false; }
+  virtual bool take_back(stealable_child&) noexcept { return false; }
   /// Before a task that runs on this thread goes on with one of its children, again and again: is it time for other work?
   virtual bool wants_others_to_run() noexcept { return false; }
   /// May a thread that waits for a queued task of this host run it?
@@ -64,14 +64,14 @@ class task_host {
   /// A waiting thread has claimed a queued task, whose link stays in the queue.
   virtual void link_left_behind() noexcept {}
   /// Is there other work queued that a long-running task should make way for?
-  virtual bool pressed() const noexcept { return false; }
+  virtual bool has_pending_work() const noexcept { return false; }
   /// The task is about to wait for a dependency or for room: closing must be able to find it.
-  virtual void goes_dormant(task_record&) noexcept {}
-  /// Follows each goes_dormant(), once it is settled whether the task waits or not.
-  virtual void dormancy_settled() noexcept {}
+  virtual void about_to_suspend(task_record&) noexcept {}
+  /// Follows each about_to_suspend(), once it is settled whether the task waits or not.
+  virtual void suspension_decided() noexcept {}
   /// The same and left(), of a task that its thread has parked. Who looks who waits must not see it wait before its turn
   /// has gone on.
-  virtual void parks() noexcept { dormancy_settled(); }
+  virtual void parks() noexcept { suspension_decided(); }
   /// A waiting or parked task is about to leave that state.
   virtual void wakes() noexcept {}
   /// The code of one of its tasks blocks its thread in `wait`, or, if that is null, goes on after it.
@@ -116,7 +116,7 @@ class task_host {
   /// thread, which may be anywhere. The caller keeps the task alive meanwhile.
   virtual void report_later(task_record& task) noexcept;
   /// Notes what only the host knows of one of its tasks: who is before it, or what its thread is blocked in.
-  virtual void observe(task_record&, observation&) noexcept {}
+  virtual void observe(task_record&, task_snapshot&) noexcept {}
 
   /// Where to record what its tasks do; null: nowhere.
   recorder* trace() const noexcept { return trace_; }

@@ -32,7 +32,7 @@ namespace dyngen::detail {
 enum class step : unsigned char {
   paused,        ///< it stored the value it was to stop at
   ended,         ///< its code has run to its end, or thrown
-  surplus,       ///< it yielded more than it was asked for
+  too_many_values,       ///< it yielded more than it was asked for
   too_few,       ///< a new attempt of it ended with fewer values than an earlier one had stored
   out_of_order,  ///< it yielded a value of the wrong type
   cancelled,     ///< it saw that it was cancelled
@@ -47,7 +47,7 @@ struct childrens_end {
 };
 
 /// Links of the host's list of tasks that wait for something.
-struct dormant_links {
+struct suspended_links {
   task_record* previous = nullptr;
   task_record* next = nullptr;
 };
@@ -55,7 +55,7 @@ struct dormant_links {
 /// What few tasks have.
 struct task_extras {
   std::string name;
-  dormant_links dormant;  ///< of a task that has none of its own: that never waits, but has asked for its token
+  suspended_links dormant;  ///< of a task that has none of its own: that never waits, but has asked for its token
   atomic<std::stop_source*> stop{nullptr};  ///< made when the task first asks for its token
 
   explicit task_extras(std::string n) noexcept : name(std::move(n)) {}
@@ -74,7 +74,7 @@ inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
   }
 }
 
-class task_record : public producer, public work_item {
+class task_record : public shared_state, public work_item {
  public:
   /// What submit() does last: starts it, or has its dependencies start it. Takes over one reference for the queue.
   void start(admission how) noexcept;
@@ -98,7 +98,7 @@ class task_record : public producer, public work_item {
   }
 
   const char* noun() const noexcept override { return "task"; }
-  void observe(observation& o) noexcept final;
+  void observe(task_snapshot& o) noexcept final;
 
   bool help(std::uint64_t wanted) noexcept override;
   /// What run_for_waiter() has come to: the task was not run; it was; or it was, and is queued behind all other work, which is
@@ -107,8 +107,8 @@ class task_record : public producer, public work_item {
   /// As help(), whether waiters help on the task's host or not.
   has_run run_for_waiter(std::uint64_t wanted) noexcept;
   bool cancel() noexcept override;
-  const void* home() const noexcept override { return host_->home(); }
-  const void* turn() const noexcept override { return host_->turn(); }
+  const void* pool_id() const noexcept override { return host_->pool_id(); }
+  const void* actor_id() const noexcept override { return host_->actor_id(); }
   bool takes_whole_turn() const noexcept override { return host_->one_method_at_a_time(); }
   void blocks(running_task& entry, const thread_wait* wait) noexcept override { host_->task_blocks(entry, wait); }
   std::string_view name() const noexcept override {
@@ -129,7 +129,7 @@ class task_record : public producer, public work_item {
   void end_queued() noexcept {
     if (!host_->claim_to_end(*this)) return;
     host_->link_left_behind();
-    const way_out left = run(no_limit);
+    const run_result left = run(no_limit);
     if (left.given_up != 0) drop_references(left.given_up);
   }
 
@@ -152,7 +152,7 @@ class task_record : public producer, public work_item {
   /// Does it wait for something that tasks of its own host cannot bring? Called by a host that closes.
   virtual bool waits_for_outside() noexcept {
     // relaxed: if the task goes on meanwhile, closing looks again.
-    return (state_.load() & state_word::held) == 0 && !awaits_own_host_.load(relaxed);
+    return (state_.load() & state_word::waiting_for_turn) == 0 && !awaits_own_host_.load(relaxed);
   }
   /// Says that the task's code, running, is about to wait only for what tasks of its own host bring.
   void note_awaits_own_host(bool only) noexcept { awaits_own_host_.store(only, relaxed); }  // relaxed: as above
@@ -169,18 +169,18 @@ class task_record : public producer, public work_item {
   /// The same, by a handle or by its host.
   bool stop_requested() const noexcept { return cancelled() || host_->cancelling(); }
   /// If it is a call of an actor.
-  virtual call_ticket* ticket() noexcept { return nullptr; }
+  virtual actor_call* ticket() noexcept { return nullptr; }
   /// 1, 2, …: how many times its callable was called. Any thread.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 
   /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
-  virtual dormant_links& dormant() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
+  virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
 
  protected:
   void lost() noexcept final { host_->report_later(*this); }
 
   task_record(task_host& host, std::uint32_t references, std::unique_ptr<task_extras> extras) noexcept
-      : producer(references), host_(&host), extras_(extras.release()) {}
+      : shared_state(references), host_(&host), extras_(extras.release()) {}
   // relaxed: the last reference is gone.
   ~task_record() { delete extras_.load(relaxed); }
 
@@ -195,14 +195,14 @@ class task_record : public producer, public work_item {
   /// How many values are stored. Only by the thread that runs the task.
   virtual std::uint64_t made() const noexcept { return 0; }
   /// How many may be stored by now, at most. Any thread.
-  virtual std::uint64_t room_end() const noexcept { return no_limit; }
+  virtual std::uint64_t credit_limit() const noexcept { return no_limit; }
   /// Is it worth waiting for room with nothing else done, and was there some in time?
-  virtual bool room_comes_soon(std::uint64_t /*made*/) noexcept { return false; }
+  virtual bool credits_come_soon(std::uint64_t /*made*/) noexcept { return false; }
   /// Destroys frame, callable, arguments and the refs they hold. Returns an exception that one of them threw.
   virtual std::exception_ptr close_body() noexcept = 0;
   /// The error of a task whose code ran to its end, if it made too few values.
   virtual std::exception_ptr check_arity() { return nullptr; }
-  virtual std::exception_ptr surplus_error() { return nullptr; }
+  virtual std::exception_ptr too_many_values_error() { return nullptr; }
   /// Its code has thrown `failure_`: may it be run again? Then everything is as before its first step, but the values.
   virtual bool try_again() noexcept { return false; }
   /// What seal() finds.
@@ -223,13 +223,13 @@ class task_record : public producer, public work_item {
   /// How many values are stored that the host has not been told of; tells it, unless the task has ended.
   virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
   /// The exception of a dependency that failed, if one did; and whose failure that is, with a share of it.
-  virtual std::exception_ptr failed_dependency(producer*& /*whose*/) noexcept { return nullptr; }
+  virtual std::exception_ptr failed_dependency(shared_state*& /*whose*/) noexcept { return nullptr; }
   /// By an observer, while it waits for them: notes the dependencies that are not ready.
-  virtual void observe_dependencies(observation&) noexcept {}
+  virtual void observe_dependencies(task_snapshot&) noexcept {}
   /// By an observer, at any time.
-  virtual void observe_stream(observation&) noexcept {}
+  virtual void observe_stream(task_snapshot&) noexcept {}
   /// Of a call of an actor that was dead before: as failed_dependency().
-  virtual std::exception_ptr refusal(producer*& /*whose*/) noexcept { return nullptr; }
+  virtual std::exception_ptr refusal(shared_state*& /*whose*/) noexcept { return nullptr; }
   /// Registers with all dependencies that are not ready. False if there is nothing to wait for: then it is not dormant.
   virtual bool register_dependencies() noexcept { return false; }
   /// While it is registering: is there nothing to wait for?
@@ -307,7 +307,7 @@ class task_record : public producer, public work_item {
       host_->queued_cancelled(*this);
   }
   /// Queues it, from running.
-  void requeue() noexcept { (void)leave_queued(false); }
+  void requeue() noexcept { (void)requeue_and_return(false); }
   void push_if(state_word::next next) noexcept {
     if (next == state_word::next::nothing) return note_queued();
     add_references(1);
@@ -315,15 +315,15 @@ class task_record : public producer, public work_item {
   }
 
  private:
-  struct way_out {
+  struct run_result {
     std::uint32_t given_up = 0;  ///< references, for the caller to drop
     bool behind = false;         ///< queued behind all other work, which is to come first
   };
   /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued. Inlined: it is
   /// a few instructions around go_on(), for each task.
-  [[gnu::always_inline]] inline way_out run(std::uint64_t wanted) noexcept;
-  way_out run_traced(std::uint64_t wanted) noexcept;
-  way_out go_on(std::uint64_t wanted, const step* made_already) noexcept;
+  [[gnu::always_inline]] inline run_result run(std::uint64_t wanted) noexcept;
+  run_result run_traced(std::uint64_t wanted) noexcept;
+  run_result go_on(std::uint64_t wanted, const step* made_already) noexcept;
   template <class Ready>
   bool park(std::uint32_t unless, Ready ready) noexcept;
   /// Does its code, suspended, wait for something that is not there yet?
@@ -331,8 +331,8 @@ class task_record : public producer, public work_item {
   /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
   bool park_awaiting() noexcept { return park_in(*awaited(), state_word::cancelled); }
   bool park_in(thread_wait& wait, std::uint32_t unless) noexcept;
-  bool waits_for_children(way_out& left) noexcept;
-  way_out leave_queued(bool behind) noexcept {
+  bool waits_for_children(run_result& left) noexcept;
+  run_result requeue_and_return(bool behind) noexcept {
     task_host& host = *host_;
     if (state_.requeue() == state_word::next::push) {
       add_references(1);
@@ -344,7 +344,7 @@ class task_record : public producer, public work_item {
     return {.behind = behind};
   }
   /// Has it a value for each that was given up to `wanted`, and may go on?
-  way_out leave_after_help() noexcept { return keep_for_reader() ? way_out() : leave_queued(false); }
+  run_result return_after_help() noexcept { return keep_for_reader() ? run_result() : requeue_and_return(false); }
   /// Not if it has ended for good, and then `last` says how.
   bool goes_on_after(step& last) noexcept {
     if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
@@ -352,12 +352,12 @@ class task_record : public producer, public work_item {
   }
   bool goes_on_after_exception(step& last) noexcept;
   bool tries_again() noexcept;
-  way_out leave_parked(trace_kind why) const noexcept {
+  run_result return_parked(trace_kind why) const noexcept {
     if (recorder* const log = host_->trace()) [[unlikely]]
       log->note(why);
     return {};
   }
-  way_out finish(step last) noexcept;
+  run_result finish(step last) noexcept;
   enum class unheld_failure : unsigned char { is_silent, is_reported, is_reported_even_if_held };
   std::uint32_t publish_end_and_report(unheld_failure what) noexcept {
     if (what != unheld_failure::is_silent) [[unlikely]]
@@ -390,16 +390,16 @@ class task_scope {
   explicit task_scope(task_record& task) noexcept : here_(context()), entry_(&task, here_.tasks) {
     here_.tasks = &entry_;
     destroying_ = std::exchange(here_.destroying, 0u);
-    observers::show(here_, entry_);
+    inspector::show(here_, entry_);
   }
   task_scope(const task_scope&) = delete;
   task_scope& operator=(const task_scope&) = delete;
   ~task_scope() {
     here_.tasks = entry_.outer;
     here_.destroying = destroying_;
-    everybody().hide(here_, entry_);
+    global_inspector().hide(here_, entry_);
     // A thread that is no worker may not wait for anything for long after it has run a task.
-    if (entry_.outer == nullptr) settle_streams();
+    if (entry_.outer == nullptr) return_all_credits();
     // The publication that its end, or the end of its turn at an actor, is.
     publication::leave_all(here_);
   }
@@ -420,10 +420,10 @@ inline void task_record::start(admission how) noexcept {
   if (ready && registered) host.wakes();
   if (ready && state_.make_ready() == state_word::next::push) {
     host.push(*this, false);  // with the queue's reference
-    if (registered) host.dormancy_settled();
+    if (registered) host.suspension_decided();
     return;
   }
-  if (registered) host.dormancy_settled();
+  if (registered) host.suspension_decided();
   drop_references(1);
 }
 
@@ -443,8 +443,8 @@ inline bool task_record::cancel() noexcept {
       source->request_stop();
     }
   if ((pending_.load(seq_cst) & registering) == 0) make_ready();  // else start() sees the flag
-  if ((before & state_word::held) != 0)
-    host_->held_cancelled(*this);  // [M1]
+  if ((before & state_word::waiting_for_turn) != 0)
+    host_->cancelled_while_waiting_for_turn(*this);  // [M1]
   else if ((before & state_word::cancelled) == 0 && state_word::phase_of(before) == phase::queued)
     host_->queued_cancelled(*this);
   return true;
@@ -461,8 +461,8 @@ inline std::stop_token task_record::stop_token() {
   if (source == nullptr) {
     source = new std::stop_source;
     extras->stop.store(source, seq_cst);  // [X1][X2]
-    host_->goes_dormant(*this);  // a host that cancels everything finds it by this
-    host_->dormancy_settled();
+    host_->about_to_suspend(*this);  // a host that cancels everything finds it by this
+    host_->suspension_decided();
     if (stop_requested()) source->request_stop();
   }
   return source->get_token();
@@ -486,51 +486,51 @@ inline task_record::has_run task_record::run_for_waiter(std::uint64_t wanted) no
     if (!state_.claim_parked() || (awaits() && park_awaiting())) return has_run::no;
   }
   ++here.helping;
-  const way_out left = run(wanted);
+  const run_result left = run(wanted);
   --here.helping;
   if (left.given_up != 0) drop_references(left.given_up);
   return left.behind ? has_run::behind : has_run::yes;
 }
 
-inline task_record::way_out task_record::run(std::uint64_t wanted) noexcept {
+inline task_record::run_result task_record::run(std::uint64_t wanted) noexcept {
   if (host_->trace() != nullptr) [[unlikely]]
     return run_traced(wanted);
   const task_scope scope(*this);
   return go_on(wanted, nullptr);
 }
 
-inline task_record::way_out task_record::run_traced(std::uint64_t wanted) noexcept {
+inline task_record::run_result task_record::run_traced(std::uint64_t wanted) noexcept {
   const task_scope scope(*this);
   recorder& log = *host_->trace();
   trace_event* const outer = log.begin(name(), id(), attempt());
-  const way_out left = go_on(wanted, nullptr);
+  const run_result left = go_on(wanted, nullptr);
   log.end(outer);
   return left;
 }
 
-inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step* made_already) noexcept {
+inline task_record::run_result task_record::go_on(std::uint64_t wanted, const step* made_already) noexcept {
   for (;;) {
     if (made_already != nullptr) {
       step last = *std::exchange(made_already, nullptr);
-      if (last == step::rescheduled) return leave_queued(true);
+      if (last == step::rescheduled) return requeue_and_return(true);
       if (last != step::awaiting && !goes_on_after(last)) return finish(last);
     }
-    everybody().give_way(this);  // [O1]
+    global_inspector().wait_for_inspector(this);  // [O1]
     std::uint32_t word = state_.load();
     if ((word & state_word::unrunnable) != 0 || host_->cancelling())
       word = state_.set(state_word::cancelled) | state_word::cancelled;
     if ((word & state_word::cancelled) != 0) {
       if (!begun_) {
-        producer* whose = nullptr;
+        shared_state* whose = nullptr;
         failure_ = refusal(whose);
         if (whose != nullptr) fail_with(*whose);
       }
-      way_out left;
+      run_result left;
       return begun_ && waits_for_children(left) ? left : finish(failure_ ? step::ended : step::cancelled);
     }
     if (!begun_) {
       begun_ = true;
-      producer* whose = nullptr;
+      shared_state* whose = nullptr;
       failure_ = failed_dependency(whose);
       if (failure_) {
         const bool cancelled = (state_.load() & state_word::cancelled) != 0;
@@ -540,30 +540,30 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
       }
     }
     if (awaits()) {
-      if (park_awaiting()) return leave_parked(trace_kind::awaits);
+      if (park_awaiting()) return return_parked(trace_kind::awaits);
       continue;  // it is satisfied, or was cancelled meanwhile
     }
     const std::uint64_t now = made();
-    const std::uint64_t end = room_end();
+    const std::uint64_t end = credit_limit();
     if (now > wanted) {
       wanted = no_limit;
-      if (end > now) return leave_after_help();
+      if (end > now) return return_after_help();
     }
     if (now >= end) {
       (void)uncounted(false);
-      if (room_comes_soon(now)) continue;
-      if (park(state_word::no_parking, [this, now]() noexcept { return room_end() > now; }))
-        return leave_parked(trace_kind::backpressure);
+      if (credits_come_soon(now)) continue;
+      if (park(state_word::no_parking, [this, now]() noexcept { return credit_limit() > now; }))
+        return return_parked(trace_kind::backpressure);
       continue;
     }
     std::uint64_t stop_at = (now / 64 + 1) * 64;
     if (stop_at > end) stop_at = end;
     if (wanted < stop_at) stop_at = wanted + 1;
     step last = resume(stop_at);
-    if (last == step::rescheduled) return leave_queued(true);
+    if (last == step::rescheduled) return requeue_and_return(true);
     if (last == step::awaiting) continue;
     if (!goes_on_after(last)) return finish(last);
-    if (slice_is_over(context())) return leave_queued(true);
+    if (slice_is_over(context())) return requeue_and_return(true);
   }
 }
 
@@ -572,8 +572,8 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
 [[gnu::noinline]] inline bool task_record::goes_on_after_exception(step& last) noexcept {
   const bool is_cancelled_error = is_cancellation(failure_);
   if (!is_cancelled_error && tries_again()) return true;
-  const bool asked = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
-  if (asked || is_cancelled_error || host_->cancelling() || !host_->allows_retries()) last = step::cancelled;
+  const bool requested_options = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
+  if (requested_options || is_cancelled_error || host_->cancelling() || !host_->allows_retries()) last = step::cancelled;
   return false;
 }
 
@@ -581,13 +581,13 @@ inline task_record::way_out task_record::go_on(std::uint64_t wanted, const step*
 template <class Ready>
 bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
   task_host& host = *host_;
-  host.goes_dormant(*this);
+  host.about_to_suspend(*this);
   bool parked = state_.park(unless);
   if (parked && ready()) {  // [T2]
     host.wakes();
     parked = !state_.claim_parked();
   }
-  parked ? host.parks() : host.dormancy_settled();
+  parked ? host.parks() : host.suspension_decided();
   return parked;
 }
 
@@ -613,12 +613,12 @@ inline bool task_record::park_in(thread_wait& wait, std::uint32_t unless) noexce
 }
 
 /// Cancelled: what its code has started must end first, as it may use what stands in its frames.
-inline bool task_record::waits_for_children(way_out& left) noexcept {
+inline bool task_record::waits_for_children(run_result& left) noexcept {
   for (;;) {
     const childrens_end end = end_children();
-    if (end.no_memory) left = leave_queued(true);  // it looks again and again
+    if (end.no_memory) left = requeue_and_return(true);  // it looks again and again
     if (end.no_memory || end.wait == nullptr) return end.no_memory;
-    if (host_->turn() != nullptr && (state_.load() & state_word::in_queue) != 0) {
+    if (host_->actor_id() != nullptr && (state_.load() & state_word::in_queue) != 0) {
       // Claimed by claim_to_end(), and to be claimed again until its children have ended.
       if (state_.hand_back() == state_word::next::push) {
         add_references(1);
@@ -639,7 +639,7 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
       case step::awaiting:
       case step::rescheduled:
       case step::ended: return failure_ ? failure_ : check_arity();
-      case step::surplus: return surplus_error();
+      case step::too_many_values: return too_many_values_error();
       case step::too_few:
       case step::out_of_order: return failure_;
       case step::cancelled: return failure_ ? cancelled_error_around(failure_) : make_cancelled_error();
@@ -662,7 +662,7 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   if (!is_held && settle_failure()) report_lost();
 }
 
-inline task_record::way_out task_record::finish(step last) noexcept {
+inline task_record::run_result task_record::finish(step last) noexcept {
   failure_ = error_of(last);
   const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
   const bool only_late = late && !failure_;
@@ -721,8 +721,8 @@ inline task_record::way_out task_record::finish(step last) noexcept {
 inline bool task_host::claim_to_end(task_record& task) noexcept { return task.state().claim_queued(); }
 inline void task_host::report_later(task_record& task) noexcept { task.report_lost(); }
 
-inline void task_record::observe(observation& o) noexcept {
-  observers::look looking(everybody());
+inline void task_record::observe(task_snapshot& o) noexcept {
+  inspector::look looking(global_inspector());
   o.is_task = true;
   o.attempt = attempt();
   observe_stream(o);

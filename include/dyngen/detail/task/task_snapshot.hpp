@@ -12,29 +12,29 @@
 namespace dyngen::detail {
 
 /// A counted pointer.
-class producer_pointer {
+class shared_state_ptr {
  public:
-  producer_pointer() = default;
-  explicit producer_pointer(producer& p) noexcept : producer_(&p) { p.add_references(1); }
-  producer_pointer(producer_pointer&& other) noexcept : producer_(std::exchange(other.producer_, nullptr)) {}
-  producer_pointer& operator=(producer_pointer&& other) noexcept {
+  shared_state_ptr() = default;
+  explicit shared_state_ptr(shared_state& p) noexcept : producer_(&p) { p.add_references(1); }
+  shared_state_ptr(shared_state_ptr&& other) noexcept : producer_(std::exchange(other.producer_, nullptr)) {}
+  shared_state_ptr& operator=(shared_state_ptr&& other) noexcept {
     std::swap(producer_, other.producer_);
     return *this;
   }
-  ~producer_pointer() {
+  ~shared_state_ptr() {
     if (producer_ != nullptr) producer_->drop_references(1);
   }
-  producer* get() const noexcept { return producer_; }
-  producer& operator*() const noexcept { return *producer_; }
+  shared_state* get() const noexcept { return producer_; }
+  shared_state& operator*() const noexcept { return *producer_; }
 
  private:
-  producer* producer_ = nullptr;
+  shared_state* producer_ = nullptr;
 };
 
-struct observation {
+struct task_snapshot {
   /// What is waited for of `from`: a value of that number, or as below.
   struct thing {
-    producer_pointer from;
+    shared_state_ptr from;
     std::int64_t value = wait_point::the_end;
   };
   /// Why a call has not its turn at its actor: because of the first of `things`.
@@ -61,8 +61,8 @@ struct observation {
   bool is_actor = false;   ///< it is the end of its actor, which waits for the last handle to go
   before_it reason = before_it::nothing;
 
-  void add(producer& from, std::int64_t value) noexcept {
-    if (count < most) things[count] = {producer_pointer(from), value};
+  void add(shared_state& from, std::int64_t value) noexcept {
+    if (count < most) things[count] = {shared_state_ptr(from), value};
     ++count;
   }
 };

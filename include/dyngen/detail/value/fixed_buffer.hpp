@@ -28,12 +28,12 @@ struct fixed_shape {
     return {sizeof(T), alignof(T), count};
   }
 
-  constexpr std::size_t alignment_of_groups() const noexcept { return group::alignment_for(alignment); }
+  constexpr std::size_t alignment_of_groups() const noexcept { return slot_group::alignment_for(alignment); }
   constexpr std::uint64_t groups() const noexcept { return count / slots_per_group + 1; }
 
   /// Bytes from group `k` to the next one.
   constexpr std::size_t group_bytes(bool first) const noexcept {
-    const std::size_t end = group::values_offset(slots_per_group, alignment) + (slots_per_group - (first ? 1 : 0)) * stride;
+    const std::size_t end = slot_group::values_offset(slots_per_group, alignment) + (slots_per_group - (first ? 1 : 0)) * stride;
     return (end + alignment_of_groups() - 1) / alignment_of_groups() * alignment_of_groups();
   }
   constexpr std::size_t offset_of_group(std::uint64_t k) const noexcept {
@@ -46,7 +46,7 @@ struct fixed_shape {
   constexpr std::size_t bytes() const noexcept {
     const std::uint64_t last = groups() - 1;
     const std::uint32_t slot_count = slots_in_group(last);
-    return offset_of_group(last) + group::values_offset(slot_count, alignment) +
+    return offset_of_group(last) + slot_group::values_offset(slot_count, alignment) +
            (slot_count - (last == 0 ? 1 : 0)) * stride;
   }
 };
@@ -56,12 +56,12 @@ enum class staging { none, all_or_nothing };
 class fixed_buffer {
  public:
   /// Builds groups and slots in `memory`, of shape.bytes(). Each value slot has `holders` holders besides the producer.
-  fixed_buffer(producer& owner, void* memory, fixed_shape shape, staging staged, std::uint64_t holders = 1) noexcept
+  fixed_buffer(shared_state& owner, void* memory, fixed_shape shape, staging staged, std::uint64_t holders = 1) noexcept
       : shape_(shape), staged_(staged), memory_(static_cast<std::byte*>(memory)) {
     for (std::uint64_t k = 0; k < shape.groups(); ++k) {
       const std::uint32_t slot_count = shape.slots_in_group(k);
       auto* g = ::new (memory_ + shape.offset_of_group(k))
-          group(&owner, slot_count, shape.stride, shape.alignment, static_cast<std::int64_t>(k * slots_per_group) - 1,
+          slot_group(&owner, slot_count, shape.stride, shape.alignment, static_cast<std::int64_t>(k * slots_per_group) - 1,
                 false, k == 0 ? 1 : 0);
       const std::uint64_t flags = staged == staging::none ? 0 : slot::at_end;
       for (std::uint32_t i = 0; i < slot_count; ++i) {
@@ -75,10 +75,10 @@ class fixed_buffer {
 
   /// The last reference on the owner is gone: so are all values. Ends the groups.
   void destroy() noexcept {
-    for (std::uint64_t k = 0; k < shape_.groups(); ++k) group_at(k).~group();
+    for (std::uint64_t k = 0; k < shape_.groups(); ++k) group_at(k).~slot_group();
   }
 
-  group& results() noexcept { return group_at(0); }
+  slot_group& results() noexcept { return group_at(0); }
   std::size_t bytes() const noexcept { return shape_.bytes(); }
   std::uint64_t count() const noexcept { return shape_.count; }
   std::uint64_t made() const noexcept { return made_; }
@@ -95,7 +95,7 @@ class fixed_buffer {
   /// The value at place() is constructed: publishes it.
   template <class T>
   void commit() noexcept {
-    group& g = *current_;
+    slot_group& g = *current_;
     slot& s = g.slot_array()[next_];
     ++made_;
     if (++next_ == slots_per_group && made_ < shape_.count) {
@@ -121,7 +121,7 @@ class fixed_buffer {
   /// The task has ended: what was not stored fails; under all_or_nothing, with `failed`, everything does.
   sealed seal(bool failed) noexcept {
     const std::uint64_t failing = failed && staged_ == staging::all_or_nothing ? shape_.count : shape_.count - made_;
-    producer& owner = *results().owner;
+    shared_state& owner = *results().owner;
     if (failing != 0) owner.add_carriers(failing);
     std::uint64_t unheld_failed = 0;
     bool leaves_values = false;
@@ -146,7 +146,7 @@ class fixed_buffer {
         continue;
       }
       if (staged_ == staging::none) {
-        group& g = group::of(s, slot::index_of(before));
+        slot_group& g = slot_group::of(s, slot::index_of(before));
         g.waiters.notify(g.ready());
       }
     }
@@ -157,7 +157,7 @@ class fixed_buffer {
   /// Under all_or_nothing, after seal(): `destroy(slot&)` ends each value that no handle will have.
   template <class Destroy>
   void destroy_staged(Destroy destroy) noexcept {
-    producer& owner = *results().owner;
+    shared_state& owner = *results().owner;
     for (std::uint64_t i = 0; i < made_; ++i) {
       slot& s = at(i);
       // relaxed: seal() has left it so, and other threads change only the number of holders.
@@ -172,8 +172,8 @@ class fixed_buffer {
   }
 
  private:
-  group& group_at(std::uint64_t k) noexcept {
-    return *std::launder(reinterpret_cast<group*>(memory_ + shape_.offset_of_group(k)));
+  slot_group& group_at(std::uint64_t k) noexcept {
+    return *std::launder(reinterpret_cast<slot_group*>(memory_ + shape_.offset_of_group(k)));
   }
 
   fixed_shape shape_;
@@ -181,7 +181,7 @@ class fixed_buffer {
   std::uint32_t next_ = 1;  ///< slot of the next value in current_
   std::uint64_t made_ = 0;
   std::byte* memory_;
-  group* current_ = nullptr;
+  slot_group* current_ = nullptr;
 };
 
 }  // namespace dyngen::detail

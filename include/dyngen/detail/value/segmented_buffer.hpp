@@ -28,7 +28,7 @@ namespace dyngen::detail {
 
 /// A block: its slots and values follow.
 struct segment {
-  segment(producer* owner, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
+  segment(shared_state* owner, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
           std::uint64_t first) noexcept
       : live(slot_count + 1),
         capacity(slot_count),
@@ -37,15 +37,15 @@ struct segment {
   atomic<std::uint32_t> live;  ///< slots not released, and one for the cursor
   std::uint32_t capacity;
   segment* next = nullptr;     ///< written before [B1] by the producer
-  group head;                  ///< last: its slots follow it
+  slot_group head;                  ///< last: its slots follow it
 
-  static segment& of(group& g) noexcept {
+  static segment& of(slot_group& g) noexcept {
     return *reinterpret_cast<segment*>(reinterpret_cast<std::byte*>(&g) - offset_of_head());
   }
-  static constexpr std::size_t offset_of_head() noexcept { return sizeof(segment) - sizeof(group); }
+  static constexpr std::size_t offset_of_head() noexcept { return sizeof(segment) - sizeof(slot_group); }
 };
 
-static_assert(alignof(segment) == alignof(group) && sizeof(segment) % alignof(group) == 0);
+static_assert(alignof(segment) == alignof(slot_group) && sizeof(segment) % alignof(slot_group) == 0);
 
 /// Places that a producer may fill one after the other without asking, and how it says that it has filled one.
 template <class T>
@@ -75,9 +75,9 @@ struct value_window {
   void commit() noexcept {
     ++next;
     if (plain) [[likely]]
-      store_light_as<true>(published, made() + 1);  // [B1][W1]
+      asymmetric_store_as<true>(published, made() + 1);  // [B1][W1]
     else
-      store_light_as<false>(published, made() + 1);  // [B1][W1]
+      asymmetric_store_as<false>(published, made() + 1);  // [B1][W1]
   }
   /// By the producer, before it commits anything: values that take long to make are waited for one by one, and the fence
   /// that the waiter would make for all threads costs more than one for each of them.
@@ -85,7 +85,7 @@ struct value_window {
     // [W1] release: who sees it sees what was committed without a fence as well.
     if (dear) fences.store(true, release);
     // relaxed: the producer's own.
-    plain = light_stores_are_plain() && !fences.load(relaxed);
+    plain = has_membarrier() && !fences.load(relaxed);
   }
   /// The same if whoever may wait for the value is who asked for it.
   void commit_unwatched() noexcept {
@@ -102,7 +102,7 @@ class segmented_buffer {
   static constexpr std::uint32_t first_block = full_block < 8 ? full_block : 8;
 
   /// `room`: so many values wait at most; of no account with random access.
-  explicit segmented_buffer(producer& owner, bool random_access, std::uint64_t room = full_block) noexcept
+  explicit segmented_buffer(shared_state& owner, bool random_access, std::uint64_t room = full_block) noexcept
       : random_access_(random_access), largest_(random_access ? full_block : largest_for(room)), owner_(owner) {
     window_.waiters = &waiters;
   }
@@ -203,7 +203,7 @@ class segmented_buffer {
     }
     return directory_[integer_as<std::size_t>(block)]->head.slot_array()[i - start];
   }
-  static T& value_of(slot& s) noexcept { return *static_cast<T*>(group::of(s).value_at(s.index())); }
+  static T& value_of(slot& s) noexcept { return *static_cast<T*>(slot_group::of(s).value_at(s.index())); }
 
   /// Gives up the hold of a list on all `made()` values and on every block.
   void drop_all() noexcept {
@@ -230,10 +230,10 @@ class segmented_buffer {
   }
 
  private:
-  static constexpr std::size_t alignment = group::alignment_for(alignof(T));
+  static constexpr std::size_t alignment = slot_group::alignment_for(alignof(T));
 
   static constexpr std::size_t bytes(std::uint32_t capacity) noexcept {
-    return segment::offset_of_head() + group::values_offset(capacity, alignof(T)) + alignment + capacity * sizeof(T);
+    return segment::offset_of_head() + slot_group::values_offset(capacity, alignof(T)) + alignment + capacity * sizeof(T);
   }
 
   void enter_next() noexcept {
@@ -301,7 +301,7 @@ class segmented_buffer {
 
   // Rarely written, both sides': they keep apart what each of them writes with each value, a cache line at least, at no
   // alignment of the whole.
-  producer& owner_;
+  shared_state& owner_;
   segment* first_ = nullptr;  ///< written by the producer once, before [B1]; then the consumer's
   std::vector<segment*> directory_;
   atomic<segment*> spare_{nullptr};

@@ -16,7 +16,7 @@ namespace dyngen::detail {
 struct single_shape {
   static constexpr std::uint8_t end_index = 1;
   static constexpr std::size_t bytes(std::size_t size, std::size_t alignment) noexcept {
-    return group::values_offset(2, alignment) + size;
+    return slot_group::values_offset(2, alignment) + size;
   }
 };
 
@@ -42,7 +42,7 @@ class single_buffer : public Producer {
   /// It has ended: value, of type T, and completion become ready. The caller keeps a reference on the producer.
   template <class T>
   void publish_single() noexcept {
-    group& results = *this->results_;
+    slot_group& results = *this->results_;
     const stage as = stored_ ? stage::value : stage::failed;
     const std::uint64_t before = publish(value(), as);
     results.waiters.notify(results.ready());
@@ -54,13 +54,13 @@ class single_buffer : public Producer {
   template <class... Args>
   single_buffer(void* memory, std::size_t size, std::size_t alignment, Args&&... args) noexcept
       : Producer(std::forward<Args>(args)...) {
-    auto* const results = ::new (memory) group(this, 2, size, alignment, -1, false, 1);
+    auto* const results = ::new (memory) slot_group(this, 2, size, alignment, -1, false, 1);
     ::new (results->slot_array()) slot{slot::make(stage::empty, 0, 0, slot::at_end)};
     ::new (results->slot_array() + single_shape::end_index) slot{slot::make(stage::empty, single_shape::end_index, 2)};
     this->results_ = results;
     this->end_index_ = single_shape::end_index;
   }
-  ~single_buffer() { this->results_->~group(); }
+  ~single_buffer() { this->results_->~slot_group(); }
 
  private:
   bool stored_ = false;

@@ -108,12 +108,12 @@ static_assert(sizeof(slot) == sizeof(atomic<std::uint64_t>) && atomic<std::uint6
 
 inline constexpr std::uint32_t slots_per_group = 64;
 
-class producer;
-struct observation;
+class shared_state;
+struct task_snapshot;
 
 /// The head of up to 64 slots.
-struct alignas(slot) group {
-  group(producer* o, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
+struct alignas(slot) slot_group {
+  slot_group(shared_state* o, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
         std::int64_t first_number, bool segment, std::uint32_t slots_without_value = 0) noexcept
       : owner(o),
         values(static_cast<std::int32_t>(values_offset(slot_count, value_alignment)) -
@@ -121,7 +121,7 @@ struct alignas(slot) group {
         stride(static_cast<std::uint32_t>(value_size)),
         first(first_number * 2 + (segment ? 1 : 0)) {}
 
-  producer* owner;
+  shared_state* owner;
   waiter_list waiters;
   std::int32_t values;   ///< bytes from here to where the value of slot 0 is, or would be
   std::uint32_t stride;  ///< bytes from one value to the next
@@ -135,19 +135,19 @@ struct alignas(slot) group {
   std::uint64_t number_of(std::uint32_t index) const noexcept { return static_cast<std::uint64_t>((first >> 1) + index); }
 
   static constexpr std::size_t values_offset(std::uint32_t slot_count, std::size_t value_alignment) noexcept {
-    const std::size_t end = sizeof(group) + slot_count * sizeof(slot);
+    const std::size_t end = sizeof(slot_group) + slot_count * sizeof(slot);
     return (end + value_alignment - 1) / value_alignment * value_alignment;
   }
   static constexpr std::size_t alignment_for(std::size_t value_alignment) noexcept {
-    return value_alignment > alignof(group) ? value_alignment : alignof(group);
+    return value_alignment > alignof(slot_group) ? value_alignment : alignof(slot_group);
   }
 
-  static group& of(slot& s) noexcept { return of(s, s.index()); }
-  static group& of(slot& s, std::uint32_t index) noexcept { return *(reinterpret_cast<group*>(&s - index) - 1); }
+  static slot_group& of(slot& s) noexcept { return of(s, s.index()); }
+  static slot_group& of(slot& s, std::uint32_t index) noexcept { return *(reinterpret_cast<slot_group*>(&s - index) - 1); }
 
   /// For waiter_list: is slot `index`, which is not at_end, published?
   static bool published(const void* self, std::uint32_t index) noexcept {
-    auto& s = static_cast<group*>(const_cast<void*>(self))->slot_array()[index];
+    auto& s = static_cast<slot_group*>(const_cast<void*>(self))->slot_array()[index];
     return slot::stage_of(s.word.load(seq_cst)) != stage::empty;  // [W1]
   }
   auto ready() noexcept {
@@ -155,7 +155,7 @@ struct alignas(slot) group {
   }
 };
 
-static_assert(sizeof(group) % alignof(slot) == 0);
+static_assert(sizeof(slot_group) % alignof(slot) == 0);
 
 /// Where to wait for something: a list, and the question whether it has come.
 struct wait_point {
@@ -164,7 +164,7 @@ struct wait_point {
   const void* object = nullptr;
   std::uint32_t index = 0;
   void (*fence)(const void* object) noexcept = nullptr;  ///< of a stream's next value: the heavy side of [W1]
-  producer* owner = nullptr;                             ///< who brings it
+  shared_state* owner = nullptr;                             ///< who brings it
 
   // What it is, of what the owner brings, if it is no value with a number.
   static constexpr std::int64_t the_end = -1;
@@ -209,15 +209,15 @@ inline bool is_silent(const std::exception_ptr& failure) noexcept {
 
 /// What stands behind a value. Reference-counted: each held slot of its own memory is one reference, each block of a
 /// segmented buffer too. `completion()` is slot 0 of its first group.
-class producer {
+class shared_state {
  public:
-  producer(const producer&) = delete;
-  producer& operator=(const producer&) = delete;
+  shared_state(const shared_state&) = delete;
+  shared_state& operator=(const shared_state&) = delete;
 
   /// Destroys the value in `s`, whose holders are all gone.
   virtual void destroy_value(slot& s) noexcept = 0;
   /// Gives back the memory of the block that `g` heads, once all its slots are released.
-  virtual void release_segment_slots(group&, std::uint32_t) noexcept {}
+  virtual void release_segment_slots(slot_group&, std::uint32_t) noexcept {}
   /// All values of a block are gone.
   virtual void segment_is_free(std::uint32_t /*values*/) noexcept {}
   /// Runs the task on this thread up to the moment value `wanted` is stored, if that may be done. False if not.
@@ -229,15 +229,15 @@ class producer {
   /// By a list of waiters, in a publication or not: it may be the last one, and what goes with the task the user's code.
   virtual void drop_waiters_reference() noexcept { drop_references(1); }
   /// Somebody may wait for what the task does, not only for its next value.
-  virtual void run_ahead() noexcept {}
+  virtual void make_eager() noexcept {}
   /// What runs it, for telling tasks of one pool from others; null for a plain value.
-  virtual const void* home() const noexcept { return nullptr; }
+  virtual const void* pool_id() const noexcept { return nullptr; }
   /// The actor whose turn it needs to run; null for what is no call of an actor. One turn, one method in progress: not
   /// even a coroutine may wait for another call of its own actor then.
-  virtual const void* turn() const noexcept { return nullptr; }
+  virtual const void* actor_id() const noexcept { return nullptr; }
   virtual bool takes_whole_turn() const noexcept { return false; }
   /// What number the value in `s` has among the task's.
-  virtual std::uint64_t number_of(slot& s) const noexcept { return group::of(s).number_of(s.index()); }
+  virtual std::uint64_t number_of(slot& s) const noexcept { return slot_group::of(s).number_of(s.index()); }
   /// The name given by the user, or empty.
   virtual std::string_view name() const noexcept { return {}; }
   /// The task's code blocks its thread in `wait`, or, if that is null, goes on after it.
@@ -245,7 +245,7 @@ class producer {
   /// What to call it in a description, before its label.
   virtual const char* noun() const noexcept { return "value"; }
   /// Writes down what it is doing. From any thread that keeps it alive.
-  virtual void observe(observation&) noexcept {}
+  virtual void observe(task_snapshot&) noexcept {}
   /// Hands an exception that no handle carries to the hook, or prints it, on this thread.
   virtual void report(std::exception_ptr e) noexcept {
     number_text text;
@@ -269,7 +269,7 @@ class producer {
     if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) failure_ ? free_in_turn() : free_memory();
   }
 
-  group& results() noexcept { return *results_; }
+  slot_group& results() noexcept { return *results_; }
   slot& completion() noexcept { return results_->slot_array()[0]; }
 
   /// The task has ended, and everything about it may be read.
@@ -279,7 +279,7 @@ class producer {
   }
   slot& end_slot() noexcept { return results_->slot_array()[end_index_]; }
   /// Where to wait for that.
-  wait_point end_point() noexcept { return {&results_->waiters, &group::published, results_, end_index_, nullptr, this}; }
+  wait_point end_point() noexcept { return {&results_->waiters, &slot_group::published, results_, end_index_, nullptr, this}; }
 
   /// Set once, before anything that failed with it is published.
   const std::exception_ptr& failure() const noexcept { return failure_; }
@@ -287,14 +287,14 @@ class producer {
   // --- its failure ---
 
   /// Whose failure it is. For holders of a carrier, and for what this producer's own code does.
-  producer& thrower() noexcept {
+  shared_state& thrower() noexcept {
     // relaxed: set before the failure is published [F2].
     const std::uintptr_t other = thrower_.load(relaxed);
-    return other == 0 || (other & linked) != 0 ? *this : *reinterpret_cast<producer*>(other);
+    return other == 0 || (other & linked) != 0 ? *this : *reinterpret_cast<shared_state*>(other);
   }
   /// By the holder of a carrier, which it drops only afterwards [F1]: the failure need not be reported.
   void see() noexcept {
-    producer& t = thrower();
+    shared_state& t = thrower();
     // relaxed, both: see [F1].
     if ((t.carriers_.load(relaxed) & was_seen) == 0) t.carriers_.fetch_or(was_seen, relaxed);
   }
@@ -311,7 +311,7 @@ class producer {
     if (left >= one_carrier || (left & has_failure) == 0 || (left & is_settled) != 0) return;
     const std::uint64_t before = carriers_.fetch_or(is_settled, acq_rel);  // [F1]
     if ((before & is_settled) != 0) return;
-    producer& t = thrower();
+    shared_state& t = thrower();
     if (&t != this)
       t.drop_carriers(1);
     else if ((before & was_seen) == 0)
@@ -319,8 +319,8 @@ class producer {
   }
 
   /// One more carrier of the failure of who threw it, and a reference there. The caller sees to it that there is a carrier.
-  producer& share_failure() noexcept {
-    producer& t = thrower();
+  shared_state& share_failure() noexcept {
+    shared_state& t = thrower();
     t.add_references(1);
     t.add_carriers(1);
     return t;
@@ -338,9 +338,9 @@ class producer {
   }
 
   /// For a list of producers, each with a failure of its own that is to be reported: the next one.
-  void link(producer* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }  // relaxed: the list orders it
-  producer* unlink() noexcept {
-    return reinterpret_cast<producer*>(thrower_.exchange(0, relaxed) & ~linked);  // relaxed: as in link()
+  void link(shared_state* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }  // relaxed: the list orders it
+  shared_state* unlink() noexcept {
+    return reinterpret_cast<shared_state*>(thrower_.exchange(0, relaxed) & ~linked);  // relaxed: as in link()
   }
 
   /// A number of its own, given when first asked for.
@@ -368,8 +368,8 @@ class producer {
   }
 
  protected:
-  explicit producer(std::uint32_t references) noexcept : references_(references) {}
-  ~producer() = default;
+  explicit shared_state(std::uint32_t references) noexcept : references_(references) {}
+  ~shared_state() = default;
 
   virtual void free_memory() noexcept = 0;
   /// The last carrier of its own failure has gone unseen. It may be called on any thread, inside a destructor of the user's.
@@ -382,7 +382,7 @@ class producer {
   static constexpr std::uint64_t one_carrier = 8;
 
   /// It ends with the failure of `shared`, of which the caller has a share.
-  void fail_with(producer& shared) noexcept {
+  void fail_with(shared_state& shared) noexcept {
     thrower_.store(reinterpret_cast<std::uintptr_t>(&shared), relaxed);  // relaxed: [F2]
   }
   /// `failure_` is set, and nothing of it is published: its end is a carrier. A silent failure is treated as seen.
@@ -408,15 +408,15 @@ class producer {
 
   static_assert(atomic<std::uint32_t>::is_always_lock_free && atomic<std::uint64_t>::is_always_lock_free);
 
-  group* results_ = nullptr;
+  slot_group* results_ = nullptr;
   std::exception_ptr failure_;
 
   /// Its last reference is gone, and it has a failure.
   void free_in_turn() noexcept;
 
  private:
-  static void free_with_failure(producer& p) noexcept {
-    producer& t = p.thrower();
+  static void free_with_failure(shared_state& p) noexcept {
+    shared_state& t = p.thrower();
     const bool is_own = &t == &p;
     p.free_memory();
     if (!is_own) t.drop_references(1);
@@ -433,19 +433,19 @@ class producer {
 
 /// Frees producers with failures. An exception may hold refs on others, whose exceptions hold refs again: nested ones wait
 /// in a list that the outermost call empties, so that a chain of any length takes constant stack.
-[[gnu::noinline]] inline void producer::free_in_turn() noexcept {
+[[gnu::noinline]] inline void shared_state::free_in_turn() noexcept {
   thread_context& here = context();
   if (here.freed != nullptr) {
     id_.store(reinterpret_cast<std::uint64_t>(*here.freed), relaxed);  // relaxed, here and below: nobody else has it
     *here.freed = this;
     return;
   }
-  producer* nested = nullptr;
+  shared_state* nested = nullptr;
   here.freed = &nested;
   free_with_failure(*this);
   while (nested != nullptr) {
-    producer& next = *nested;
-    nested = reinterpret_cast<producer*>(next.id_.load(relaxed));
+    shared_state& next = *nested;
+    nested = reinterpret_cast<shared_state*>(next.id_.load(relaxed));
     free_with_failure(next);
   }
   here.freed = nullptr;
@@ -453,13 +453,13 @@ class producer {
 
 inline std::int64_t wait_point::what() const noexcept {
   if (fence != nullptr) return the_next;
-  group& g = *static_cast<group*>(const_cast<void*>(object));
+  slot_group& g = *static_cast<slot_group*>(const_cast<void*>(object));
   return &g.slot_array()[index] == &owner->end_slot() ? the_end : static_cast<std::int64_t>(g.number_of(index));
 }
 
 /// The slot is nobody's any more: its share of memory goes back.
 inline void release_slot(slot& s, std::uint32_t index) noexcept {
-  group& g = group::of(s, index);
+  slot_group& g = slot_group::of(s, index);
   if (g.is_segment())
     g.owner->release_segment_slots(g, 1);
   else
@@ -467,7 +467,7 @@ inline void release_slot(slot& s, std::uint32_t index) noexcept {
 }
 
 inline void destroy_now(slot& s, std::uint32_t index) noexcept {
-  group::of(s, index).owner->destroy_value(s);
+  slot_group::of(s, index).owner->destroy_value(s);
   release_slot(s, index);
 }
 
@@ -532,7 +532,7 @@ inline constexpr unsigned most_nested_destructors = 16;
 [[gnu::noinline]] inline void discard_without_value(slot& s, std::uint64_t word) noexcept {
   const std::uint32_t index = slot::index_of(word);
   if (slot::stage_of(word) == stage::failed || (index == 0 && (word & slot::at_end) != 0))
-    group::of(s, index).owner->drop_carriers(1);
+    slot_group::of(s, index).owner->drop_carriers(1);
   release_slot(s, index);
 }
 
@@ -563,7 +563,7 @@ void drop(slot& s) noexcept {
 
 /// Destroys `object`; an exception that its destructor throws goes to the hook.
 template <class T>
-void destroy_reporting(T& object, producer& owner) noexcept {
+void destroy_reporting(T& object, shared_state& owner) noexcept {
   if constexpr (std::is_nothrow_destructible_v<T>) {
     object.~T();
   } else {
@@ -588,12 +588,12 @@ inline std::uint64_t publish(slot& s, stage as) noexcept {
 inline bool slot_ready(slot& s) noexcept {
   const std::uint64_t word = s.word.load(acquire);
   if ((word & slot::at_end) != 0) [[unlikely]]
-    return group::of(s, slot::index_of(word)).owner->completed();
+    return slot_group::of(s, slot::index_of(word)).owner->completed();
   return slot::stage_of(word) != stage::empty;
 }
 
 /// The exception of a slot that is ready and failed, for who looks at it.
-inline const std::exception_ptr& seen_failure(producer& owner) noexcept {
+inline const std::exception_ptr& seen_failure(shared_state& owner) noexcept {
   owner.see();
   return owner.failure();
 }
@@ -609,7 +609,7 @@ inline bool slot_failed(slot& s) noexcept {
   // relaxed: who knows that it is ready has acquired it.
   const std::uint64_t word = s.word.load(relaxed);
   if (slot::stage_of(word) != stage::empty) return slot::stage_of(word) == stage::failed;
-  return group::of(s, slot::index_of(word)).owner->failure() != nullptr;  // a completion that is not the end itself
+  return slot_group::of(s, slot::index_of(word)).owner->failure() != nullptr;  // a completion that is not the end itself
 }
 
 }  // namespace dyngen::detail

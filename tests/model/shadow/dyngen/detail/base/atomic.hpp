@@ -325,22 +325,22 @@ namespace model {
 inline bool fences_are_refused = false;
 }  // namespace model
 
-inline bool decide_fences() noexcept { return !model::fences_are_refused; }
+inline bool register_membarrier() noexcept { return !model::fences_are_refused; }
 
-inline bool light_stores_are_plain() noexcept { return !model::fences_are_refused; }
+inline bool has_membarrier() noexcept { return !model::fences_are_refused; }
 
 template <bool Plain, class T>
-void store_light_as(atomic<T>& word, T value, model::where line = model::where::current()) {
+void asymmetric_store_as(atomic<T>& word, T value, model::where line = model::where::current()) {
   word.store(value, Plain ? release : seq_cst, line);
 }
 template <class T>
-void store_light(atomic<T>& word, T value, model::where line = model::where::current()) {
+void asymmetric_store(atomic<T>& word, T value, model::where line = model::where::current()) {
   word.store(value, model::fences_are_refused ? seq_cst : release, line);
 }
 
 /// The system call makes all threads pass a fence. It would hide what a weak publication leaves unseen: that is shown by
 /// models in which nobody calls it, and by all others where it is refused.
-inline void heavy_fence(model::where line = model::where::current()) {
+inline void asymmetric_fence_heavy(model::where line = model::where::current()) {
   if (model::fences_are_refused) return;
   const model::switching_point here(line);
   rl::ctx().sched();

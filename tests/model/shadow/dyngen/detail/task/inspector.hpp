@@ -7,9 +7,9 @@
 
 namespace dyngen::detail {
 
-class observers {
+class inspector {
  public:
-  void give_way(const void*) noexcept {}
+  void wait_for_inspector(const void*) noexcept {}
   static void show(thread_context& here, running_task& entry) noexcept {
     entry.shown_before = here.shown.load(std::memory_order_relaxed);
     here.shown.store(&entry, std::memory_order_relaxed);
@@ -17,14 +17,14 @@ class observers {
   void hide(thread_context& here, const running_task& entry) noexcept {
     here.shown.store(entry.shown_before, std::memory_order_relaxed);
   }
-  bool meet(thread_context& here) noexcept {
+  bool register_thread(thread_context& here) noexcept {
     if (here.helping != stranger) return false;
     here.helping = 0;
     return true;
   }
   class look {
    public:
-    explicit look(observers&) noexcept {}
+    explicit look(inspector&) noexcept {}
     template <class Read>
     void at(const void*, Read read) {
       read();
@@ -34,8 +34,8 @@ class observers {
   };
 };
 
-inline observers& everybody() noexcept {
-  static observers all;
+inline inspector& global_inspector() noexcept {
+  static inspector all;
   return all;
 }
 

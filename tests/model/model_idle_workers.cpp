@@ -20,7 +20,7 @@ struct item : detail::work_item {
 template <class Model, unsigned Threads, unsigned Width, unsigned Tasks>
 struct pool : rl::test_suite<Model, Threads> {
   detail::injection_queue queue;
-  detail::seats seats{Width};
+  detail::idle_workers idle_workers{Width};
   item items[Tasks];
   detail::atomic<unsigned> done{0};
   detail::atomic<unsigned> awake{0};  // threads that run a task and are not blocked
@@ -31,7 +31,7 @@ struct pool : rl::test_suite<Model, Threads> {
   /// For a thread that has said that it will sleep.
   bool look_to_sleep() { return queue.can_pop(); }
 
-  void notify() { woken += seats.notify(); }
+  void notify() { woken += idle_workers.notify(); }
 
   void push(unsigned number) {
     items[number].number = static_cast<int>(number);
@@ -47,10 +47,10 @@ struct pool : rl::test_suite<Model, Threads> {
   /// A task of a worker waits for `flag` to be set by another task.
   void block_on(detail::atomic<std::uint32_t>& flag) {
     awake.fetch_sub(1, detail::relaxed);
-    seats.leave();
+    idle_workers.leave();
     if (look()) notify();
     sleep_until_set(flag);
-    seats.enter();
+    idle_workers.enter();
     count_awake();
   }
 
@@ -71,25 +71,25 @@ struct pool : rl::test_suite<Model, Threads> {
     count_awake();
     static_cast<Model*>(this)->run(static_cast<unsigned>(static_cast<item*>(work)->number));
     awake.fetch_sub(1, detail::relaxed);
-    if (done.fetch_add(1, detail::acq_rel) + 1 == Tasks) seats.stop();
+    if (done.fetch_add(1, detail::acq_rel) + 1 == Tasks) idle_workers.stop();
   }
 
   /// A running thread takes what it finds in the queue, and begins to search if that is nothing.
   park_result next_task() {
     for (;;) {
-      if (seats.surplus()) return seats.retire([this] { return look_to_sleep(); });
+      if (idle_workers.oversubscribed()) return idle_workers.park_surplus([this] { return look_to_sleep(); });
       detail::work_item* const next = try_pop();
       if (next == nullptr) break;
       run(next);
     }
-    seats.resume_searching();
+    idle_workers.resume_searching();
     return park_result::search;
   }
 
   void work(park_result next = park_result::search) {
     for (unsigned in_vain = 0; next == park_result::search;) {
       if (detail::work_item* const found = try_pop()) {
-        if (seats.found_work() && look()) notify();
+        if (idle_workers.found_work() && look()) notify();
         run(found);
         next = next_task();
         in_vain = 0;
@@ -97,7 +97,7 @@ struct pool : rl::test_suite<Model, Threads> {
         // A thread that is kept up, or woken, finds something, or another one has found that meanwhile, or has begun a
         // push: it does not go round in place of sleeping while another thread is in the middle of something.
         MODEL_CHECK(++in_vain <= 2 + 2 * Tasks);
-        next = seats.park([this] { return look_to_sleep(); });
+        next = idle_workers.park([this] { return look_to_sleep(); });
       }
     }
   }
@@ -105,13 +105,13 @@ struct pool : rl::test_suite<Model, Threads> {
   void worker() { work(); }  // its start_searching() was called in before(), by who started it
 
   void spare() {
-    if (seats.start_parked([this] { return look_to_sleep(); }) == park_result::search) work();
+    if (idle_workers.start_parked([this] { return look_to_sleep(); }) == park_result::search) work();
   }
 
   /// After all: every thread came back counted as searching, and no token is on its way.
   void check_end(unsigned pool_threads) {
     MODEL_CHECK(done.load() == Tasks && !look());
-    MODEL_CHECK(seats.parked() == 0 && seats.searching() == pool_threads && seats.seated() == pool_threads);
+    MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == pool_threads && idle_workers.seated() == pool_threads);
   }
 };
 
@@ -121,7 +121,7 @@ template <unsigned Workers, unsigned Width, unsigned Pushers, unsigned Each>
 struct no_lost_wake_up
   : pool<no_lost_wake_up<Workers, Width, Pushers, Each>, Workers + Pushers, Width, Pushers * Each> {
   void before() {
-    for (unsigned i = 0; i != Workers && i != Width; ++i) this->seats.start_searching();
+    for (unsigned i = 0; i != Workers && i != Width; ++i) this->idle_workers.start_searching();
   }
   void run(unsigned) {}
   using pool<no_lost_wake_up, Workers + Pushers, Width, Pushers * Each>::run;
@@ -147,8 +147,8 @@ struct no_lost_parallelism : pool<no_lost_parallelism<How, Spares>, 4 + Spares, 
   detail::atomic<std::uint32_t> arrived[2];
 
   void before() {
-    this->seats.start_searching();
-    this->seats.start_searching();
+    this->idle_workers.start_searching();
+    this->idle_workers.start_searching();
   }
   void run(unsigned number) {
     if (How == pushed::by_task && number == 0) this->push(1);
@@ -175,7 +175,7 @@ struct the_only_worker_blocks : pool<the_only_worker_blocks<Tasks, Pushers>, 2 +
   using base::run;
   detail::atomic<std::uint32_t> released;
 
-  void before() { this->seats.start_searching(); }
+  void before() { this->idle_workers.start_searching(); }
   void run(unsigned number) {
     if (number == 0) this->block_on(released);
     if (number == 1) base::set(released);
@@ -197,8 +197,8 @@ struct both_are_surplus : pool<both_are_surplus, 3, 1, 1> {
   using base::run;
 
   void before() {
-    seats.enter();
-    seats.enter();
+    idle_workers.enter();
+    idle_workers.enter();
   }
   void run(unsigned) {}
   void thread(unsigned index) {
@@ -208,43 +208,43 @@ struct both_are_surplus : pool<both_are_surplus, 3, 1, 1> {
   void after() { check_end(2); }
 };
 
-/// stop() comes at any moment, also between a claim and its token: everybody leaves, and is counted right.
+/// stop() comes at any moment, also between a claim and its token: global_inspector leaves, and is counted right.
 template <unsigned Sleepers>
 struct stopped_at_any_moment : rl::test_suite<stopped_at_any_moment<Sleepers>, Sleepers + 2> {
-  detail::seats seats{Sleepers};
+  detail::idle_workers idle_workers{Sleepers};
   model::shared<int> last_word;
 
   void thread(unsigned index) {
     if (index == 0) {
-      seats.notify();
+      idle_workers.notify();
     } else if (index == 1) {
       last_word.set(1);
-      seats.stop();
+      idle_workers.stop();
     } else {
-      while (seats.start_parked([] { return false; }) == park_result::search) {
+      while (idle_workers.start_parked([] { return false; }) == park_result::search) {
         // Woken before the stop: leaves altogether, and comes again as a new thread.
-        (void)seats.found_work();
-        seats.leave();
+        (void)idle_workers.found_work();
+        idle_workers.leave();
       }
       MODEL_CHECK(last_word.get() == 1);
     }
   }
   void after() {
-    MODEL_CHECK(seats.parked() == 0 && seats.searching() == Sleepers && seats.seated() == Sleepers);
+    MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == Sleepers && idle_workers.seated() == Sleepers);
   }
 };
 
 /// While somebody searches, or all seats are taken, a push wakes nobody, and a sleeper does not stay up.
 struct nobody_is_woken_without_need : rl::test_suite<nobody_is_woken_without_need, 2> {
-  detail::seats searched{2};
-  detail::seats full{1};
+  detail::idle_workers searched{2};
+  detail::idle_workers full{1};
 
   void before() {
     searched.start_searching();  // on behalf of a thread that goes on searching
     full.start_searching();      // and of one that goes on running
     (void)full.found_work();
     full.enter();
-    MODEL_CHECK(full.surplus());
+    MODEL_CHECK(full.oversubscribed());
     full.leave();
   }
   void thread(unsigned index) {
@@ -255,7 +255,7 @@ struct nobody_is_woken_without_need : rl::test_suite<nobody_is_woken_without_nee
       MODEL_CHECK(!searched.notify());
       searched.stop();
       MODEL_CHECK(!full.notify());
-      MODEL_CHECK(!full.surplus());
+      MODEL_CHECK(!full.oversubscribed());
       full.stop();
     }
   }
@@ -264,17 +264,17 @@ struct nobody_is_woken_without_need : rl::test_suite<nobody_is_woken_without_nee
 /// Whoever a push wakes finds the item at its first try, through the plain look of try_pop(): the token published it.
 struct woken_not_in_vain : rl::test_suite<woken_not_in_vain, 2> {
   detail::injection_queue queue;
-  detail::seats seats{1};
+  detail::idle_workers idle_workers{1};
   item only;
 
   void thread(unsigned index) {
     if (index == 0) {
-      if (seats.start_parked([] { return false; }) == park_result::search)
+      if (idle_workers.start_parked([] { return false; }) == park_result::search)
         MODEL_CHECK(queue.try_pop().item == &only);
     } else {
-      while (seats.parked() == 0) model::yield();
+      while (idle_workers.parked() == 0) model::yield();
       queue.push(&only);
-      MODEL_CHECK(seats.notify());
+      MODEL_CHECK(idle_workers.notify());
     }
   }
 };

@@ -9,7 +9,7 @@
 #include <thread>
 
 using dg::detail::park_result;
-using dg::detail::seats;
+using dg::detail::idle_workers;
 
 namespace {
 
@@ -17,7 +17,7 @@ struct counts {
   std::uint32_t seated, searching, parked;
   bool operator==(const counts&) const = default;
 };
-counts of(const seats& s) { return {s.seated(), s.searching(), s.parked()}; }
+counts of(const idle_workers& s) { return {s.seated(), s.searching(), s.parked()}; }
 
 const auto nothing_left = [] { return false; };
 const auto work_left = [] { return true; };
@@ -25,7 +25,7 @@ const auto work_left = [] { return true; };
 }  // namespace
 
 TEST_CASE("a new thread sits and searches, finds work, searches again", "[seats]") {
-  seats s(2);
+  idle_workers s(2);
   CHECK(s.width() == 2);
   CHECK(of(s) == counts{0, 0, 0});
   s.start_searching();
@@ -41,21 +41,21 @@ TEST_CASE("a new thread sits and searches, finds work, searches again", "[seats]
 }
 
 TEST_CASE("who blocks gives up its seat, and takes one again without waiting", "[seats]") {
-  seats s(1);
+  idle_workers s(1);
   s.start_searching();
   CHECK(s.found_work());
   s.leave();
   CHECK(of(s) == counts{0, 0, 0});
-  CHECK_FALSE(s.surplus());
+  CHECK_FALSE(s.oversubscribed());
   s.start_searching();
   CHECK(s.found_work());
   s.enter();
   CHECK(of(s) == counts{2, 0, 0});
-  CHECK(s.surplus());
+  CHECK(s.oversubscribed());
 }
 
 TEST_CASE("nobody is woken where nobody sleeps", "[seats]") {
-  seats s(2);
+  idle_workers s(2);
   CHECK_FALSE(s.notify());
   s.start_searching();
   CHECK_FALSE(s.notify());
@@ -65,7 +65,7 @@ TEST_CASE("nobody is woken where nobody sleeps", "[seats]") {
 }
 
 TEST_CASE("who is about to sleep and sees work goes on searching", "[seats]") {
-  seats s(1);
+  idle_workers s(1);
   s.start_searching();
   int looks = 0;
   CHECK(s.park([&] {
@@ -78,7 +78,7 @@ TEST_CASE("who is about to sleep and sees work goes on searching", "[seats]") {
 }
 
 TEST_CASE("a sleeper is woken by one notify, and only by that", "[seats]") {
-  seats s(1);
+  idle_workers s(1);
   s.start_searching();
   support::watchdog guard("a sleeper that was notified");
   // The notify comes between the look and the sleep.
@@ -92,7 +92,7 @@ TEST_CASE("a sleeper is woken by one notify, and only by that", "[seats]") {
 }
 
 TEST_CASE("nobody is woken while another thread searches, or while all seats are taken", "[seats]") {
-  seats s(2);
+  idle_workers s(2);
   s.start_searching();
   s.start_searching();
   support::watchdog guard("a sleeper beside a searcher");
@@ -111,7 +111,7 @@ TEST_CASE("nobody is woken while another thread searches, or while all seats are
 }
 
 TEST_CASE("a spare thread begins asleep, and comes for a seat that is free", "[seats]") {
-  seats s(1);
+  idle_workers s(1);
   support::watchdog guard("a spare");
   CHECK(s.start_parked([&] {
     CHECK(of(s) == counts{0, 0, 1});
@@ -121,15 +121,15 @@ TEST_CASE("a spare thread begins asleep, and comes for a seat that is free", "[s
 }
 
 TEST_CASE("a thread too many retires", "[seats]") {
-  seats s(1);
+  idle_workers s(1);
   s.start_searching();
   CHECK(s.found_work());
   s.enter();
-  CHECK(s.surplus());
+  CHECK(s.oversubscribed());
   support::watchdog guard("a retiree");
-  CHECK(s.retire([&] {
+  CHECK(s.park_surplus([&] {
     CHECK(of(s) == counts{1, 0, 1});
-    CHECK_FALSE(s.surplus());
+    CHECK_FALSE(s.oversubscribed());
     s.leave();
     CHECK(s.notify());
     return false;
@@ -138,7 +138,7 @@ TEST_CASE("a thread too many retires", "[seats]") {
 }
 
 TEST_CASE("after stop nobody sleeps any more", "[seats]") {
-  seats s(1);
+  idle_workers s(1);
   s.start_searching();
   s.stop();
   support::watchdog guard("a stopped pool");
@@ -146,7 +146,7 @@ TEST_CASE("after stop nobody sleeps any more", "[seats]") {
   CHECK(of(s) == counts{1, 1, 0});
   CHECK(s.park(work_left) == park_result::stopping);
   CHECK(s.found_work());
-  CHECK(s.retire(nothing_left) == park_result::stopping);
+  CHECK(s.park_surplus(nothing_left) == park_result::stopping);
   CHECK(of(s) == counts{1, 1, 0});
   s.stop();
   CHECK(s.start_parked(nothing_left) == park_result::stopping);
@@ -154,7 +154,7 @@ TEST_CASE("after stop nobody sleeps any more", "[seats]") {
 }
 
 TEST_CASE("stop wakes those who sleep", "[seats]") {
-  seats s(2);
+  idle_workers s(2);
   support::watchdog guard("sleepers at a stop");
   park_result first{}, second{};
   {
