@@ -20,12 +20,12 @@ using values = model::values<value>;
 template <class Model, unsigned Threads, unsigned Count>
 struct buffer_model : rl::test_suite<Model, Threads> {
   model::fresh_start fresh;
-  values* shared_state;
+  values* producer;
   unsigned destroyed[Count] = {};
 
-  slot& at(unsigned i) { return shared_state->buffer().at(i); }
+  slot& at(unsigned i) { return producer->buffer().at(i); }
   ref<value> adopt(unsigned i) { return detail::access::adopt<value>(at(i)); }
-  void store(unsigned i) { shared_state->store(static_cast<int>(10 + i), &destroyed[i]); }
+  void store(unsigned i) { producer->store(static_cast<int>(10 + i), &destroyed[i]); }
 
   void check_value(const ref<value>& r, unsigned i) { MODEL_CHECK(r.get().number() == static_cast<int>(10 + i)); }
 
@@ -79,13 +79,13 @@ struct sole_owner : buffer_model<sole_owner<Staged>, 3, 1> {
 /// A failed buffer under all_or_nothing: what was stored is destroyed, and nobody ever sees it. One slot stays empty.
 struct nothing : buffer_model<nothing, 3, 2> {
   void before() {
-    shared_state = values::create(2, staging::all_or_nothing, 2);
+    producer = values::create(2, staging::all_or_nothing, 2);
     destroyed[1] = 1;  // never built
   }
   void thread(unsigned index) {
     if (index == 0) {
       store(0);
-      shared_state->end(true);
+      producer->end(true);
       return;
     }
     for (unsigned i = 0; i != 2; ++i) {
@@ -103,13 +103,13 @@ struct nothing : buffer_model<nothing, 3, 2> {
 /// What is not stored fails one by one where nothing is staged.
 struct ends_early : buffer_model<ends_early, 3, 2> {
   void before() {
-    shared_state = values::create(2, staging::none, 2);
+    producer = values::create(2, staging::none, 2);
     destroyed[1] = 1;
   }
   void thread(unsigned index) {
     if (index == 0) {
       store(0);
-      shared_state->end(true);
+      producer->end(true);
       return;
     }
     const ref<value> second = adopt(1);
@@ -153,11 +153,11 @@ struct completion_comes_back : buffer_model<completion_comes_back<Ended>, 3, 1> 
 
 /// A wait for a value and for the end of its task: whichever comes first wakes it, and the other finds it gone.
 struct any_of_two : buffer_model<any_of_two, 2, 1> {
-  void before() { shared_state = values::create(1, staging::none, 1); }
+  void before() { producer = values::create(1, staging::none, 1); }
   void thread(unsigned index) {
     if (index == 0) {
       store(0);
-      shared_state->end(false);
+      producer->end(false);
       return;
     }
     const ref<value> mine = adopt(0);
@@ -174,12 +174,12 @@ struct any_of_two : buffer_model<any_of_two, 2, 1> {
 
 /// A wait for both of two: neither counts twice.
 struct both_of_two : buffer_model<both_of_two, 2, 2> {
-  void before() { shared_state = values::create(2, staging::none, 1); }
+  void before() { producer = values::create(2, staging::none, 1); }
   void thread(unsigned index) {
     if (index == 0) {
       store(0);
       store(1);
-      shared_state->end(false);
+      producer->end(false);
       return;
     }
     const ref<value> first = adopt(0);
@@ -195,11 +195,11 @@ struct both_of_two : buffer_model<both_of_two, 2, 2> {
 
 /// A wait that gives up at any moment.
 struct given_up : buffer_model<given_up, 3, 1> {
-  void before() { shared_state = values::create(1, staging::none, 2); }
+  void before() { producer = values::create(1, staging::none, 2); }
   void thread(unsigned index) {
     if (index == 0) {
       store(0);
-      shared_state->end(false);
+      producer->end(false);
       return;
     }
     const ref<value> mine = adopt(0);

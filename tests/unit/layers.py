@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""layers.py INCLUDE_DIR
+"""layers.py INCLUDE_DIR CONTRIBUTING.md
 
 Each folder of dyngen/detail/ is a room, and the table below says which other rooms its headers may include. A public
-header may include any. No room includes a public header but those in EVERYWHERE, which include nothing of dyngen.
+header may include any. No room includes a public header but those in EVERYWHERE, which include nothing of dyngen. The
+table of rooms in CONTRIBUTING.md must say the same, and name the headers of each room.
 
-Ends with `cases: N passed, N failed`, one for each header; the exit status is 0 if there is one and none failed.
+Ends with `cases: N passed, N failed`, one for each header and one for each room; the exit status is 0 if there is one and none failed.
 """
 
 import pathlib
@@ -41,6 +42,12 @@ def fault(header, include):
     return None
 
 
+def row_of(room, root):
+    """The start and the end of the row that the table must have."""
+    headers = ', '.join(f'`{path.stem}`' for path in sorted((root / 'detail' / room).glob('*.hpp')))
+    return f'| `{room}/` | ', f' | {", ".join(MAY_INCLUDE[room].split()) or "–"} | {headers} |'
+
+
 def main():
     root = pathlib.Path(sys.argv[1]) / 'dyngen'
     passed = failed = 0
@@ -57,6 +64,12 @@ def main():
                     faults.append(f'includes {include}: {why}')
         print('FAILED' if faults else 'ok    ', header, *faults, sep='  ')
         passed, failed = passed + (not faults), failed + bool(faults)
+    rows = pathlib.Path(sys.argv[2]).read_text(encoding='utf-8').splitlines()
+    for room in MAY_INCLUDE:
+        start, end = row_of(room, root)
+        good = any(row.startswith(start) and row.endswith(end) for row in rows)
+        print('ok      ' if good else 'FAILED  ', f'the row of {room}' + ('' if good else f' must be: {start}…{end}'))
+        passed, failed = passed + good, failed + (not good)
     print(f'cases: {passed} passed, {failed} failed')
     return 1 if failed or not passed else 0
 
