@@ -137,7 +137,7 @@ int with_membarrier_refused(int error, bool only_private) {
 
 }  // namespace
 
-TEST_CASE("the heavy side is a fence also when membarrier is refused after it was registered", "[fences]") {
+TEST_CASE("the heavy side is a fence also when membarrier is refused after it was registered", "[fences][L-20]") {
   support::watchdog dog("a late seccomp filter");
   for (const int error : {EPERM, ENOSYS, ENOMEM}) {
     CAPTURE(error);
@@ -146,7 +146,7 @@ TEST_CASE("the heavy side is a fence also when membarrier is refused after it wa
   }
 }
 
-TEST_CASE("without its expedited kind, the heavy side uses the system-wide membarrier", "[fences]") {
+TEST_CASE("without its expedited kind, the heavy side uses the system-wide membarrier", "[fences][L-20]") {
   support::watchdog dog("a late seccomp filter for some commands");
   const int status = in_child([] { return with_membarrier_refused(ENOMEM, true); });
   if (status != cannot_be_tried) CHECK(status == 0);
