@@ -6,7 +6,7 @@
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 #include <dyngen/error.hpp>
 
 #include <chrono>

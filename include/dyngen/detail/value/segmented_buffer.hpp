@@ -16,7 +16,7 @@
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/integer.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 
 #include <bit>
 #include <cstddef>
