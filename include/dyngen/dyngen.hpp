@@ -2,10 +2,6 @@
 #pragma once
 // dyngen: tasks that yield their values one by one, and a handle on each of them. This header brings all of it.
 
-#define DYNGEN_VERSION_MAJOR 0
-#define DYNGEN_VERSION_MINOR 1
-#define DYNGEN_VERSION_PATCH 0
-
 #ifndef __cpp_impl_coroutine
 #  error "dyngen: C++20 and its coroutines are needed: compile with -std=c++20"
 #endif
@@ -32,4 +28,5 @@
 #include <dyngen/this_task.hpp>
 #include <dyngen/thread_pool.hpp>
 #include <dyngen/trace.hpp>
+#include <dyngen/version.hpp>
 #include <dyngen/wait.hpp>

@@ -3,6 +3,8 @@
 // The exceptions of the library. All derive from dyngen::error, and each message says what happened, to which task,
 // and what to do about it. What a task itself throws is never wrapped: it is stored and rethrown as it is.
 
+#include <dyngen/version.hpp>
+
 #include <cstdint>
 #include <stdexcept>
 #include <string>

@@ -5,6 +5,7 @@
 // there once; iterated in place, a generator<T> is an ordinary input range on the calling thread.
 
 #include <dyngen/detail/coroutine/awaiting.hpp>
+#include <dyngen/detail/coroutine/result_kinds.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
 #include <dyngen/detail/coroutine/tuple_sink.hpp>
 #include <dyngen/error.hpp>
@@ -73,21 +74,6 @@ template <class Range>
 elements_of(Range&&) -> elements_of<Range&&>;
 
 namespace detail {
-
-template <class T>
-inline constexpr bool is_generator = false;
-template <class T>
-inline constexpr bool is_generator<generator<T>> = true;
-
-/// May the elements of a range be moved out of it? It was given up, and is no view of somebody else's elements.
-template <class Range>
-inline constexpr bool owns_elements = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
-
-/// What a generator of all elements of a range yields: they are moved if the range owns them, else as `*it` gives them.
-template <class Range>
-using element_of = std::conditional_t<owns_elements<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>,
-                                      std::remove_reference_t<std::ranges::range_reference_t<Range>>&&,
-                                      std::ranges::range_reference_t<Range>>;
 
 [[noreturn]] inline void throw_begun() {
   throw error("dyngen: this generator has been iterated, and has not ended: each of its values is handed over once; go on "

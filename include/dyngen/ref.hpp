@@ -50,11 +50,6 @@ inline constexpr bool enable_copy<std::optional<T>> = enable_copy<T>;
 
 namespace detail {
 
-[[noreturn]] inline void throw_empty(const char* what) {
-  throw empty_ref(std::string("dyngen: this ") + what +
-                  " is empty (default-constructed, moved from, or its value was taken): check valid() first");
-}
-
 inline void throw_timeout(shared_state& owner) {
   throw timeout_error("dyngen: the time limit passed before task " + owner.label() +
                       " stored the value; nothing was consumed, the same call may be made again");

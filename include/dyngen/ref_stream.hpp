@@ -5,6 +5,7 @@
 // the task, runs none of its code, and drops what was not taken.
 
 #include <dyngen/detail/results/sequence_task.hpp>
+#include <dyngen/detail/results/stream_access.hpp>
 #include <dyngen/ref.hpp>
 
 #include <chrono>
@@ -18,11 +19,7 @@
 
 namespace dyngen {
 
-template <class T>
-class ref_stream;
-
 namespace detail {
-struct stream_access;
 
 /// What async_next() and async_value() give, to be awaited at once.
 template <class T, bool Value>
@@ -400,33 +397,5 @@ class ref_stream<T>::owning_values_range : public std::ranges::view_base {
   explicit owning_values_range(ref_stream&& s) noexcept : stream_(std::move(s)) {}
   ref_stream stream_;
 };
-
-namespace detail {
-struct stream_access {
-  template <class T>
-  static ref_stream<T> adopt(sequence_task<T>& t) noexcept {
-    return ref_stream<T>(t);
-  }
-  template <class T>
-  static sequence_task<T>& task_of(const ref_stream<T>& s) {
-    return s.checked();
-  }
-  /// The first value moved out, or what the end holds; one of them is there.
-  template <class T>
-  static std::optional<T> value_or_end(sequence_task<T>& t) {
-    return t.has_value() ? ref_stream<T>::moved_out(t) : ref_stream<T>::final_value(t);
-  }
-  template <class T>
-  static std::optional<ref<T>> item_or_end(sequence_task<T>& t) {
-    return t.has_value() ? ref_stream<T>::handed_over(t) : ref_stream<T>::final_item(t);
-  }
-  template <class T>
-  using keep = typename ref_stream<T>::keep;
-};
-template <class S>
-inline constexpr bool is_stream = false;
-template <class T>
-inline constexpr bool is_stream<ref_stream<T>> = true;
-}  // namespace detail
 
 }  // namespace dyngen

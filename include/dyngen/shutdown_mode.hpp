@@ -2,6 +2,8 @@
 #pragma once
 // How thread_pool::shutdown ends what has been submitted.
 
+#include <dyngen/version.hpp>
+
 namespace dyngen {
 
 /// See thread_pool::shutdown().

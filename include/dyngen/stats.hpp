@@ -3,6 +3,8 @@
 // What a pool has done so far: a snapshot of its counters. Each is exact once the pool is at rest; while it runs, the
 // counters are read one after the other.
 
+#include <dyngen/version.hpp>
+
 #include <cstdint>
 #include <iosfwd>
 

@@ -5,6 +5,7 @@
 // and as part of the same task.
 
 #include <dyngen/detail/coroutine/awaiting.hpp>
+#include <dyngen/detail/coroutine/result_kinds.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -126,11 +127,6 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
 };
 
 namespace detail {
-
-template <class R>
-inline constexpr bool is_task = false;
-template <class R>
-inline constexpr bool is_task<task<R>> = true;
 
 [[noreturn]] inline void throw_awaited_already() {
   throw error("dyngen: co_await of a task that was moved from, or has been awaited already");

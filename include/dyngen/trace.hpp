@@ -6,6 +6,7 @@
 
 #include <dyngen/detail/inspect/trace_json.hpp>
 #include <dyngen/detail/inspect/trace_log.hpp>
+#include <dyngen/version.hpp>
 
 #include <concepts>
 #include <cstdint>

@@ -321,12 +321,12 @@ class Checks:
 
     def versions(self):
         version = version_of(self.root)
-        header = (self.root / 'include' / 'dyngen' / 'dyngen.hpp').read_text()
+        header = (self.root / 'include' / 'dyngen' / 'version.hpp').read_text()
         macros = tuple(int(re.search(rf'^#define DYNGEN_VERSION_{part} (\d+)$', header, re.MULTILINE).group(1))
                        for part in ('MAJOR', 'MINOR', 'PATCH'))
         changes = (self.root / 'CHANGELOG.md').read_text()
         newest = tuple(map(int, re.search(r'^## \[(\d+)\.(\d+)\.(\d+)\]', changes, re.MULTILINE).groups()))
-        expect(version == macros == newest, f'versions: meson.build {version}, dyngen.hpp {macros}, CHANGELOG.md {newest}')
+        expect(version == macros == newest, f'versions: meson.build {version}, version.hpp {macros}, CHANGELOG.md {newest}')
 
     def without_catch2(self):
         """Asked for, the tests need it, and say so; not asked for, they are left out."""

@@ -3,11 +3,16 @@
 // How the library gets at the slot behind a ref<T>, which itself is a public header: what stands here needs only its name.
 
 #include <dyngen/detail/value/slot.hpp>
+#include <dyngen/error.hpp>
+
+#include <string>
 
 namespace dyngen {
 
 template <class T>
 class ref;
+template <>
+class ref<void>;
 
 namespace detail {
 
@@ -28,6 +33,15 @@ template <class T>
 inline constexpr bool is_ref = false;
 template <class T>
 inline constexpr bool is_ref<ref<T>> = true;
+
+/// `what` names the kind of the empty handle.
+[[noreturn]] inline void throw_empty(const char* what) {
+  throw empty_ref(std::string("dyngen: this ") + what +
+                  " is empty (default-constructed, moved from, or its value was taken): check valid() first");
+}
+
+/// A ref on the completion of `owner`, which the caller keeps alive. Defined in ref.hpp.
+inline ref<void> completion_of(shared_state& owner) noexcept;
 
 }  // namespace detail
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Which kind of result the type is that a callable returns: a coroutine object, a tuple, a sequence. The coroutine types
+// themselves are public and are defined in generator.hpp and task.hpp.
+
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#ifdef __cpp_lib_generator
+#  include <generator>
+#endif
+
+namespace dyngen {
+
+template <class T>
+class generator;
+template <class... Ts>
+class tuple_generator;
+template <class R>
+class task;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_generator = false;
+template <class T>
+inline constexpr bool is_generator<generator<T>> = true;
+
+template <class R>
+inline constexpr bool is_task = false;
+template <class R>
+inline constexpr bool is_task<task<R>> = true;
+
+template <class R>
+inline constexpr bool is_tuple_generator = false;
+template <class... Ts>
+inline constexpr bool is_tuple_generator<tuple_generator<Ts...>> = true;
+
+template <class R>
+inline constexpr bool is_plain_tuple = false;
+template <class... Ts>
+inline constexpr bool is_plain_tuple<std::tuple<Ts...>> = true;
+template <class A, class B>
+inline constexpr bool is_plain_tuple<std::pair<A, B>> = true;
+
+template <class R>
+inline constexpr bool is_lazy_sequence = is_generator<R>;
+#ifdef __cpp_lib_generator
+template <class... Ts>
+inline constexpr bool is_lazy_sequence<std::generator<Ts...>> = true;
+#endif
+
+/// May the elements of a range be moved out of it? It was given up, and is no view of somebody else's elements.
+template <class Range>
+inline constexpr bool owns_elements = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
+
+/// What a generator of all elements of a range yields: they are moved if the range owns them, else as `*it` gives them.
+template <class Range>
+using element_of = std::conditional_t<owns_elements<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>,
+                                      std::remove_reference_t<std::ranges::range_reference_t<Range>>&&,
+                                      std::ranges::range_reference_t<Range>>;
+
+}  // namespace detail
+
+}  // namespace dyngen

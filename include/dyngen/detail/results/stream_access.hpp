@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How the library reaches the task behind a ref_stream<T>, which is a public class: this header needs only its name.
+
+#include <dyngen/detail/results/sequence_task.hpp>
+
+#include <optional>
+
+namespace dyngen {
+
+template <class T>
+class ref;
+template <class T>
+class ref_stream;
+
+namespace detail {
+
+struct stream_access {
+  template <class T>
+  static ref_stream<T> adopt(sequence_task<T>& t) noexcept {
+    return ref_stream<T>(t);
+  }
+  template <class T>
+  static sequence_task<T>& task_of(const ref_stream<T>& s) {
+    return s.checked();
+  }
+  /// The first value moved out, or what the end holds; one of them is there.
+  template <class T>
+  static std::optional<T> value_or_end(sequence_task<T>& t) {
+    return t.has_value() ? ref_stream<T>::moved_out(t) : ref_stream<T>::final_value(t);
+  }
+  template <class T>
+  static std::optional<ref<T>> item_or_end(sequence_task<T>& t) {
+    return t.has_value() ? ref_stream<T>::handed_over(t) : ref_stream<T>::final_item(t);
+  }
+  template <class T>
+  using keep = typename ref_stream<T>::keep;
+};
+template <class S>
+inline constexpr bool is_stream = false;
+template <class T>
+inline constexpr bool is_stream<ref_stream<T>> = true;
+
+}  // namespace detail
+
+}  // namespace dyngen
