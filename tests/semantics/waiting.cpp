@@ -893,7 +893,7 @@ TEST_CASE("code run inline by a publisher may wait for a thread that the same va
       woke = true;
     });
     while (!about_to_wait) std::this_thread::yield();
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    for (int i = 0; i < 50; ++i) std::this_thread::yield();
     manual.run_all();
     reader.join();
     CHECK(dependent.get() == 2);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The asymmetric fence of detail/base/atomic.hpp when the kernel refuses membarrier after it has registered the process: a
+// The asymmetric fence of detail/base/asymmetric_fence.hpp when the kernel refuses membarrier after it has registered the process: a
 // seccomp filter is installed late, or there is no memory. Each case runs in a child process.
 
 #include "../catch.hpp"

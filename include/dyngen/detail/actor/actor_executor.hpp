@@ -25,6 +25,7 @@
 //      flag (seq_cst) and learns in the same operation whether it is held.
 
 #include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/inline_queue.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 #include <dyngen/error.hpp>

@@ -6,7 +6,7 @@
 //
 // Work that a thread puts off. Four things are not done at once, but somewhat later by the same thread:
 //
-//   values to destroy       when destructors nest deeply: after the destructor below them (slot.hpp)
+//   values to destroy       when destructors nest deeply: after the destructor below them (slot_operations.hpp)
 //   tasks to hand over      to executors of the user's, inside a publication: after it (put_off.hpp)
 //   tasks to run inline     behind the inline task that runs already: after it (inline_queue.hpp)
 //   the end of a task       while values that its stream leaves behind are destroyed: after them (task_record.hpp)

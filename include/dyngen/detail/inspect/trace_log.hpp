@@ -14,6 +14,7 @@
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/recorder.hpp>
 

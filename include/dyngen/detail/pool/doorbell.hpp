@@ -13,6 +13,7 @@
 //      sleep() writes `asleep` (seq_cst), then looks whether anything is wanted (seq_cst).
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/park.hpp>
 
 #include <cstdint>
 

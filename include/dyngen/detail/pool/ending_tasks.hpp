@@ -16,6 +16,7 @@
 // [E1] a node is published by note() and by sort() (release), and read by the thread that takes the list (acquire). Also
 //      the pair [D1] of doorbell.hpp: noted (seq_cst), then the monitor is rung.
 
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 
 #include <chrono>

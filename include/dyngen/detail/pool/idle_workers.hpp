@@ -33,6 +33,7 @@
 // possible to take calls notify() after that (injection_queue.hpp, [I1] and [I8]).
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/park.hpp>
 
 #include <cstdint>
 

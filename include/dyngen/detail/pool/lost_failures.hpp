@@ -5,7 +5,7 @@
 //
 // [Q1] add() publishes what the producer holds; take_all() acquires it.
 
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/shared_state.hpp>
 
 namespace dyngen::detail {
 

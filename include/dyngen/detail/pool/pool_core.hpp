@@ -57,6 +57,8 @@
 //      has of records is dropped where the hook can still be called: links, in queues or in hand, by workers; the notes of
 //      ending_tasks.hpp by the thread that ends the pool, before it says that the pool is over.
 
+#include <dyngen/detail/base/asymmetric_fence.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/doorbell.hpp>
 #include <dyngen/detail/pool/ending_tasks.hpp>
 #include <dyngen/detail/pool/idle_workers.hpp>

@@ -9,6 +9,7 @@
 // nothing was alive: who sees an end sees, by acquire, all that was started before it, and who starts a task either
 // is one that is alive, or counts it before he looks whether the pool is closed [C1].
 
+#include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory.hpp>
 #include <dyngen/detail/task/task_record.hpp>

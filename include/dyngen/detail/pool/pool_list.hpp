@@ -7,6 +7,7 @@
 // either was made before the fork or not; the pool's memory goes only after that.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/process.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 

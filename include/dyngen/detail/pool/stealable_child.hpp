@@ -13,6 +13,7 @@
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/work_item.hpp>
 
 #include <cstdint>

@@ -4,6 +4,7 @@
 // on a thread. Only closing looks at them. A task enters before it waits and stays in the list until it has ended: whether
 // it waits at the moment, its state word says.
 
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 

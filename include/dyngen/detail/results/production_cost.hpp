@@ -8,6 +8,7 @@
 // on. The reader looks at the clock after every value then, and less and less often.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/park.hpp>
 
 #include <chrono>
 #include <cstdint>

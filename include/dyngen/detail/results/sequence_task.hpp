@@ -26,6 +26,8 @@
 // leaves the buffer; otherwise the thread that ends the task does, when it sees the flag. One fetch_or against one exchange
 // of the same word decides which.
 
+#include <dyngen/detail/base/asymmetric_fence.hpp>
+#include <dyngen/detail/base/spin.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
 #include <dyngen/detail/results/production_cost.hpp>
 #include <dyngen/detail/task/kept_streams.hpp>

@@ -4,8 +4,9 @@
 // A wait registers one waiter for each point, in one allocation that outlives it for as long as a list refers to it;
 // leaving is claiming what is left. A worker of a pool gives its seat to another thread meanwhile.
 
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 #include <dyngen/error.hpp>
 
 #include <chrono>

@@ -27,7 +27,9 @@
 // [O4] A thread publishes its context in `known_` (release); the observer finds it there (acquire). Only a thread that has
 //      the mutex takes contexts out.
 
+#include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/process.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 

@@ -37,6 +37,8 @@
 // and by the monitor. No code of the user's runs under it, not even the destructor of an exception: the list holds no reference
 // on a stream, whose end waits for the mutex.
 
+#include <dyngen/detail/base/asymmetric_fence.hpp>
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 
 #include <chrono>

@@ -8,6 +8,7 @@
 // with it; unless no value of its stream waits to be taken: then it may pass whatever the budget says. So streams that
 // share a budget can be drained in any order, also when one of them is made from another.
 
+#include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 
 #include <cstdint>

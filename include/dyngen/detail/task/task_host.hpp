@@ -5,7 +5,7 @@
 
 #include <dyngen/detail/task/recorder.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/shared_state.hpp>
 
 #include <cstdint>
 #include <exception>

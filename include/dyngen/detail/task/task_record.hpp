@@ -15,7 +15,7 @@
 #include <dyngen/detail/task/state_word.hpp>
 #include <dyngen/detail/task/task_host.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 #include <dyngen/error.hpp>
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 // What is seen of a task from outside (inspector.hpp): copied numbers, and counted pointers to what it waits for. It is
 // taken in a moment and without allocating; the words for it are found afterwards, in describe_text.hpp.
 
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/shared_state.hpp>
 
 #include <cstdint>
 #include <string_view>

@@ -9,7 +9,7 @@
 // destroy_staged(), until when their slots say `failed` and the producer keeps its hold.
 
 #include <dyngen/detail/base/integer.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -14,8 +14,9 @@
 //
 // A slot is born as one that has a value: nobody looks at it before `published` says that it has.
 
+#include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/integer.hpp>
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 
 #include <bit>
 #include <cstddef>

@@ -3,7 +3,7 @@
 // The return buffer of a task with one value that becomes ready when the task has ended: that of a plain function, of a
 // task<R>, of a promise. Value and end are one event, so the value's slot is the end; the completion, slot 0, follows it.
 
-#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The names of dyngen/detail/base/atomic.hpp on top of Relacy: a model that puts this directory first on its include path
+// The names of dyngen/detail/base/{atomic, asymmetric_fence, park, spin}.hpp on top of Relacy: a model that puts this directory first on its include path
 // checks the library's own headers. Orders are taken as written, but the one that mutants.py has weakened; each
 // operation is a point where the scheduler may switch, and each carries the library's line into the trace. A thread
 // asleep that nobody wakes is a deadlock, which Relacy reports; a timed sleep may end at any moment, and the clock then

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What stands behind slots: a task, a promise or a plain value. It has the references, the failure, and a number or name.
+//
+// A failure is one object: the exception, the shared state whose code threw it (the thrower), the number of its carriers,
+// and whether it was seen. It is stored in the thrower. A carrier is a slot that has a holder and through which the failure
+// can be read: a failed slot, or the completion. A shared state that ended with the failure of another one (a dependent) is
+// also a carrier, as long as it has a carrier itself. Each shared state counts its own carriers. A dependent refers to the
+// thrower, never to another dependent, so that no chain of them has to be followed.
+//
+//   begin_failure()            the last carrier goes, or the task ends with no carrier that has a holder
+//   carried ──────────────────▶ settled: reported, unless seen or silent
+//
+// Settled is final: a completion() that is requested later carries the failure, but does not report it again.
+//
+// [F1] The holder of a carrier marks the failure as seen before it drops the carrier. Both either change the same word or
+//      are ordered by the acq_rel of the slot's word, so the thread that settles the failure reads the mark.
+// [F2] begin_failure() releases exception and thrower to the thread that drops the last carrier (acq_rel).
+
+#include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/base/thread_context.hpp>
+#include <dyngen/detail/value/slot.hpp>
+#include <dyngen/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace dyngen::detail {
+
+/// Writes an exception that no handle and no hook gets to stderr, in one line.
+inline void print_unhandled(std::exception_ptr e, std::string_view task, const char* noun = "task") noexcept {
+  const char* what = "an exception that is no std::exception";
+  try {
+    std::rethrow_exception(e);
+  } catch (const std::exception& x) {
+    std::fprintf(stderr, "dyngen: unhandled in %s %.*s: %s\n", noun, static_cast<int>(task.size()), task.data(), x.what());
+    return;
+  } catch (...) {
+  }
+  std::fprintf(stderr, "dyngen: unhandled in %s %.*s: %s\n", noun, static_cast<int>(task.size()), task.data(), what);
+}
+
+/// Is it an exception that says only that something was cancelled, or is gone? A failure of this kind is never reported.
+inline bool is_silent(const std::exception_ptr& failure) noexcept {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const cancelled_error&) {
+    return true;
+  } catch (const broken_promise&) {
+    return true;
+  } catch (const actor_died&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+/// What stands behind a value. Reference-counted: each held slot of its own memory is one reference, each block of a
+/// segmented buffer too. `completion()` is slot 0 of its first group.
+class shared_state {
+ public:
+  shared_state(const shared_state&) = delete;
+  shared_state& operator=(const shared_state&) = delete;
+
+  /// Destroys the value in `s`, whose holders are all gone.
+  virtual void destroy_value(slot& s) noexcept = 0;
+  /// Gives back the memory of the block that `g` heads, once all its slots are released.
+  virtual void release_segment_slots(slot_group&, std::uint32_t) noexcept {}
+  /// All values of a block are gone.
+  virtual void segment_is_free(std::uint32_t /*values*/) noexcept {}
+  /// Runs the task on this thread up to the moment value `wanted` is stored, if that may be done. False if not.
+  virtual bool help(std::uint64_t) noexcept { return false; }
+  /// Asks the task to stop. False if it has ended.
+  virtual bool cancel() noexcept { return false; }
+  /// What the task awaits has come.
+  virtual void wake() noexcept {}
+  /// By a list of waiters, in a publication or not: it may be the last one, and what goes with the task the user's code.
+  virtual void drop_waiters_reference() noexcept { drop_references(1); }
+  /// Somebody may wait for what the task does, not only for its next value.
+  virtual void make_eager() noexcept {}
+  /// What runs it, for telling tasks of one pool from others; null for a plain value.
+  virtual const void* pool_id() const noexcept { return nullptr; }
+  /// The actor whose turn it needs to run; null for what is no call of an actor. One turn, one method in progress: not
+  /// even a coroutine may wait for another call of its own actor then.
+  virtual const void* actor_id() const noexcept { return nullptr; }
+  virtual bool takes_whole_turn() const noexcept { return false; }
+  /// What number the value in `s` has among the task's.
+  virtual std::uint64_t number_of(slot& s) const noexcept { return slot_group::of(s).number_of(s.index()); }
+  /// The name given by the user, or empty.
+  virtual std::string_view name() const noexcept { return {}; }
+  /// The task's code blocks its thread in `wait`, or, if that is null, goes on after it.
+  virtual void blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
+  /// What to call it in a description, before its label.
+  virtual const char* noun() const noexcept { return "value"; }
+  /// Writes down what it is doing. From any thread that keeps it alive.
+  virtual void observe(task_snapshot&) noexcept {}
+  /// Hands an exception that no handle carries to the hook, or prints it, on this thread.
+  virtual void report(std::exception_ptr e) noexcept {
+    number_text text;
+    print_unhandled(std::move(e), name_or_number(text), noun());
+  }
+
+  void add_references(std::uint32_t n) noexcept {
+    // relaxed: the caller holds a reference already.
+    references_.fetch_add(n, relaxed);
+  }
+  /// Gives up one reference if it is not the last one. Returns whether it did. For a thread that may not run user code.
+  bool drop_reference_unless_last() noexcept {
+    // relaxed: verified by the exchange. [P1] release: as in drop_references().
+    std::uint32_t count = references_.load(relaxed);
+    while (count != 1)
+      if (references_.compare_exchange_weak(count, count - 1, release, relaxed)) return true;
+    return false;
+  }
+  void drop_references(std::uint32_t n = 1) noexcept {
+    // [P1] acquire: pairs with the release below, so that the last one sees all that the others did.
+    if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) failure_ ? free_in_turn() : free_memory();
+  }
+
+  slot_group& results() noexcept { return *results_; }
+  slot& completion() noexcept { return results_->slot_array()[0]; }
+
+  /// The task has ended, and everything about it may be read.
+  bool completed() const noexcept {
+    // [S1]
+    return slot::stage_of(results_->slot_array()[end_index_].word.load(acquire)) != stage::empty;
+  }
+  slot& end_slot() noexcept { return results_->slot_array()[end_index_]; }
+  /// Where to wait for that.
+  wait_point end_point() noexcept { return {&results_->waiters, &slot_group::published, results_, end_index_, nullptr, this}; }
+
+  /// Set once, before anything that failed with it is published.
+  const std::exception_ptr& failure() const noexcept { return failure_; }
+
+  // --- its failure ---
+
+  /// Whose failure it is. For holders of a carrier, and for what this producer's own code does.
+  shared_state& thrower() noexcept {
+    // relaxed: set before the failure is published [F2].
+    const std::uintptr_t other = thrower_.load(relaxed);
+    return other == 0 || (other & linked) != 0 ? *this : *reinterpret_cast<shared_state*>(other);
+  }
+  /// By the holder of a carrier, which it drops only afterwards [F1]: the failure need not be reported.
+  void see() noexcept {
+    shared_state& t = thrower();
+    // relaxed, both: see [F1].
+    if ((t.carriers_.load(relaxed) & was_seen) == 0) t.carriers_.fetch_or(was_seen, relaxed);
+  }
+  /// A failure of its own is not reported, whether it has happened or not.
+  void give_up() noexcept { carriers_.fetch_or(was_seen, relaxed); }  // relaxed: as in see()
+
+  void add_carriers(std::uint64_t n) noexcept {
+    // relaxed: the caller has another carrier, or has published none yet.
+    carriers_.fetch_add(n * one_carrier, relaxed);
+  }
+  void drop_carriers(std::uint64_t n) noexcept {
+    // [F1][F2] acq_rel.
+    const std::uint64_t left = carriers_.fetch_sub(n * one_carrier, acq_rel) - n * one_carrier;
+    if (left >= one_carrier || (left & has_failure) == 0 || (left & is_settled) != 0) return;
+    const std::uint64_t before = carriers_.fetch_or(is_settled, acq_rel);  // [F1]
+    if ((before & is_settled) != 0) return;
+    shared_state& t = thrower();
+    if (&t != this)
+      t.drop_carriers(1);
+    else if ((before & was_seen) == 0)
+      lost();
+  }
+
+  /// One more carrier of the failure of who threw it, and a reference there. The caller sees to it that there is a carrier.
+  shared_state& share_failure() noexcept {
+    shared_state& t = thrower();
+    t.add_references(1);
+    t.add_carriers(1);
+    return t;
+  }
+  /// By who has a share of its failure.
+  void drop_share() noexcept {
+    drop_carriers(1);
+    drop_references(1);
+  }
+
+  /// Reports its failure, which no carrier is left for, on this thread; unless it is of a kind that is not reported.
+  void report_lost() noexcept {
+    const interlude user_code(context());
+    if (!is_silent(failure_)) report(failure_);
+  }
+
+  /// For a list of producers, each with a failure of its own that is to be reported: the next one.
+  void link(shared_state* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }  // relaxed: the list orders it
+  shared_state* unlink() noexcept {
+    return reinterpret_cast<shared_state*>(thrower_.exchange(0, relaxed) & ~linked);  // relaxed: as in link()
+  }
+
+  /// A number of its own, given when first asked for.
+  std::uint64_t id() noexcept {
+    // relaxed: the number stands for itself.
+    std::uint64_t id = id_.load(relaxed);
+    if (id != 0) return id;
+    const std::uint64_t fresh = fresh_number();
+    return id_.compare_exchange_strong(id, fresh, relaxed, relaxed) ? fresh : id;
+  }
+
+  /// The name in quotes, or the number: how messages call the task.
+  std::string label() {
+    const std::string_view given = name();
+    std::string text;
+    if (given.empty()) {
+      text += '#';
+      text += std::to_string(id());
+    } else {
+      text += '\'';
+      text += given;
+      text += '\'';
+    }
+    return text;
+  }
+
+ protected:
+  explicit shared_state(std::uint32_t references) noexcept : references_(references) {}
+  ~shared_state() = default;
+
+  virtual void free_memory() noexcept = 0;
+  /// The last carrier of its own failure has gone unseen. It may be called on any thread, inside a destructor of the user's.
+  virtual void lost() noexcept { report_lost(); }
+
+  // Of `carriers_`; above them, their number.
+  static constexpr std::uint64_t has_failure = 1;   ///< there is a failure
+  static constexpr std::uint64_t was_seen = 2;
+  static constexpr std::uint64_t is_settled = 4;    ///< reported, or found not to be
+  static constexpr std::uint64_t one_carrier = 8;
+
+  /// It ends with the failure of `shared`, of which the caller has a share.
+  void fail_with(shared_state& shared) noexcept {
+    thrower_.store(reinterpret_cast<std::uintptr_t>(&shared), relaxed);  // relaxed: [F2]
+  }
+  /// `failure_` is set, and nothing of it is published: its end is a carrier. A silent failure is treated as seen.
+  void begin_failure(bool silent) noexcept {
+    add_carriers(1);
+    carriers_.fetch_or(silent ? has_failure | was_seen : has_failure, acq_rel);  // [F2]
+  }
+  /// Does nothing hold the failure but the end, which is not published yet?
+  bool only_end_carries_failure() noexcept { return carriers_.load(acquire) / one_carrier == 1; }
+  /// By the producer, before it publishes its end: nobody is to report its failure later. Is it to be reported now?
+  bool settle_failure() noexcept { return (carriers_.fetch_or(is_settled, acq_rel) & (is_settled | was_seen)) == 0; }  // [F1]
+
+  struct number_text {
+    char text[24];
+  };
+  /// How reports call it. `text` is where its number stands, if it has no name.
+  std::string_view name_or_number(number_text& text) noexcept {
+    const std::string_view given = name();
+    if (!given.empty()) return given;
+    const int size = std::snprintf(text.text, sizeof text.text, "#%llu", static_cast<unsigned long long>(id()));
+    return {text.text, static_cast<std::size_t>(size)};
+  }
+
+  static_assert(atomic<std::uint32_t>::is_always_lock_free && atomic<std::uint64_t>::is_always_lock_free);
+
+  slot_group* results_ = nullptr;
+  std::exception_ptr failure_;
+
+  /// Its last reference is gone, and it has a failure.
+  void free_in_turn() noexcept;
+
+ private:
+  static void free_with_failure(shared_state& p) noexcept {
+    shared_state& t = p.thrower();
+    const bool is_own = &t == &p;
+    p.free_memory();
+    if (!is_own) t.drop_references(1);
+  }
+  static constexpr std::uintptr_t linked = 1;  ///< of thrower_: it is no thrower, but the next in a list
+  atomic<std::uintptr_t> thrower_{0};          ///< of the failure, if that is another one: this holds a reference and a carrier
+  atomic<std::uint64_t> carriers_{0};          ///< of its failure, and those flags
+
+ protected:
+  atomic<std::uint64_t> id_{0};
+  atomic<std::uint32_t> references_;
+  std::uint8_t end_index_ = 0;  ///< in results_, of the slot that is its end
+};
+
+/// Frees producers with failures. An exception may hold refs on others, whose exceptions hold refs again: nested ones wait
+/// in a list that the outermost call empties, so that a chain of any length takes constant stack.
+[[gnu::noinline]] inline void shared_state::free_in_turn() noexcept {
+  thread_context& here = context();
+  if (here.freed != nullptr) {
+    id_.store(reinterpret_cast<std::uint64_t>(*here.freed), relaxed);  // relaxed, here and below: nobody else has it
+    *here.freed = this;
+    return;
+  }
+  shared_state* nested = nullptr;
+  here.freed = &nested;
+  free_with_failure(*this);
+  while (nested != nullptr) {
+    shared_state& next = *nested;
+    nested = reinterpret_cast<shared_state*>(next.id_.load(relaxed));
+    free_with_failure(next);
+  }
+  here.freed = nullptr;
+}
+
+inline std::int64_t wait_point::what() const noexcept {
+  if (fence != nullptr) return the_next;
+  slot_group& g = *static_cast<slot_group*>(const_cast<void*>(object));
+  return &g.slot_array()[index] == &owner->end_slot() ? the_end : static_cast<std::int64_t>(g.number_of(index));
+}
+
+}  // namespace dyngen::detail
