@@ -5,7 +5,7 @@
 
 #include <dyngen/detail/task/inline_queue.hpp>
 #include <dyngen/detail/task/put_off.hpp>
-#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 
 #include <concepts>
 #include <cstddef>

@@ -6,8 +6,8 @@
 
 #include <dyngen/detail/coroutine/frame.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 #include <dyngen/detail/task/shared_budget.hpp>
-#include <dyngen/detail/task/task_record.hpp>
 #include <dyngen/detail/value/fixed_buffer.hpp>
 #include <dyngen/detail/value/segmented_buffer.hpp>
 

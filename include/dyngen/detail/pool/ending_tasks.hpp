@@ -17,7 +17,7 @@
 //      the pair [D1] of doorbell.hpp: noted (seq_cst), then the monitor is rung.
 
 #include <dyngen/detail/base/park.hpp>
-#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 
 #include <chrono>
 #include <cstdint>

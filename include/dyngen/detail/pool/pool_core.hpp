@@ -73,7 +73,7 @@
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/inline_queue.hpp>
 #include <dyngen/detail/task/kept_streams.hpp>
-#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 #include <dyngen/stats.hpp>
 
 #include <algorithm>

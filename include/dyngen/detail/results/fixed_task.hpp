@@ -4,7 +4,7 @@
 // one value, or none, it is ready when the task has ended.
 
 #include <dyngen/detail/coroutine/tuple_sink.hpp>
-#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 #include <dyngen/detail/value/fixed_buffer.hpp>
 #include <dyngen/detail/value/single_buffer.hpp>
 

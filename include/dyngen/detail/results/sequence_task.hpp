@@ -31,8 +31,8 @@
 #include <dyngen/detail/coroutine/sink.hpp>
 #include <dyngen/detail/results/production_cost.hpp>
 #include <dyngen/detail/task/kept_streams.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 #include <dyngen/detail/task/shared_budget.hpp>
-#include <dyngen/detail/task/task_record.hpp>
 #include <dyngen/detail/value/fixed_buffer.hpp>
 #include <dyngen/detail/value/segmented_buffer.hpp>
 

@@ -5,7 +5,7 @@
 // the outermost call empties: a chain of any length takes constant stack. In a publication nothing of it is run.
 
 #include <dyngen/detail/task/put_off.hpp>
-#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/task/run_loop.hpp>
 
 namespace dyngen::detail {
 
