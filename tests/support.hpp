@@ -133,4 +133,21 @@ std::string message_of(Action action) {
   return "";
 }
 
+/// Whether `error` is a cancelled_error; false for null.
+inline bool is_cancelled(const std::exception_ptr& error) {
+  if (!error) return false;
+  try {
+    std::rethrow_exception(error);
+  } catch (const dg::cancelled_error&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+/// Yields 0 … n-1.
+inline dg::generator<int> count_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
 }  // namespace support

@@ -16,9 +16,7 @@
 
 namespace {
 
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
+using support::count_to;
 
 dg::generator<int> fails_after(int n) {
   for (int i = 0; i < n; ++i) co_yield i;

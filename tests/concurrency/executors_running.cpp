@@ -18,23 +18,15 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using support::awaits;
 using support::boom;
+using support::count_to;
 using support::holds;
+using support::later;
 
 namespace {
 
-/// A ref that is ready only when told.
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
-};
-
-dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
 dg::task<int> adds_one(dg::ref<int> r) { co_return 1 + co_await r; }
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 void long_chains(const dg::executor_target& run) {
   later first;

@@ -19,9 +19,7 @@
 
 namespace {
 
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
+using support::count_to;
 
 struct counter {
   int value = 0;

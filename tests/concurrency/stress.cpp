@@ -17,6 +17,7 @@
 
 namespace {
 
+using support::is_cancelled;
 using namespace std::chrono_literals;
 
 /// One entry per value of a run: how often it was built, seen by a reader, and destroyed.
@@ -101,17 +102,6 @@ void on_threads(unsigned count, std::uint32_t seed, Body body) {
     });
   go.open();
   for (auto& thread : threads) thread.join();
-}
-
-bool is_cancelled(const std::exception_ptr& error) {
-  if (!error) return false;
-  try {
-    std::rethrow_exception(error);
-  } catch (const dg::cancelled_error&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
 }
 
 constexpr unsigned many = 12;

@@ -12,6 +12,7 @@
 #include <vector>
 
 using faults::all_hosts;
+using faults::count_to;
 using faults::destructors;
 using faults::drive_all;
 using faults::kind;
@@ -48,11 +49,6 @@ template <class V>
 dg::task<void> looked_at(V number) {
   static_cast<void>(number.look());
   co_return;
-}
-
-template <class V>
-dg::generator<V> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
 }
 
 /// Says when it is gone.

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+using faults::count_to;
 using faults::destructors;
 using faults::drive_all;
 using faults::kind;
@@ -25,11 +26,6 @@ using support::boom;
 using namespace std::chrono_literals;
 
 namespace {
-
-template <class V>
-dg::generator<V> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 template <class V>
 dg::generator<V> count_and_throw(int n) {

@@ -385,4 +385,10 @@ class while_it_waits {
   std::thread thread_;
 };
 
+/// Yields 0 … n-1.
+template <class V>
+dg::generator<V> count_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
 }  // namespace faults

@@ -13,6 +13,7 @@
 #include <vector>
 
 using faults::all_hosts;
+using faults::count_to;
 using faults::destructors;
 using faults::drive_all;
 using faults::host;
@@ -27,11 +28,6 @@ using support::boom;
 namespace {
 
 constexpr std::initializer_list<kind> threads = {kind::thread, kind::all_threads};
-
-template <class V>
-dg::generator<V> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 void fulfil(dg::promise<int>& p) {
   try {

@@ -22,14 +22,9 @@
 
 using namespace std::chrono_literals;
 using support::boom;
+using support::later;
 
 namespace {
-
-/// A ref that is ready only when told.
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
-};
 
 /// What it did, in order; notices two threads inside, and counts its live instances.
 class recorder {

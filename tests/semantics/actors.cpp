@@ -19,6 +19,7 @@
 
 using namespace std::chrono_literals;
 using support::boom;
+using support::later;
 
 namespace {
 
@@ -93,11 +94,6 @@ std::string nested_message(const std::exception_ptr& e) {
   }
   return "not actor_died";
 }
-
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
-};
 
 }  // namespace
 

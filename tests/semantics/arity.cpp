@@ -20,6 +20,7 @@ using support::arity;
 using support::arity_of;
 using support::boom;
 using support::captured_stderr;
+using support::count_to;
 using support::error_log;
 using support::eventually;
 using support::gate;
@@ -29,17 +30,10 @@ using support::move_only;
 using support::occurrences;
 using support::reporting_to;
 using support::tracked;
+using support::tracked_to;
 using support::witness;
 
 namespace {
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
-
-dg::generator<tracked> tracked_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 dg::generator<int> nothing() { co_return; }
 

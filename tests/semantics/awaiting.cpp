@@ -21,9 +21,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
+using support::awaits;
+using support::count_to;
+using support::later;
 
 dg::task<int> gives(int i) { co_return i; }
 dg::task<int> throws_boom(std::string what) {
@@ -31,14 +31,6 @@ dg::task<int> throws_boom(std::string what) {
   co_return 0;
 }
 dg::task<void> nothing() { co_return; }
-
-dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
-
-/// A ref that is ready only when told.
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
-};
 
 }  // namespace
 

@@ -18,6 +18,7 @@
 
 using namespace std::chrono_literals;
 using support::boom;
+using support::count_to;
 using support::error_log;
 using support::eventually;
 using support::gate;
@@ -27,16 +28,9 @@ using support::move_only;
 using support::occurrences;
 using support::reporting_to;
 using support::tracked;
+using support::tracked_to;
 
 namespace {
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
-
-dg::generator<tracked> tracked_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 /// Makes a pool of `threads` by way of the options.
 template <class Number>

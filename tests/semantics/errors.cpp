@@ -19,6 +19,7 @@ using support::arity;
 using support::arity_of;
 using support::boom;
 using support::captured_stderr;
+using support::count_to;
 using support::error_log;
 using support::eventually;
 using support::gate;
@@ -34,10 +35,6 @@ namespace {
 dg::generator<int> throw_after(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
   throw boom("after " + std::to_string(n));
-}
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
 }
 
 int fail(const std::string& what) { throw boom(what); }

@@ -24,6 +24,7 @@
 
 using namespace std::chrono_literals;
 using support::boom;
+using support::count_to;
 using support::eventually;
 using support::gate;
 using support::holds;
@@ -31,17 +32,10 @@ using support::message_of;
 using support::move_only;
 using support::occurrences;
 using support::tracked;
+using support::tracked_to;
 using support::witness;
 
 namespace {
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
-
-dg::generator<tracked> tracked_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 template <class T>
 std::string printed(const T& value) {

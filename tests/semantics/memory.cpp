@@ -23,13 +23,10 @@ using support::gate;
 using support::holds;
 using support::reporting_to;
 using support::tracked;
+using support::tracked_to;
 using support::witness;
 
 namespace {
-
-dg::generator<tracked> tracked_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 /// A large value: counts how many exist that were not moved from, and the most there ever were.
 class load {

@@ -155,4 +155,17 @@ bool holds(const Ref& r) {
   return false;
 }
 
+/// A ref that becomes ready when the test fulfils its promise.
+struct later {
+  dg::promise<int> promise;
+  dg::ref<int> ref = promise.get_ref();
+};
+
+inline dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
+
+/// Yields 0 … n-1, as values that count themselves.
+inline dg::generator<tracked> tracked_to(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+}
+
 }  // namespace support

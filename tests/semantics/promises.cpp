@@ -18,13 +18,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
-
-/// A ref that is ready only when told.
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
-};
+using support::awaits;
+using support::later;
 
 }  // namespace
 

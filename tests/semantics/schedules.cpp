@@ -16,21 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
-
-bool is_cancelled(std::exception_ptr error) {
-  if (!error) return false;
-  try {
-    std::rethrow_exception(error);
-  } catch (const dg::cancelled_error&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
-
 /// Long enough that a stream of cheap values has shown how cheap it is.
 constexpr int long_enough = 5000;
 
@@ -42,6 +27,8 @@ dg::ref_stream<int> well_read(dg::thread_pool& pool, int more, int room) {
   return stream;
 }
 
+using support::count_to;
+using support::is_cancelled;
 using support::million;
 using support::on_small_stack;
 

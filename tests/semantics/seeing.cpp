@@ -22,8 +22,11 @@
 namespace {
 
 using namespace std::chrono_literals;
+using support::awaits;
 using support::boom;
+using support::count_to;
 using support::eventually;
+using support::later;
 
 /// A text in which every number of a task is only `#`.
 std::string plain(const std::string& text) {
@@ -68,23 +71,14 @@ std::string awaited(Look look, const std::string& expected) {
 
 std::string number_of(std::uint64_t id) { return "#" + std::to_string(id); }
 
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 dg::generator<int> then_waits(int n, dg::ref<int> r) {
   for (int i = 0; i < n; ++i) co_yield i;
   co_yield co_await r;
 }
-dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
 
 struct pulling_forced {
   dg::detail::pulling before = dg::detail::pulling_mode.exchange(dg::detail::pulling::whenever_possible);
   ~pulling_forced() { dg::detail::pulling_mode = before; }
-};
-
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
 };
 
 struct counter {

@@ -13,7 +13,7 @@
 
 namespace {
 
-dg::generator<int> count_to(int n) {
+dg::generator<int> one_to(int n) {
   for (int i = 1; i <= n; ++i) co_yield i;
 }
 
@@ -44,13 +44,13 @@ using ints = std::vector<int>;
 }  // namespace
 
 TEST_CASE("a generator that has ended is an empty range when it is iterated again", "[generator][S-DETAIL-11]") {
-  auto g = count_to(3);
+  auto g = one_to(3);
   CHECK(read(g) == ints{1, 2, 3});
   CHECK(read(g) == ints{});
   CHECK(read(g) == ints{});
   CHECK(g.begin() == g.end());
 
-  auto nothing = count_to(0);
+  auto nothing = one_to(0);
   CHECK(read(nothing) == ints{});
   CHECK(read(nothing) == ints{});
 }
@@ -106,7 +106,7 @@ TEST_CASE("a generator whose body has thrown is an empty range when it is iterat
 }
 
 TEST_CASE("moving a generator moves what its iterators refer to", "[generator][S-DETAIL-11]") {
-  auto g = count_to(3);
+  auto g = one_to(3);
   auto it = g.begin();
   auto moved = std::move(g);
   CHECK(*it == 1);
@@ -122,12 +122,12 @@ TEST_CASE("moving a generator moves what its iterators refer to", "[generator][S
 }
 
 TEST_CASE("elements_of a generator that has ended, or was given up, yields nothing", "[generator][S-DETAIL-11]") {
-  auto ended = count_to(2);
+  auto ended = one_to(2);
   CHECK(read(ended) == ints{1, 2});
   CHECK(read(all_of(ended, 7)) == ints{7, 8});
   CHECK(read(ended) == ints{});
 
-  auto fresh = count_to(2);
+  auto fresh = one_to(2);
   CHECK(read(all_of(fresh, 7)) == ints{7, 1, 2, 8});
   CHECK(read(all_of(fresh, 7)) == ints{7, 8});
   CHECK(read(fresh) == ints{});
@@ -138,7 +138,7 @@ TEST_CASE("elements_of a generator that has ended, or was given up, yields nothi
 }
 
 TEST_CASE("elements_of a generator that is being iterated throws out of the co_yield", "[generator][S-DETAIL-11]") {
-  auto inner = count_to(3);
+  auto inner = one_to(3);
   auto it = inner.begin();
   auto outer = all_of(inner, 7);
   ints seen;
@@ -151,12 +151,12 @@ TEST_CASE("elements_of a generator that is being iterated throws out of the co_y
 TEST_CASE("submitted, a generator that has been iterated yields nothing, or fails in the middle", "[generator][S-DETAIL-11]") {
   support::watchdog dog("generators that were iterated before they were submitted");
   dg::thread_pool pool(2);
-  auto ended = count_to(2);
+  auto ended = one_to(2);
   CHECK(read(ended) == ints{1, 2});
   auto none = pool.submit([&] { return std::move(ended); });
   CHECK_FALSE(none.next().has_value());
 
-  auto begun = std::make_unique<dg::generator<int>>(count_to(3));
+  auto begun = std::make_unique<dg::generator<int>>(one_to(3));
   auto it = begun->begin();
   CHECK(*it == 1);
   auto refused = pool.submit([&] { return std::move(*begun); });
@@ -164,13 +164,13 @@ TEST_CASE("submitted, a generator that has been iterated yields nothing, or fail
   CHECK_FALSE(refused.next().has_value());
 
   auto list = pool.options(dg::dynamic).submit([] {
-    auto g = count_to(2);
+    auto g = one_to(2);
     (void)read(g);
     return g;
   });
   CHECK(list.get().empty());
   auto two = pool.options(dg::num_returns<2>{}).submit([] {
-    auto g = count_to(2);
+    auto g = one_to(2);
     (void)read(g);
     return g;
   });
@@ -180,7 +180,7 @@ TEST_CASE("submitted, a generator that has been iterated yields nothing, or fail
 TEST_CASE("a stream iterated again goes on, and is empty at its end", "[stream][S-DETAIL-11]") {
   support::watchdog dog("streams that are iterated again");
   dg::thread_pool pool(2);
-  auto s = pool.submit(count_to, 4);
+  auto s = pool.submit(one_to, 4);
   for (dg::ref<int>&& r : s) {
     CHECK(r.get() == 1);
     break;
@@ -229,7 +229,7 @@ TEST_CASE("values() iterated again goes on, and is empty at its end", "[stream][
     CHECK(seen == ints{1});
     CHECK(read(failing.values()) == ints{});
 
-    auto owning = pool.submit(count_to, 3).values();
+    auto owning = pool.submit(one_to, 3).values();
     CHECK(*owning.begin() == 1);
     auto moved = std::move(owning);
     CHECK(read(moved) == ints{2, 3});
@@ -242,7 +242,7 @@ TEST_CASE("values() iterated again goes on, and is empty at its end", "[stream][
 TEST_CASE("views::take of values() takes one value more than it shows", "[stream][S-DETAIL-12]") {
   support::watchdog dog("take of values");
   dg::thread_pool pool(2);
-  auto s = pool.submit(count_to, 6);
+  auto s = pool.submit(one_to, 6);
   CHECK(read(s.values() | std::views::take(2)) == ints{1, 2});
   CHECK(s.next_value() == 4);
   ints seen;  // what to write instead

@@ -13,22 +13,9 @@
 
 namespace {
 
+using support::count_to;
+using support::is_cancelled;
 using namespace std::chrono_literals;
-
-bool is_cancelled(std::exception_ptr error) {
-  if (!error) return false;
-  try {
-    std::rethrow_exception(error);
-  } catch (const dg::cancelled_error&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 dg::generator<int> count_without_end() {
   for (int i = 0;; ++i) co_yield i;

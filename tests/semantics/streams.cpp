@@ -15,11 +15,8 @@
 
 namespace {
 
+using support::count_to;
 using namespace std::chrono_literals;
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 /// How far a producer has come: yields begun, and yields it came back from.
 struct progress {

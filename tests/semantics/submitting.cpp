@@ -21,6 +21,7 @@
 #include <vector>
 
 using support::boom;
+using support::count_to;
 using support::eventually;
 using support::gate;
 using support::holds;
@@ -31,10 +32,6 @@ using support::tracked;
 using support::witness;
 
 namespace {
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 dg::generator<char> letters(const std::string& text) {
   for (char c : text) co_yield c;

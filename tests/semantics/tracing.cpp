@@ -24,6 +24,7 @@
 namespace {
 
 using support::boom;
+using support::count_to;
 using support::eventually;
 using support::json;
 
@@ -129,10 +130,6 @@ bool is_nested(const timeline& t) {
 
 bool holds(const event& outer, const event& inner) {
   return outer.row == inner.row && outer.begin <= inner.begin && inner.end <= outer.end;
-}
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
 }
 
 template <class Handle>

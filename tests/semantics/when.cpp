@@ -23,16 +23,13 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using support::awaits;
 using support::boom;
+using support::count_to;
 using support::holds;
+using support::later;
 
 namespace {
-
-/// A ref that is ready only when told.
-struct later {
-  dg::promise<int> promise;
-  dg::ref<int> ref = promise.get_ref();
-};
 
 dg::task<int> gives(int i) { co_return i; }
 dg::task<int> gives_slowly(int i, int yields) {
@@ -45,11 +42,6 @@ dg::task<int> fails(std::string what) {
 }
 dg::task<void> nothing() { co_return; }
 dg::task<std::unique_ptr<int>> owns(int i) { co_return std::make_unique<int>(i); }
-dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
-
-dg::generator<int> count_to(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-}
 
 /// A pool whose tasks run on its workers only.
 dg::thread_pool_options workers_only(int threads) {
