@@ -3,7 +3,7 @@
 // tasks may do there is in executors_running.cpp.
 
 #include "../catch.hpp"
-#include "benches.hpp"
+#include "executor_fixtures.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -227,88 +227,88 @@ void budgets(const dg::executor_target& run) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("plain functions and their dependents", "[executor][S-WAIT-1]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("plain functions and their dependents", "[executor][S-WAIT-1]", fixtures::all) {
   support::watchdog dog("plain functions");
-  TestType bench;
-  plain_functions(dg::on(bench.executor));
+  TestType fixture;
+  plain_functions(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("failures reach refs and dependents", "[executor][S-ERR-1][S-ERR-8]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("failures reach refs and dependents", "[executor][S-ERR-1][S-ERR-8]", fixtures::all) {
   support::watchdog dog("failures");
-  TestType bench;
-  failures(dg::on(bench.executor));
+  TestType fixture;
+  failures(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("fixed numbers of returns", "[executor][S-ARITY-1][S-ARITY-3]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("fixed numbers of returns", "[executor][S-ARITY-1][S-ARITY-3]", fixtures::all) {
   support::watchdog dog("fixed returns");
-  TestType bench;
-  fixed_returns(dg::on(bench.executor));
+  TestType fixture;
+  fixed_returns(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-ERR-3]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-ERR-3]", fixtures::all) {
   support::watchdog dog("dynamic returns");
-  TestType bench;
-  dynamic_returns(dg::on(bench.executor));
+  TestType fixture;
+  dynamic_returns(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("streams in order, to their end, under every room", "[executor][S-STREAM-1][S-STREAM-4]",
-                        benches::all) {
+                        fixtures::all) {
   support::watchdog dog("streams");
-  TestType bench;
-  streams_in_order(dg::on(bench.executor));
+  TestType fixture;
+  streams_in_order(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("no producer is further ahead than its room", "[executor][S-STREAM-4]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("no producer is further ahead than its room", "[executor][S-STREAM-4]", fixtures::all) {
   support::watchdog dog("bounds");
-  TestType bench;
-  bounded_producers(dg::on(bench.executor));
+  TestType fixture;
+  bounded_producers(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("dropped, detached and cancelled streams leave nothing behind",
-                        "[executor][S-STREAM-6][S-MEM-4]", benches::all) {
+                        "[executor][S-STREAM-6][S-MEM-4]", fixtures::all) {
   support::watchdog dog("dropped streams");
   support::tracked::reset();
   {
-    TestType bench;
-    dropped_streams(dg::on(bench.executor));
+    TestType fixture;
+    dropped_streams(dg::on(fixture.executor));
   }
   CHECK(support::tracked::live == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("waiting for several tasks", "[executor][S-WAIT-3][S-WAIT-8]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("waiting for several tasks", "[executor][S-WAIT-3][S-WAIT-8]", fixtures::all) {
   support::watchdog dog("waiting for several");
-  TestType bench;
-  waiting_for_several(dg::on(bench.executor));
+  TestType fixture;
+  waiting_for_several(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("a task may submit to its own executor", "[executor][S-WAIT-5]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("a task may submit to its own executor", "[executor][S-WAIT-5]", fixtures::all) {
   support::watchdog dog("submitting inside");
-  TestType bench;
-  submitting_inside(dg::on(bench.executor));
+  TestType fixture;
+  submitting_inside(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("streams that read streams, all of it on one executor that does not block",
-                        "[executor][S-STREAM-7]", benches::pools) {
+                        "[executor][S-STREAM-7]", fixtures::pools) {
   support::watchdog dog("streams of streams");
-  TestType bench;
-  streams_of_streams(dg::on(bench.executor));
+  TestType fixture;
+  streams_of_streams(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("coroutines that await tasks, refs, promises and streams", "[executor][S-AWAIT-1][S-WAIT-6]",
-                        benches::all) {
+                        fixtures::all) {
   support::watchdog dog("awaiting on executors");
-  TestType bench;
-  awaiting(dg::on(bench.executor));
+  TestType fixture;
+  awaiting(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("failed attempts and what follows them", "[executor][S-RETRY-1][S-RETRY-2]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("failed attempts and what follows them", "[executor][S-RETRY-1][S-RETRY-2]", fixtures::all) {
   support::watchdog dog("retries on executors");
-  TestType bench;
-  retries(dg::on(bench.executor));
+  TestType fixture;
+  retries(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("budgets and tokens", "[executor][S-AWAIT-4][S-CANCEL-2]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("budgets and tokens", "[executor][S-AWAIT-4][S-CANCEL-2]", fixtures::all) {
   support::watchdog dog("budgets on executors");
-  TestType bench;
-  budgets(dg::on(bench.executor));
+  TestType fixture;
+  budgets(dg::on(fixture.executor));
 }

@@ -4,7 +4,7 @@
 
 #include "../catch.hpp"
 #include "../semantics/probes.hpp"
-#include "benches.hpp"
+#include "executor_fixtures.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -439,72 +439,72 @@ void giving_up(Executor& base) {
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("long chains of tasks and streams that await each other", "[executor][await][S-STREAM-7]",
-                        benches::all) {
+                        fixtures::all) {
   support::watchdog dog("chains on executors");
-  TestType bench;
-  long_chains(dg::on(bench.executor));
+  TestType fixture;
+  long_chains(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("all of many tasks, any of several streams", "[executor][await][S-AWAIT-1]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("all of many tasks, any of several streams", "[executor][await][S-AWAIT-1]", fixtures::all) {
   support::watchdog dog("all and any on executors");
-  TestType bench;
-  all_and_any(dg::on(bench.executor));
+  TestType fixture;
+  all_and_any(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("a coroutine goes on on its executor, whoever stores what it awaits",
-                        "[executor][await][S-WAIT-6]", benches::all) {
+                        "[executor][await][S-WAIT-6]", fixtures::all) {
   support::watchdog dog("going on on executors");
-  TestType bench;
-  goes_on(dg::on(bench.executor), std::is_same_v<TestType, benches::at_once>);
+  TestType fixture;
+  goes_on(dg::on(fixture.executor), std::is_same_v<TestType, fixtures::at_once>);
 }
 
 TEMPLATE_LIST_TEST_CASE("tasks are cancelled wherever they stand",
-                        "[executor][cancel][S-CANCEL-1][S-CANCEL-2][S-CANCEL-5][S-CANCEL-7]", benches::all) {
+                        "[executor][cancel][S-CANCEL-1][S-CANCEL-2][S-CANCEL-5][S-CANCEL-7]", fixtures::all) {
   support::watchdog dog("cancelling on executors");
-  TestType bench;
-  cancelling(dg::on(bench.executor));
+  TestType fixture;
+  cancelling(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("a cancel that meets a wake-up, or an end, is one or the other",
-                        "[executor][cancel][S-CANCEL-4]", benches::all) {
+                        "[executor][cancel][S-CANCEL-4]", fixtures::all) {
   support::watchdog dog("cancel races on executors");
-  TestType bench;
-  cancel_races(dg::on(bench.executor));
+  TestType fixture;
+  cancel_races(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("failed attempts are followed by exactly so many steps",
-                        "[executor][retry][S-RETRY-1][S-RETRY-3][S-RETRY-4]", benches::all) {
+                        "[executor][retry][S-RETRY-1][S-RETRY-3][S-RETRY-4]", fixtures::all) {
   support::watchdog dog("attempts on executors");
-  TestType bench;
-  attempts(dg::on(bench.executor));
+  TestType fixture;
+  attempts(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("tasks know themselves, and are told to stop", "[executor][this_task][S-CANCEL-3]",
-                        benches::all) {
+                        fixtures::all) {
   support::watchdog dog("this_task on executors");
-  TestType bench;
-  about_itself(dg::on(bench.executor));
+  TestType fixture;
+  about_itself(dg::on(fixture.executor));
 }
 
 TEMPLATE_LIST_TEST_CASE("actors live on any executor", "[executor][actor][S-ACTOR-1][S-ACTOR-3][S-ACTOR-4][S-ACTOR-5]",
-                        benches::all) {
+                        fixtures::all) {
   support::watchdog dog("actors on executors");
-  TestType bench;
-  actors(dg::on(bench.executor));
+  TestType fixture;
+  actors(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("one method at a time, on any executor", "[executor][actor][S-ACTOR-2]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("one method at a time, on any executor", "[executor][actor][S-ACTOR-2]", fixtures::all) {
   support::watchdog dog("many callers on executors");
-  TestType bench;
-  many_callers(dg::on(bench.executor));
+  TestType fixture;
+  many_callers(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("an executor that gives up leaves no ref pending", "[executor][stop][S-STOP-5]", benches::all) {
+TEMPLATE_LIST_TEST_CASE("an executor that gives up leaves no ref pending", "[executor][stop][S-STOP-5]", fixtures::all) {
   support::watchdog dog("executors that give up");
   support::tracked::reset();
   {
-    TestType bench;
-    giving_up(bench.executor);
+    TestType fixture;
+    giving_up(fixture.executor);
   }
   CHECK(support::tracked::live == 0);
 }

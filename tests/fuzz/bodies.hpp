@@ -305,7 +305,7 @@ inline bool acts_at(const task_plan& p, std::uint32_t at) noexcept {
 
 enum class style : unsigned { moved, converted, emplaced, copied, nested, ranged };
 inline style style_of(std::uint64_t id) noexcept {
-  const auto s = static_cast<style>(source::mixed(id) % 9);
+  const auto s = static_cast<style>(choice_source::mixed(id) % 9);
   return s > style::ranged ? style::moved : s;
 }
 inline constexpr std::uint32_t together = 3;  ///< values that are yielded by one elements_of

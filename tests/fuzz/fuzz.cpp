@@ -2,7 +2,7 @@
 // fuzz: random programs over the whole library, each checked against a model of its rules.
 //
 //   fuzz [--seed S] [--programs N] [--seconds T] [--minutes M] [--threads K]
-//        runs programs S, S + 1, … until N have run or the time is over; with at most K agents, and workers in a pool
+//        runs programs S, S + 1, … until N have run or the time is over; with at most K clients, and workers in a pool
 //   fuzz --test FILE      what the test runs: the seeds in FILE, some fixed ones, and a random one that is printed
 //   fuzz --seed S --show  prints program S
 //
@@ -69,8 +69,8 @@ class session {
 
   /// False if it fails.
   bool run(std::uint64_t seed) {
-    fuzz::source choices(seed);
-    fuzz::program p = fuzz::draw(choices, settings_.threads);
+    fuzz::choice_source choices(seed);
+    fuzz::program p = fuzz::generate(choices, settings_.threads);
     p.seed = seed;
     for (unsigned i = 0; i < settings_.repeat; ++i) {
       began_.store(clock_type::now().time_since_epoch().count());
@@ -113,7 +113,7 @@ class session {
   }
 
  private:
-  /// A program that takes too long is printed with where its agents are.
+  /// A program that takes too long is printed with where its clients are.
   void watch() {
     while (!over_.load()) {
       std::this_thread::sleep_for(20ms);
@@ -122,7 +122,7 @@ class session {
       const auto now = clock_type::now().time_since_epoch().count();
       if (std::chrono::duration<double>(clock_type::duration(now - began)).count() < settings_.limit) continue;
       const auto g = machine_.look();
-      std::printf("HANG in program %" PRIu64 "; of each agent, the operation it is at is marked\n%s", g.plan == nullptr ? 0 : g.plan->seed,
+      std::printf("HANG in program %" PRIu64 "; of each client, the operation it is at is marked\n%s", g.plan == nullptr ? 0 : g.plan->seed,
                   g.plan == nullptr ? "" : text_of(*g.plan, &g.at).c_str());
       std::printf("cases: %" PRIu64 " passed, %" PRIu64 " failed\n", passed_, failed_ + 1);
       std::fflush(stdout);
@@ -217,8 +217,8 @@ int main(int argc, char** argv) {
   if (!s.test_file.empty()) return test(s);
   if (!s.seeded) s.seed = random_seed();
   if (s.show) {
-    fuzz::source choices(s.seed);
-    fuzz::program p = fuzz::draw(choices, s.threads);
+    fuzz::choice_source choices(s.seed);
+    fuzz::program p = fuzz::generate(choices, s.threads);
     p.seed = s.seed;
     std::fputs(text_of(p).c_str(), stdout);
     return 0;

@@ -2,7 +2,7 @@
 
 #include "interpreter.hpp"
 
-#include "agent.hpp"
+#include "client.hpp"
 #include "submitting.hpp"
 
 #include <chrono>
@@ -85,14 +85,14 @@ void running::submit(index which) {
   submit_counted(*this, t, to);
 }
 
-// --- the agents' threads ---
+// --- the clients' threads ---
 
-struct interpreter::agent_thread {
-  agent_thread(running& r, std::uint8_t who, const std::vector<bool>& left_out)
+struct interpreter::client_thread {
+  client_thread(running& r, std::uint8_t who, const std::vector<bool>& left_out)
       : thread([this, &r, who, &left_out] { loop(r, who, left_out); }) {}
-  agent_thread(const agent_thread&) = delete;
-  agent_thread& operator=(const agent_thread&) = delete;
-  ~agent_thread() {
+  client_thread(const client_thread&) = delete;
+  client_thread& operator=(const client_thread&) = delete;
+  ~client_thread() {
     set(state::stop);
     thread.join();
   }
@@ -152,9 +152,9 @@ constexpr std::uint32_t uses_of_a_pool = 20'000;
 interpreter::interpreter(unsigned threads) : run_(program()), shared_pools_(2 * threads) {
   run_.in_line = &in_line_;
   run_.lone = &lone_;
-  for (unsigned i = 0; i < threads; ++i) run_.agents.push_back(std::make_unique<agent_run>());
+  for (unsigned i = 0; i < threads; ++i) run_.clients.push_back(std::make_unique<client_run>());
   for (unsigned i = 1; i < threads; ++i)
-    agent_threads_.push_back(std::make_unique<agent_thread>(run_, static_cast<std::uint8_t>(i), left_out_));
+    client_threads_.push_back(std::make_unique<client_thread>(run_, static_cast<std::uint8_t>(i), left_out_));
 }
 interpreter::~interpreter() = default;
 
@@ -173,11 +173,11 @@ void interpreter::build(const program& p) {
   for (index t = 0; t < p.tasks.size(); ++t) run_.tasks[t].reset(p.tasks[t], run_, t);
   while (run_.slots.size() < p.slots) run_.slots.emplace_back();
   for (auto& s : run_.slots) s.turn.store(0);
-  for (auto& a : run_.agents) {
+  for (auto& a : run_.clients) {
     a->log.clear();
     a->at.store(0);
   }
-  for (std::size_t i = p.agents; i < run_.agents.size(); ++i) run_.agents[i]->at.store(0xffffffff);
+  for (std::size_t i = p.clients; i < run_.clients.size(); ++i) run_.clients[i]->at.store(0xffffffff);
   run_.budgets.clear();
   for (const std::uint32_t limit : p.budgets) run_.budgets.emplace_back(limit);
   run_.actor_calls.assign(p.actors.size(), {});
@@ -197,10 +197,10 @@ void interpreter::build(const program& p) {
   in_progress.store(&run_);
 }
 
-void interpreter::on_all_agents(unsigned agents) {
-  for (unsigned i = 1; i < agents; ++i) agent_threads_[i - 1]->start();
+void interpreter::on_all_clients(unsigned clients) {
+  for (unsigned i = 1; i < clients; ++i) client_threads_[i - 1]->start();
   play(run_, 0, left_out_);
-  for (unsigned i = 1; i < agents; ++i) agent_threads_[i - 1]->wait();
+  for (unsigned i = 1; i < clients; ++i) client_threads_[i - 1]->wait();
 }
 
 /// Drops all handles, from some slot on, and ends the executors of the program's own.
@@ -216,7 +216,7 @@ void interpreter::tear_down(const program& p) {
     end_of_pools(last);
     manual_ = nullptr;
   }
-  const std::uint32_t start = p.slots == 0 ? 0 : static_cast<std::uint32_t>(source::mixed(p.seed) % p.slots);
+  const std::uint32_t start = p.slots == 0 ? 0 : static_cast<std::uint32_t>(choice_source::mixed(p.seed) % p.slots);
   for (std::uint32_t k = 0; k < p.slots; ++k) {
     slot_run& s = run_.slots[(start + k) % p.slots];
     std::visit(
@@ -264,25 +264,25 @@ std::string interpreter::run(const program& p, const std::vector<std::uint32_t>&
   for (const std::uint32_t i : without)
     if (i < left_out_.size()) left_out_[i] = true;
   current_.store(&p);
-  on_all_agents(p.agents);
+  on_all_clients(p.clients);
   tear_down(p);
   std::string wrong = left_over();
   current_.store(nullptr);
   in_progress.store(nullptr);
   ++totals_.programs;
-  for (const auto& a : run_.agents) totals_.operations += std::exchange(a->operations, 0);
+  for (const auto& a : run_.clients) totals_.operations += std::exchange(a->operations, 0);
   for (std::size_t t = 0; t < p.tasks.size(); ++t) totals_.steps += run_.tasks[t].operations;
   if (ledger::mistreated.exchange(0) != 0) wrong += " values were used or destroyed when they were gone";
   for (const auto& b : run_.budgets)
     if (b.used() != 0) wrong += " a budget was not given back: " + std::to_string(b.used());
   if (!run_.faults.empty()) wrong += (wrong.empty() ? "" : "; ") + run_.faults.front();
-  return wrong.empty() ? judge(run_) : wrong;
+  return wrong.empty() ? check(run_) : wrong;
 }
 
 interpreter::glimpse interpreter::look() {
   glimpse g{current_.load(), {}};
   if (g.plan == nullptr) return g;
-  for (unsigned i = 0; i < g.plan->agents; ++i) g.at.push_back(run_.agents[i]->at.load());
+  for (unsigned i = 0; i < g.plan->clients; ++i) g.at.push_back(run_.clients[i]->at.load());
   return g;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Runs programs, one after the other: keeps the threads of the agents and the pools that programs share.
+// Runs programs, one after the other: keeps the threads of the clients and the pools that programs share.
 
 #include "running.hpp"
 
@@ -17,7 +17,7 @@ namespace fuzz {
 /// What was done in all programs together.
 struct totals {
   std::uint64_t programs = 0;
-  std::uint64_t operations = 0;  ///< calls of the library by agents
+  std::uint64_t operations = 0;  ///< calls of the library by clients
   std::uint64_t steps = 0;       ///< co_yields, co_awaits and calls of the library in tasks
 };
 
@@ -33,7 +33,7 @@ class interpreter {
 
   const totals& done() const noexcept { return totals_; }
 
-  /// For a watchdog: the program that runs, and where each agent is. Null between two programs.
+  /// For a watchdog: the program that runs, and where each client is. Null between two programs.
   struct glimpse {
     const program* plan;
     std::vector<std::uint32_t> at;
@@ -41,18 +41,18 @@ class interpreter {
   glimpse look();
 
  private:
-  struct agent_thread;
+  struct client_thread;
 
   void build(const program& p);
   dg::thread_pool& shared_pool(const pool_plan& p);
-  void on_all_agents(unsigned agents);
+  void on_all_clients(unsigned clients);
   void tear_down(const program& p);
   std::string left_over();
 
   totals totals_;
   running run_;
   std::vector<bool> left_out_;
-  std::vector<std::unique_ptr<agent_thread>> agent_threads_;
+  std::vector<std::unique_ptr<client_thread>> client_threads_;
   std::vector<std::unique_ptr<dg::thread_pool>> shared_pools_;
   std::uint32_t pool_uses_ = 0;
   std::unique_ptr<dg::manual_executor> manual_;

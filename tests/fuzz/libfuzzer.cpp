@@ -10,8 +10,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t count) {
   static fuzz::interpreter machine(4);
-  fuzz::source choices(bytes, count);
-  const fuzz::program p = fuzz::draw(choices, 4);
+  fuzz::choice_source choices(bytes, count);
+  const fuzz::program p = fuzz::generate(choices, 4);
   const std::string wrong = machine.run(p);
   if (wrong.empty()) return 0;
   std::printf("FAILED: %s\n%s", wrong.c_str(), text_of(p).c_str());

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A random program as data: tasks, the handles on them, and a sequence of operations, each done by one of a few agents
-// (threads). Agent 0 is the thread that runs the program. Operations of different agents overlap; but an operation may
+// A random program as data: tasks, the handles on them, and a sequence of operations, each done by one of a few clients
+// (threads). Client 0 is the thread that runs the program. Operations of different clients overlap; but an operation may
 // block only for what operations that stand before it in the sequence bring about. So every program ends, whatever the
 // schedule: the first operation in the sequence that is not done yet can always be done.
 
-#include "source.hpp"
+#include "choices.hpp"
 
 #include <array>
 #include <cstdint>
@@ -132,7 +132,7 @@ enum class expect : std::uint8_t { either, yes, no };
 
 struct op {
   verb what = verb::probe;
-  std::uint8_t agent = 0;
+  std::uint8_t client = 0;
   std::uint8_t how = 0;
   expect must = expect::either;
   bool keep = false;
@@ -146,7 +146,7 @@ struct op {
   std::uint32_t needs = 0;
 };
 
-/// A slot that was handed from agent to agent: used only after the `turn`-th time.
+/// A slot that was handed from client to client: used only after the `turn`-th time.
 struct need {
   index slot;
   std::uint16_t turn;
@@ -164,13 +164,13 @@ struct actor_plan {
   std::uint8_t limit = 1;
   place on = place::pool;
   std::uint8_t maker = 0;
-  bool shared = false;  ///< called by several agents
+  bool shared = false;  ///< called by several clients
 };
 
 struct program {
   std::uint64_t seed = 0;
-  bool by_hand = false;  ///< nothing but manual and inline executors, one agent: everything is certain
-  std::uint8_t agents = 1;
+  bool by_hand = false;  ///< nothing but manual and inline executors, one client: everything is certain
+  std::uint8_t clients = 1;
   std::uint8_t pool_count = 1;
   bool pools_first = false;  ///< at the end, pools of its own go before the handles
   std::array<pool_plan, 2> pools{};
@@ -182,10 +182,10 @@ struct program {
   std::uint32_t slots = 0;
 };
 
-/// Draws a program with at most `threads` agents, and as many workers in a pool.
-program draw(source& choices, unsigned threads);
+/// Draws a program with at most `threads` clients, and as many workers in a pool.
+program generate(choice_source& choices, unsigned threads);
 
-/// A readable form of it, one line for each operation. `current`: of each agent, what it is doing.
+/// A readable form of it, one line for each operation. `current`: of each client, what it is doing.
 std::string text_of(const program& p, const std::vector<std::uint32_t>* current = nullptr);
 
 }  // namespace fuzz

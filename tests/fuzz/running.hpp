@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // What a program consists of while it runs: its tasks, the slots that hold handles, the executors, and what was seen.
-// Agents and tasks only write down what they see, each in a log of its own; it is judged when all is over.
+// Clients and tasks only write down what they see, each in a log of its own; it is judged when all is over.
 
 #include "values.hpp"
 
@@ -30,7 +30,7 @@ enum class seen : std::uint8_t {
 
 struct entry {
   seen what;
-  bool by_agent;      ///< by operation `op`, not by the code of a task
+  bool by_client;      ///< by operation `op`, not by the code of a task
   index task;
   std::uint32_t at;
   std::uint32_t op;
@@ -116,7 +116,7 @@ class lone_thread {
   std::thread thread_;
 };
 
-struct alignas(64) agent_run {
+struct alignas(64) client_run {
   std::vector<entry> log;
   std::uint64_t operations = 0;
   std::atomic<std::uint32_t> at{0};  ///< the operation it is about to do, or is doing
@@ -128,7 +128,7 @@ struct pool_end {
   by how = by::nobody;
   std::uint32_t op = 0;
   void happens(by what, std::uint32_t at) noexcept {
-    static std::mutex one_at_a_time;  // several agents may shut one pool down
+    static std::mutex one_at_a_time;  // several clients may shut one pool down
     const std::lock_guard lock(one_at_a_time);
     if (how == by::nobody) op = at;
     if (what > how) how = what;
@@ -142,7 +142,7 @@ struct running {
   std::uint32_t salt = 1;
   std::deque<task_run> tasks;
   std::deque<slot_run> slots;
-  std::vector<std::unique_ptr<agent_run>> agents;
+  std::vector<std::unique_ptr<client_run>> clients;
   std::array<dg::thread_pool*, 2> pools{};  ///< null from the moment they are ended
   std::array<dg::thread_pool*, 2> homes{};  ///< the same for their tasks, which may go on for longer
   std::array<std::unique_ptr<dg::thread_pool>, 2> own_pools;
@@ -174,6 +174,6 @@ struct running {
 };
 
 /// What is wrong with what was seen, or "".
-std::string judge(running& r);
+std::string check(running& r);
 
 }  // namespace fuzz

@@ -29,7 +29,7 @@ struct retry_predicate {
 struct cost_of {
   template <class T>
   std::uint64_t operator()(const T& value) const {
-    return source::mixed(id_of(value)) % 5;
+    return choice_source::mixed(id_of(value)) % 5;
   }
 };
 

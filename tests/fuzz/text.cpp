@@ -82,7 +82,7 @@ void write(std::ostream& s, const program& p, index number) {
 }
 
 void write(std::ostream& s, const program& p, const op& o) {
-  s << 'a' << number_of(o.agent) << ' ' << verb_names[number_of(o.what)];
+  s << 'a' << number_of(o.client) << ' ' << verb_names[number_of(o.what)];
   switch (o.what) {
     case verb::take: s << ' ' << taking_names[o.how] << " n=" << o.n; break;
     case verb::read: s << ' ' << reading_names[o.how]; break;
@@ -106,7 +106,7 @@ void write(std::ostream& s, const program& p, const op& o) {
 
 std::string text_of(const program& p, const std::vector<std::uint32_t>* current) {
   std::ostringstream s;
-  s << "program " << p.seed << ": " << number_of(p.agents) << " agents" << (p.by_hand ? ", by hand" : "")
+  s << "program " << p.seed << ": " << number_of(p.clients) << " clients" << (p.by_hand ? ", by hand" : "")
     << (p.pools_first ? ", pools end first" : "") << ", budgets " << p.budgets[0] << ' ' << p.budgets[1] << '\n';
   for (unsigned i = 0; i < p.pool_count; ++i)
     s << "  pool " << i << ": " << number_of(p.pools[i].threads) << " threads" << (p.pools[i].helps ? "" : ", waiters do not help")
@@ -117,7 +117,7 @@ std::string text_of(const program& p, const std::vector<std::uint32_t>* current)
   for (std::uint32_t i = 0; i < p.ops.size(); ++i) {
     bool here = false;
     if (current != nullptr)
-      for (std::size_t a = 0; a < current->size(); ++a) here = here || ((*current)[a] == i && p.ops[i].agent == a);
+      for (std::size_t a = 0; a < current->size(); ++a) here = here || ((*current)[a] == i && p.ops[i].client == a);
     s << (here ? "=>" : "  ") << i << ' ';
     write(s, p, p.ops[i]);
     s << '\n';

@@ -4,7 +4,7 @@
 // which attempt and in which program; it counts itself while it lives, and notices if it is destroyed twice or used when
 // it is gone.
 
-#include "story.hpp"
+#include "expected.hpp"
 
 #include <dyngen/dyngen.hpp>
 

@@ -74,7 +74,7 @@ class session {
     while (!stop_ && !time_is_over()) {
       const std::uint64_t n = next_++;
       if (n >= options_.programs) return;
-      const liveness::program p = liveness::draw(options_.seed + n, options_.draw);
+      const liveness::program p = liveness::generate(options_.seed + n, options_.draw);
       for (unsigned i = 0; i < options_.repeat && !stop_; ++i)
         if (!run_one(here, p)) break;
     }
@@ -191,7 +191,7 @@ options parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   const options o = parse(argc, argv);
   if (o.show) {
-    std::fputs(text_of(liveness::draw(o.seed, o.draw)).c_str(), stdout);
+    std::fputs(text_of(liveness::generate(o.seed, o.draw)).c_str(), stdout);
     return 0;
   }
   std::printf("seed %" PRIu64 "\n", o.seed);

@@ -3,7 +3,7 @@
 // A random program as data: strands (outside threads, plain tasks, coroutines, generators, methods of actors), each with a
 // list of operations. All operations have a number, and an operation waits only for operations with a smaller number: for
 // its own strand's, and for those that it names. The rules of the library promise that the operation with the smallest
-// number that is not done can always be done (draw.cpp). So the program ends under every schedule; one that does not is a
+// number that is not done can always be done (generate.cpp). So the program ends under every schedule; one that does not is a
 // fault of the library.
 
 #include <array>
@@ -115,7 +115,7 @@ struct settings {
   std::uint64_t without = 0;  ///< a bit for each `way` that is left out
 };
 
-program draw(std::uint64_t seed, const settings& s);
+program generate(std::uint64_t seed, const settings& s);
 
 /// The program; of each strand, the operation that it is at is marked, if `at` is given, and what is not done.
 std::string text_of(const program& p, const std::vector<index>* at = nullptr, const std::vector<bool>* done = nullptr);

@@ -8,10 +8,10 @@
 
 namespace fuzz {
 
-class source {
+class choice_source {
  public:
-  explicit source(std::uint64_t seed) noexcept : state_(seed) {}
-  source(const std::uint8_t* bytes, std::size_t count) noexcept : bytes_(bytes), left_(count) {}
+  explicit choice_source(std::uint64_t seed) noexcept : state_(seed) {}
+  choice_source(const std::uint8_t* bytes, std::size_t count) noexcept : bytes_(bytes), left_(count) {}
 
   /// 0 … n-1.
   unsigned below(unsigned n) noexcept {

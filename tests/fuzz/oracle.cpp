@@ -28,11 +28,11 @@ struct possible {
   }
 };
 
-class court {
+class oracle {
  public:
-  explicit court(running& r) : all_(r), plan_(*r.plan) {}
+  explicit oracle(running& r) : all_(r), plan_(*r.plan) {}
 
-  std::string judge() {
+  std::string check() {
     sort_entries();
     if (std::string wrong = check_too_early(); !wrong.empty()) return wrong;
     ends_.resize(plan_.tasks.size());
@@ -57,13 +57,13 @@ class court {
       for (const entry& e : log)
         if (e.task < seen_.size()) seen_[e.task].push_back(e);
     };
-    for (const auto& a : all_.agents) add(a->log);
+    for (const auto& a : all_.clients) add(a->log);
     for (index t = 0; t < plan_.tasks.size(); ++t) add(all_.tasks[t].log);
   }
 
-  /// With one agent, nobody may see a cancellation before anything was cancelled.
+  /// With one client, nobody may see a cancellation before anything was cancelled.
   std::string check_too_early() {
-    if (plan_.agents > 1) return "";
+    if (plan_.clients > 1) return "";
     std::uint32_t first = 0xffffffff;
     for (index t = 0; t < plan_.tasks.size(); ++t)
       if (run(t).marks.load() != 0) first = std::min(first, run(t).disturbed_at);
@@ -71,7 +71,7 @@ class court {
       if (e.how != pool_end::by::nobody) first = std::min(first, e.op);
     for (const auto& entries : seen_)
       for (const entry& e : entries)
-        if (e.by_agent && e.op < first && e.is.what == tag::cancelled)
+        if (e.by_client && e.op < first && e.is.what == tag::cancelled)
           return "operation " + std::to_string(e.op) + " saw a cancellation of task " + std::to_string(e.task) + " before any";
     return "";
   }
@@ -135,7 +135,7 @@ class court {
 
   void add_script(index t, std::vector<ending>& all) {
     const task_plan& p = plan(t);
-    const story s = tell(p, t);
+    const expected_run s = expected_of(p, t);
     if (p.given == input::stream) return add_relay(t, s, all);
     bool goes_through = true;
     for (unsigned i = 0; i < p.steps; ++i) {
@@ -154,7 +154,7 @@ class court {
   }
 
   /// What it yields depends on the stream that it was given.
-  void add_relay(index t, const story& s, std::vector<ending>& all) {
+  void add_relay(index t, const expected_run& s, std::vector<ending>& all) {
     const task_plan& p = plan(t);
     const std::uint32_t length = p.attempts[0].length;
     const outcome own = p.attempts[0].throws ? boom_of(t, 0) : outcome{tag::well, 0};
@@ -209,7 +209,7 @@ class court {
   }
   static std::uint32_t most_values(const task_plan& p, index t) {
     return p.given == input::stream && !is_one(p.what) ? std::min(p.attempts[0].length, has_arity(p.what) ? p.count : 0xffffffff)
-                                                       : tell(p, t).total;
+                                                       : expected_of(p, t).total;
   }
   pool_end::by end_of_its_pool(const task_plan& p) const {
     const place where = p.actor != none ? plan_.actors[p.actor].on : p.where;
@@ -302,7 +302,7 @@ class court {
     return e.least <= e.most;
   }
   bool is_value(index t, const entry& x) {
-    const unsigned attempt = plan(t).what == form::put || plan(t).what == form::promised ? 0 : tell(plan(t), t).origin(x.at);
+    const unsigned attempt = plan(t).what == form::put || plan(t).what == form::promised ? 0 : expected_of(plan(t), t).origin(x.at);
     return x.is.data == identity::of(all_.salt, t, x.at, attempt).bits;
   }
 
@@ -332,7 +332,7 @@ class court {
     s << "\n  seen:";
     for (const entry& x : seen_[t]) {
       s << "\n    " << kinds[static_cast<unsigned>(x.what)] << ' ' << x.at << ": " << text_of(x.is);
-      if (x.by_agent) s << " (operation " << x.op << ')';
+      if (x.by_client) s << " (operation " << x.op << ')';
     }
     return s.str();
   }
@@ -363,7 +363,7 @@ class court {
   std::string check_actors() {
     std::vector<std::uint8_t> by(plan_.tasks.size(), 0);
     for (const op& o : plan_.ops)
-      if (o.what == verb::submit) by[o.task] = o.agent;
+      if (o.what == verb::submit) by[o.task] = o.client;
     for (std::size_t a = 0; a < all_.actor_calls.size(); ++a) {
       std::array<int, 256> last;
       last.fill(-1);
@@ -383,6 +383,6 @@ class court {
 
 }  // namespace
 
-std::string judge(running& r) { return court(r).judge(); }
+std::string check(running& r) { return oracle(r).check(); }
 
 }  // namespace fuzz

@@ -45,7 +45,7 @@ constexpr outcome arity_of(std::uint64_t expected, std::uint64_t yielded) {
 }
 
 /// An undisturbed run of a task's own script.
-struct story {
+struct expected_run {
   unsigned runs = 0;                              ///< attempts made
   std::array<std::uint32_t, max_attempts> stored{};  ///< values there after each of them
   std::uint32_t total = 0;
@@ -69,8 +69,8 @@ inline outcome tuple_attempt(const task_plan& p, unsigned a, std::uint32_t& made
   return {tag::well, 0};
 }
 
-inline story tell(const task_plan& p, index self) {
-  story s;
+inline expected_run expected_of(const task_plan& p, index self) {
+  expected_run s;
   std::uint32_t stored = 0;
   const std::uint32_t limit = has_arity(p.what) ? p.count : 0xffffffff;
   const unsigned most = retries(p.what) ? p.max_retries : 0;

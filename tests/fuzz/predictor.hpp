@@ -3,7 +3,7 @@
 // What is certain to come about, at a point of a program that is being drawn: how many values a task will have stored and
 // whether it will end, if nothing more is done. It never says more than that, so what it promises may be waited for.
 
-#include "story.hpp"
+#include "expected.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -15,7 +15,7 @@ struct reach {
   bool end = false;
 };
 
-class foresight {
+class predictor {
  public:
   struct task_state {
     bool submitted = false;
@@ -37,7 +37,7 @@ class foresight {
     reach known[2];
   };
 
-  explicit foresight(const program& p) noexcept : program_(p) {}
+  explicit predictor(const program& p) noexcept : program_(p) {}
 
   task_state& of(index t) {
     if (t >= states_.size()) states_.resize(t + 1u);
@@ -138,7 +138,7 @@ class foresight {
     for (index b = of(t).before; b != none; b = of(b).before)  // a cancelled call ends without its turn, and leaves it to the one before
       if (!certain(b, false).end) return {};
 
-    const std::uint32_t total = tell(p, t).total;
+    const std::uint32_t total = expected_of(p, t).total;
     reach r{total, true};
     const auto stuck_at = [&r](std::uint32_t at) { r = {std::min(r.values, at), false}; };
     for (unsigned i = 0; i < p.steps; ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One agent: does its operations of a program, in order, and writes down what it sees.
+// One client: does its operations of a program, in order, and writes down what it sees.
 
 #include "running.hpp"
 
@@ -8,7 +8,7 @@
 
 namespace fuzz {
 
-/// Runs all operations of agent `who`; those marked in `left_out` are skipped.
+/// Runs all operations of client `who`; those marked in `left_out` are skipped.
 void play(running& r, std::uint8_t who, const std::vector<bool>& left_out);
 
 /// Gives back the room of the stream that this thread took from last.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The executors on which the same tests run: those that the library ships, and several of a user's own. Each bench has an
+// The executors on which the same tests run: those that the library ships, and several of a user's own. Each fixture has an
 // `executor`, which outlives what was submitted to it.
 
 #include "../support.hpp"
@@ -19,7 +19,7 @@
 #  include <tbb/task_arena.h>
 #endif
 
-namespace benches {
+namespace fixtures {
 
 struct pooled {
   dg::thread_pool executor{2};
@@ -147,4 +147,4 @@ using all = std::tuple<pooled, pooled_without_help, at_once, by_hand, looped, sh
 /// Those on which a task may block in a wait for another one.
 using pools = std::tuple<pooled, pooled_without_help>;
 
-}  // namespace benches
+}  // namespace fixtures

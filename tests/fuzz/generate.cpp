@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Draws programs: which operations, on what, by whom. It keeps just enough of a model to know what may be waited for.
 
-#include "foresight.hpp"
+#include "predictor.hpp"
 
 #include <cstddef>
 #include <vector>
@@ -15,7 +15,7 @@ struct slot_state {
   handle is = handle::reference;
   kind of = kind::counted;
   target to;
-  std::uint8_t agent = 0;
+  std::uint8_t client = 0;
   bool alive = true;
   bool sole = true;  ///< nobody else holds the value
   bool sure = true;  ///< it is there if its task was submitted
@@ -32,9 +32,9 @@ struct actor_state {
   bool dead = false;
 };
 
-class drawer {
+class program_generator {
  public:
-  drawer(source& choices, unsigned threads) : in_(choices), threads_(threads), ahead_(program_) {}
+  program_generator(choice_source& choices, unsigned threads) : in_(choices), threads_(threads), ahead_(program_) {}
 
   program run() {
     draw_frame();
@@ -54,7 +54,7 @@ class drawer {
   void draw_frame() {
     program_.by_hand = in_.below(10) < 3;
     if (!program_.by_hand && threads_ > 1 && in_.below(5) < 2)
-      program_.agents = static_cast<std::uint8_t>(in_.between(2, in_.one_in(4) ? threads_ : std::min(threads_, 3u)));
+      program_.clients = static_cast<std::uint8_t>(in_.between(2, in_.one_in(4) ? threads_ : std::min(threads_, 3u)));
     program_.pool_count = in_.one_in(6) ? 2 : 1;
     if (program_.by_hand) program_.pool_count = 0;
     for (unsigned i = 0; i < program_.pool_count; ++i) {
@@ -67,24 +67,24 @@ class drawer {
     }
     program_.pools_first = in_.one_in(2);
     for (auto& b : program_.budgets) b = in_.one_in(3) ? in_.between(1, 3) : in_.between(4, 24);
-    mine_.resize(program_.agents);
-    finished_.resize(program_.agents);
+    mine_.resize(program_.clients);
+    finished_.resize(program_.clients);
     static constexpr unsigned base[verbs] = {26, 22, 14, 6, 4, 6, 4, 3, 2, 4, 1, 1, 4, 3, 3, 2, 3, 4, 1, 5, 1, 1, 1, 1, 1, 6, 1, 1};
     static constexpr unsigned factors[] = {0, 1, 1, 2};
     for (unsigned i = 0; i < verbs; ++i) weights_[i] = base[i] * (i <= 2 ? 2 : 2 * factors[in_.below(4)]);
     if (!program_.by_hand) weight(verb::run_manual) = 0;
     if (program_.by_hand) weight(verb::run_manual) = 24;
-    if (program_.agents == 1) weight(verb::hand) = 0;
+    if (program_.clients == 1) weight(verb::hand) = 0;
   }
   unsigned& weight(verb v) { return weights_[static_cast<unsigned>(v)]; }
 
   // --- one operation ---
 
   bool draw_operation() {
-    agent_ = static_cast<std::uint8_t>(in_.below(program_.agents));
-    if (finished_[agent_]) return false;
+    client_ = static_cast<std::uint8_t>(in_.below(program_.clients));
+    if (finished_[client_]) return false;
     op_ = op{};
-    op_.agent = agent_;
+    op_.client = client_;
     op_.what = static_cast<verb>(in_.weighted(weights_));
     uses_.clear();
     if (!draw(op_.what)) return false;
@@ -137,20 +137,20 @@ class drawer {
     s.is = is;
     s.of = of;
     s.to = to;
-    s.agent = agent_;
+    s.client = client_;
     slots_.push_back(s);
     const auto i = static_cast<index>(slots_.size() - 1);
-    mine_[agent_].push_back(i);
+    mine_[client_].push_back(i);
     return i;
   }
   void kill_slot(index i) {
     slots_[i].alive = false;
-    std::erase(mine_[slots_[i].agent], i);
+    std::erase(mine_[slots_[i].client], i);
   }
-  /// One of the agent's own slots for which `fits(slot)`.
+  /// One of the client's own slots for which `fits(slot)`.
   template <class Fits>
   index some_slot(Fits fits) {
-    const auto& all = mine_[agent_];
+    const auto& all = mine_[client_];
     if (all.empty()) return none;
     const std::size_t start = in_.below(static_cast<unsigned>(all.size()));
     for (std::size_t k = 0; k < all.size(); ++k) {
@@ -193,7 +193,7 @@ class drawer {
     return r.values > taken ? r.values - taken : 0;
   }
   expect readiness(index i) {
-    if (program_.agents > 1) return expect::either;
+    if (program_.clients > 1) return expect::either;
     const slot_state& s = slots_[i];
     if (s.is == handle::stream) return expect::either;
     if (program_.by_hand && certain(i)) return expect::yes;
@@ -510,7 +510,7 @@ class drawer {
       ++state.taken_most;
     } else {
       op_.n = most == all_items && in_.one_in(4) ? all_items : in_.between(1, std::min(most, 6u));
-      state.taken = std::min(state.taken + op_.n, tell(program_.tasks[op_.task], op_.task).total);
+      state.taken = std::min(state.taken + op_.n, expected_of(program_.tasks[op_.task], op_.task).total);
       state.taken_most += op_.n;
     }
     const bool gives_refs = how == taking::next || how == taking::next_for || how == taking::poll || how == taking::iterate ||
@@ -603,7 +603,7 @@ class drawer {
       op_.must = expect::no;
       return true;
     }
-    if (program_.agents == 1 && ahead_.blocked(op_.task)) op_.must = expect::yes;
+    if (program_.clients == 1 && ahead_.blocked(op_.task)) op_.must = expect::yes;
     (slots_[i].sure ? ahead_.of(op_.task).cancelled : ahead_.of(op_.task).perhaps_cancelled) = true;
     return true;
   }
@@ -612,7 +612,7 @@ class drawer {
     for (index t = 0; t < program_.tasks.size(); ++t) {
       const index candidate = static_cast<index>((t + ops_seed()) % program_.tasks.size());
       const task_plan& p = program_.tasks[candidate];
-      if (!has_stop(p.what) || slots_[p.first_slot].agent != agent_ || slots_[p.first_slot].hands != 0) continue;
+      if (!has_stop(p.what) || slots_[p.first_slot].client != client_ || slots_[p.first_slot].hands != 0) continue;
       op_.task = candidate;
       ahead_.of(candidate).cancelled = true;
       return true;
@@ -723,7 +723,7 @@ class drawer {
   bool has_values_ahead(index i) {
     const index t = slots_[i].to.task;
     const task_plan& p = program_.tasks[t];
-    if (program_.agents > 1) return false;  // somebody may cancel it
+    if (program_.clients > 1) return false;  // somebody may cancel it
     if (p.given != input::nothing || p.steps != 0 || p.after_slot != none || p.actor != none) return false;  // it may fail before
     return ahead_.certain(t, false).values > ahead_.of(t).taken_most && !ahead_.of(t).perhaps_cancelled;
   }
@@ -781,8 +781,8 @@ class drawer {
     if (program_.pool_count == 0 || pool_of(a.on).gone || program_.actors.size() >= 30) return false;
     a.throws = in_.one_in(10);
     a.limit = static_cast<std::uint8_t>(in_.one_in(3) ? in_.between(2, 3) : 1);
-    a.maker = agent_;
-    a.shared = program_.agents > 1 && in_.one_in(2);
+    a.maker = client_;
+    a.shared = program_.clients > 1 && in_.one_in(2);
     program_.actors.push_back(a);
     actors_.push_back({});
     const auto number = static_cast<index>(program_.actors.size() - 1);
@@ -827,10 +827,10 @@ class drawer {
   bool draw_shutdown() {
     if (!draw_pool() || !program_.pools[op_.n].own) return false;
     op_.how = static_cast<std::uint8_t>(in_.below(2));  // 0: drain, 1: cancel
-    if (program_.agents > 1) {
-      if (agent_ == 0) return false;
+    if (program_.clients > 1) {
+      if (client_ == 0) return false;
       op_.how = 1;
-      finished_[agent_] = true;
+      finished_[client_] = true;
     } else if (op_.how == 0 && !all_end(op_.n)) {
       op_.how = 1;
     }
@@ -845,9 +845,9 @@ class drawer {
   }
   bool draw_destroy() {
     if (!draw_pool() || !program_.pools[op_.n].own) return false;
-    if (program_.agents > 1) {
-      if (agent_ == 0) return false;
-      finished_[agent_] = true;
+    if (program_.clients > 1) {
+      if (client_ == 0) return false;
+      finished_[client_] = true;
     }
     pools_[op_.n].closed = pools_[op_.n].gone = true;
     everything_ends(op_.n);
@@ -855,17 +855,17 @@ class drawer {
   }
 
   bool draw_hand() {
-    const auto to = static_cast<std::uint8_t>(in_.below(program_.agents));
-    if (to == agent_ || finished_[to]) return false;
+    const auto to = static_cast<std::uint8_t>(in_.below(program_.clients));
+    if (to == client_ || finished_[to]) return false;
     const index i = some_slot([&](const slot_state& s) {
       return s.is != handle::actor || program_.actors[s.actor].shared;
     });
     if (i == none) return false;
     op_.slot = use(i);
     op_.n = to;
-    std::erase(mine_[agent_], i);
+    std::erase(mine_[client_], i);
     mine_[to].push_back(i);
-    slots_[i].agent = to;
+    slots_[i].client = to;
     ++slots_[i].hands;
     return true;
   }
@@ -883,23 +883,23 @@ class drawer {
 
   static constexpr unsigned verbs = static_cast<unsigned>(verb::probe) + 1;
 
-  source& in_;
+  choice_source& in_;
   const unsigned threads_;
   program program_;
-  foresight ahead_;
+  predictor ahead_;
   std::vector<slot_state> slots_;
-  std::vector<std::vector<index>> mine_;  ///< of each agent: its slots
-  std::vector<bool> finished_;            ///< of each agent: it does nothing more
+  std::vector<std::vector<index>> mine_;  ///< of each client: its slots
+  std::vector<bool> finished_;            ///< of each client: it does nothing more
   std::array<pool_state, 2> pools_{};
   std::vector<actor_state> actors_;
   unsigned weights_[verbs] = {};
-  std::uint8_t agent_ = 0;
+  std::uint8_t client_ = 0;
   op op_;
   std::vector<need> uses_;
 };
 
 }  // namespace
 
-program draw(source& choices, unsigned threads) { return drawer(choices, threads).run(); }
+program generate(choice_source& choices, unsigned threads) { return program_generator(choices, threads).run(); }
 
 }  // namespace fuzz

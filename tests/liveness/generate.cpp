@@ -14,7 +14,7 @@
 //
 // The number of threads that block unseen at the same time is limited when the program runs (permits in machine.hpp).
 
-#include "drawing.hpp"
+#include "partial_program.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -24,9 +24,9 @@ namespace liveness {
 
 namespace {
 
-class drawer : drawing {
+class program_generator : partial_program {
  public:
-  drawer(std::uint64_t seed, const settings& s) : drawing(seed, s) {
+  program_generator(std::uint64_t seed, const settings& s) : partial_program(seed, s) {
     p_.seed = seed;
     constexpr unsigned widths[] = {1, 2, 2, 2, 3, 4}, spares[] = {64, 64, 64, 0, 1};
     p_.threads = widths[below(6)];
@@ -45,7 +45,7 @@ class drawer : drawing {
     for (strand_state& st : strands_) st.started = true;
   }
 
-  program drawn() {
+  program generated() {
     const index steps = settings_.steps / 3 + below(settings_.steps);
     for (index i = 0; i < steps; ++i) {
       const index x = below(count());
@@ -328,6 +328,6 @@ class drawer : drawing {
 
 }  // namespace
 
-program draw(std::uint64_t seed, const settings& s) { return drawer(seed, s).drawn(); }
+program generate(std::uint64_t seed, const settings& s) { return program_generator(seed, s).generated(); }
 
 }  // namespace liveness

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include "agent.hpp"
+#include "client.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -49,15 +49,15 @@ inline constexpr bool is_outer<dg::ref<dg::ref_list<T>>> = true;
 /// Longer than any schedule takes; the watchdog comes first.
 constexpr auto long_time = 1000s;
 
-class agent {
+class client {
  public:
-  agent(running& r, std::uint8_t who) : all_(r), self_(*r.agents[who]), number_(who) {}
+  client(running& r, std::uint8_t who) : all_(r), self_(*r.clients[who]), number_(who) {}
 
   void play(const std::vector<bool>& left_out) {
     const program& p = *all_.plan;
     for (std::uint32_t i = 0; i < p.ops.size(); ++i) {
       const op& o = p.ops[i];
-      if (o.agent != number_) continue;
+      if (o.client != number_) continue;
       self_.at.store(i);
       at_ = i;
       for (std::uint32_t k = 0; k < o.needs; ++k) wait_for_turn(p.needs[o.first_need + k]);
@@ -101,7 +101,7 @@ class agent {
     fault(text);
   }
 
-  // --- order among agents ---
+  // --- order among clients ---
 
   /// Waits outside of the library: gives back room first, as its waits do.
   template <class Condition>
@@ -115,7 +115,7 @@ class agent {
   }
   /// All operations that stand before this one are over.
   void wait_for_earlier() {
-    for (const auto& other : all_.agents)
+    for (const auto& other : all_.clients)
       if (other.get() != &self_) until([&] { return other->at.load() > at_; });
   }
   void hand(const op& o) { slot(o.slot).turn.fetch_add(1); }
@@ -867,7 +867,7 @@ class agent {
     count();
     all_.pool_ends[o.n].happens(o.how == 1 ? pool_end::by::cancel : pool_end::by::drain, at_);
     all_.pools[o.n]->shutdown(o.how == 1 ? dg::shutdown_mode::cancel : dg::shutdown_mode::drain);
-    if (all_.plan->agents == 1) check_refusal(*all_.pools[o.n]);
+    if (all_.plan->clients == 1) check_refusal(*all_.pools[o.n]);
   }
   void check_refusal(dg::thread_pool& pool) {
     count();
@@ -888,7 +888,7 @@ class agent {
     all_.pools[o.n] = nullptr;
   }
   void stats(const op& o) {
-    if (all_.pools[o.n] == nullptr || all_.plan->agents > 1) return;
+    if (all_.pools[o.n] == nullptr || all_.plan->clients > 1) return;
     count();
     const dg::pool_stats s = all_.pools[o.n]->stats();
     std::ostringstream text;
@@ -934,7 +934,7 @@ class agent {
   }
 
   running& all_;
-  agent_run& self_;
+  client_run& self_;
   std::uint8_t number_;
   std::uint32_t at_ = 0;
 };
@@ -949,7 +949,7 @@ namespace fuzz {
 namespace {
 
 template <class T>
-void agent::iterate_in_place(task_run& t) {
+void client::iterate_in_place(task_run& t) {
   t.submitted = true;
   script s;
   s.run = &t;
@@ -966,6 +966,6 @@ void agent::iterate_in_place(task_run& t) {
 
 }  // namespace
 
-void play(running& r, std::uint8_t who, const std::vector<bool>& left_out) { agent(r, who).play(left_out); }
+void play(running& r, std::uint8_t who, const std::vector<bool>& left_out) { client(r, who).play(left_out); }
 
 }  // namespace fuzz

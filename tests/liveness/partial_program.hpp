@@ -2,7 +2,7 @@
 #pragma once
 // The state in which the operations drawn so far leave a program, and what is certain in it.
 
-#include "../fuzz/source.hpp"
+#include "../fuzz/choices.hpp"
 #include "program.hpp"
 
 #include <initializer_list>
@@ -12,9 +12,9 @@ namespace liveness {
 
 inline constexpr index unlimited = none;
 
-class drawing {
+class partial_program {
  protected:
-  drawing(std::uint64_t seed, const settings& s) : random_(fuzz::source::mixed(seed)), settings_(s) {}
+  partial_program(std::uint64_t seed, const settings& s) : random_(fuzz::choice_source::mixed(seed)), settings_(s) {}
 
   struct strand_state {
     bool started = false, closed = false;
@@ -107,7 +107,7 @@ class drawing {
                 {async_next, async_kept, async_value, async_value, try_yielding, when_any_then_next});
   }
 
-  fuzz::source random_;
+  fuzz::choice_source random_;
   const settings& settings_;
   program p_{};
   std::vector<strand_state> strands_{};
