@@ -23,7 +23,7 @@ struct script {
   std::vector<dg::ref<counted>> held;
 };
 
-/// One run of a task's code: lives in its frame.
+/// One run of a task's code. Lives in its frame.
 class visit {
  public:
   explicit visit(task_run& t, bool in_task = true) : run_(t), in_task_(in_task) {
@@ -48,7 +48,7 @@ class visit {
   outcome own_boom() const noexcept { return boom_of(run_.self, attempt_); }
   void fault(const std::string& what) const { run_.all->fault("task " + std::to_string(run_.self) + ": " + what); }
 
-  /// Before a co_yield or co_await; after it code runs only if nobody had asked the task to stop before.
+  /// Before a co_yield or co_await; after it, code runs only if no stop had been requested before.
   void going() noexcept {
     ++run_.operations;
     was_gone_ = run_.gone.load();
@@ -260,7 +260,7 @@ inline dg::task<void> await_several(script& s, visit& v, step what) {
   try {
     if ((what.first + what.at) % 2 == 0) {
       values = co_await dg::when_all(refs);
-    } else {  // the same by tasks, which run here or elsewhere
+    } else {  // by tasks, which run here or elsewhere
       std::vector<dg::task<counted>> children;
       for (const dg::ref<counted>& r : refs) children.push_back(copy_of(r));
       values = co_await dg::when_all(std::move(children));
@@ -368,7 +368,7 @@ dg::generator<T> produce(script& s, bool in_task, In&&... in) {
   v.leave();
 }
 
-/// The same, one value for each that it reads from a stream.
+/// Coroutines that yield one value for each that they read from a stream.
 template <class T>
 dg::generator<T> relay(script& s, dg::ref_stream<counted>&& from) {
   visit v(*s.run);

@@ -51,7 +51,7 @@ constexpr auto long_time = 1000s;
 
 class client {
  public:
-  client(running& r, std::uint8_t who) : all_(r), self_(*r.clients[who]), number_(who) {}
+  client(running& r, std::uint8_t number) : all_(r), self_(*r.clients[number]), number_(number) {}
 
   void play(const std::vector<bool>& left_out) {
     const program& p = *all_.plan;
@@ -103,7 +103,7 @@ class client {
 
   // --- order among clients ---
 
-  /// Waits outside of the library: gives back room first, as its waits do.
+  /// Waits outside of the library: returns credits first, as the waits of the library do.
   template <class Condition>
   void until(Condition there) {
     if (there()) return;
@@ -198,7 +198,7 @@ class client {
     if (p.given == input::stream) task(t.in[0].task).disturb(stream_dropped, at_);
     const unsigned pool = p.where == place::second_pool;
     const bool may_be = (p.where == place::pool || p.where == place::second_pool) && all_.plan->pools[pool].own;
-    if (!may_be) fault("submit threw pool_stopped, though nobody has shut the pool down");
+    if (!may_be) fault("submit threw pool_stopped, though the pool was not shut down");
   }
 
   void local(const op& o) {
@@ -487,7 +487,9 @@ class client {
     });
     if (is.what == tag::shared) {
       const bool never_copied = how == giving::take || std::is_same_v<T, unique>;
-      if (o.must == expect::yes || !never_copied) fault("shared_value, though nobody else holds the value or it can be copied");
+      if (o.must == expect::yes || !never_copied) {
+        fault("shared_value, though this is the only reference, or the value can be copied");
+      }
       if (!h.valid()) fault("a ref is empty after shared_value");
     } else if (is.what == tag::value && h.valid()) {
       fault("a ref is not empty after its value was taken");
@@ -728,7 +730,7 @@ class client {
       take_chosen(o, 1, stream, first.ready() && (third == nullptr || third->ready()));
     }
   }
-  /// wait_any said that the stream is ready: its next item is there, or it has ended as all others have.
+  /// wait_any has reported the stream as ready: its next item is there, or it has ended as all others have.
   void take_chosen(const op& o, unsigned k, dg::ref_stream<counted>& stream, bool others_over) {
     task_run& t = task(slot(o.list[k]).task);
     t.takes_begun.fetch_add(1);
@@ -809,7 +811,7 @@ class client {
       else
         p.set_value(counted(identity::of(all_.salt, t.self, 0, 0)));
     };
-    // Said before, since it may be seen at once: 1 fulfilled, 2 failed.
+    // Written before, since other clients may see the result at once: 1 fulfilled, 2 failed.
     t.calls = o.what == verb::fulfil ? 1 : 2;
     if (o.what == verb::fulfil)
       set();
@@ -966,6 +968,6 @@ void client::iterate_in_place(task_run& t) {
 
 }  // namespace
 
-void play(running& r, std::uint8_t who, const std::vector<bool>& left_out) { client(r, who).play(left_out); }
+void play(running& r, std::uint8_t number, const std::vector<bool>& left_out) { client(r, number).play(left_out); }
 
 }  // namespace fuzz

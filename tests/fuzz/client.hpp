@@ -8,10 +8,10 @@
 
 namespace fuzz {
 
-/// Runs all operations of client `who`; those marked in `left_out` are skipped.
-void play(running& r, std::uint8_t who, const std::vector<bool>& left_out);
+/// Runs all operations of the client with this number; those marked in `left_out` are skipped.
+void play(running& r, std::uint8_t number, const std::vector<bool>& left_out);
 
-/// Gives back the room of the stream that this thread took from last.
+/// Returns the credits of the stream from which this thread took a value last.
 void settle();
 
 }  // namespace fuzz

@@ -59,7 +59,7 @@ struct expected_run {
   }
 };
 
-/// How far attempt `a` of a tuple_generator comes: it yields types in `order`, of which there are three in all.
+/// How many values attempt `a` of a tuple_generator makes: it yields types in `order`, of which there are three in all.
 inline outcome tuple_attempt(const task_plan& p, unsigned a, std::uint32_t& made) {
   made = 0;
   for (; made < p.attempts[a].length; ++made) {
@@ -83,7 +83,7 @@ inline expected_run expected_of(const task_plan& p, index self) {
     if (is_tuple(p.what) && p.what != form::tuple_plain) refused = tuple_attempt(p, a, made);
     if (p.what == form::tuple_plain) made = p.count;
     if (at_once && run.throws) made = 0;
-    // A value that cannot be constructed is one too many before anybody constructs it.
+    // A value whose constructor would throw is counted as one too many before it is constructed.
     const bool surplus = made > limit || (made == limit && run.throws && run.in_construction);
     stored = std::max(stored, std::min(made, limit));
     s.stored[a] = stored;

@@ -49,7 +49,7 @@ struct settings {
   std::vector<std::uint32_t> without;
 };
 
-/// The library reports what nobody holds in lines on standard error; they are not looked at.
+/// The library reports errors that no handle holds in lines on standard error; these are not checked.
 std::FILE* silence_standard_error() {
   const int kept = dup(2);
   if (__sanitizer_set_report_fd != nullptr) __sanitizer_set_report_fd(reinterpret_cast<void*>(static_cast<std::intptr_t>(kept)));

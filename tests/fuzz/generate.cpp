@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Draws programs: which operations, on what, by whom. It keeps just enough of a model to know what may be waited for.
+// Generates programs: draws the operations, their operands and the client of each. Models just enough to know what may
+// be waited for.
 
 #include "predictor.hpp"
 
@@ -17,7 +18,7 @@ struct slot_state {
   target to;
   std::uint8_t client = 0;
   bool alive = true;
-  bool sole = true;  ///< nobody else holds the value
+  bool sole = true;  ///< the only reference to the value
   bool sure = true;  ///< it is there if its task was submitted
   index actor = none;
   std::uint16_t hands = 0;
@@ -218,7 +219,7 @@ class program_generator {
     return true;
   }
 
-  /// All that it is given is there, and nobody refuses it.
+  /// All its arguments are ready, and its executor does not refuse it.
   bool surely_submitted(const task_plan& p) {
     const auto fine = [&](index i) { return i == none || (slots_[i].sure && (slots_[i].to.task == none || ahead_.of(slots_[i].to.task).sure)); };
     bool all = fine(p.in_slots[0]) && fine(p.in_slots[1]) && fine(p.after_slot) && fine(p.actor_slot);
@@ -723,7 +724,7 @@ class program_generator {
   bool has_values_ahead(index i) {
     const index t = slots_[i].to.task;
     const task_plan& p = program_.tasks[t];
-    if (program_.clients > 1) return false;  // somebody may cancel it
+    if (program_.clients > 1) return false;  // another client may cancel it
     if (p.given != input::nothing || p.steps != 0 || p.after_slot != none || p.actor != none) return false;  // it may fail before
     return ahead_.certain(t, false).values > ahead_.of(t).taken_most && !ahead_.of(t).perhaps_cancelled;
   }

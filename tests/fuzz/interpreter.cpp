@@ -88,8 +88,8 @@ void running::submit(index which) {
 // --- the clients' threads ---
 
 struct interpreter::client_thread {
-  client_thread(running& r, std::uint8_t who, const std::vector<bool>& left_out)
-      : thread([this, &r, who, &left_out] { loop(r, who, left_out); }) {}
+  client_thread(running& r, std::uint8_t number, const std::vector<bool>& left_out)
+      : thread([this, &r, number, &left_out] { loop(r, number, left_out); }) {}
   client_thread(const client_thread&) = delete;
   client_thread& operator=(const client_thread&) = delete;
   ~client_thread() {
@@ -107,11 +107,11 @@ struct interpreter::client_thread {
     now.store(s);
     now.notify_all();
   }
-  void loop(running& r, std::uint8_t who, const std::vector<bool>& left_out) {
+  void loop(running& r, std::uint8_t number, const std::vector<bool>& left_out) {
     for (;;) {
       now.wait(state::rest);
       if (now.load() == state::stop) return;
-      play(r, who, left_out);
+      play(r, number, left_out);
       set(state::rest);
     }
   }

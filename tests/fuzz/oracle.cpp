@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The model: for each task, all ways in which the rules let it end, given how it was disturbed and how those may have ended
-// that it waits for. Everything that was seen of a task, by whoever, must fit one and the same of them.
+// The oracle: for each task, all ways in which the rules let it end, given how it was disturbed and how the tasks that
+// it waits for may have ended. All observations of a task, by any client or task, must fit one of these ways.
 
 #include "running.hpp"
 
@@ -61,14 +61,14 @@ class oracle {
     for (index t = 0; t < plan_.tasks.size(); ++t) add(all_.tasks[t].log);
   }
 
-  /// With one client, nobody may see a cancellation before anything was cancelled.
+  /// With one client, no cancellation may be seen before the first cancelling operation.
   std::string check_too_early() {
     if (plan_.clients > 1) return "";
     std::uint32_t first = 0xffffffff;
     for (index t = 0; t < plan_.tasks.size(); ++t)
       if (run(t).marks.load() != 0) first = std::min(first, run(t).disturbed_at);
     for (const pool_end& e : all_.pool_ends)
-      if (e.how != pool_end::by::nobody) first = std::min(first, e.op);
+      if (e.how != pool_end::by::not_ended) first = std::min(first, e.op);
     for (const auto& entries : seen_)
       for (const entry& e : entries)
         if (e.by_client && e.op < first && e.is.what == tag::cancelled)
@@ -197,12 +197,12 @@ class oracle {
       all.push_back({0, most, {tag::cancelled, 0}});
       all.push_back({0, 0, {tag::cancelled, 0}, true});
     }
-    if ((marks & actor_killed) != 0 || (p.actor != none && pool != pool_end::by::nobody))
+    if ((marks & actor_killed) != 0 || (p.actor != none && pool != pool_end::by::not_ended))
       all.push_back({0, 0, {tag::died, 0}, true});
     if ((marks & stream_dropped) != 0 || is_given_away(t)) {
       all.push_back({0, most, {tag::cancelled, 0}, false, true});
     }
-    // What nobody takes is not counted: a shorter attempt is not noticed.
+    // Values of a detached stream are not counted: a shorter attempt is not noticed.
     if ((marks & stream_detached) != 0)
       for (std::size_t i = all.size(); i-- > 0;)
         if (all[i].how.what == tag::nondeterministic) all.push_back({0, most, {tag::well, 0}, false, true});
@@ -215,7 +215,7 @@ class oracle {
     const place where = p.actor != none ? plan_.actors[p.actor].on : p.where;
     if (where == place::pool) return all_.pool_ends[0].how;
     if (where == place::second_pool) return all_.pool_ends[1].how;
-    return pool_end::by::nobody;
+    return pool_end::by::not_ended;
   }
   /// Does the destructor of its pool have to run it to its end?
   bool runs_by_itself(index t) {
@@ -235,7 +235,7 @@ class oracle {
     return false;
   }
 
-  /// Has any other task its handle?
+  /// Does another task hold its handle?
   bool is_passed_on(index t) {
     for (index c = 0; c < plan_.tasks.size(); ++c) {
       const auto is_it = [&](const target& w) { return w.task == t; };

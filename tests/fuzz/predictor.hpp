@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What is certain to come about, at a point of a program that is being drawn: how many values a task will have stored and
-// whether it will end, if nothing more is done. It never says more than that, so what it promises may be waited for.
+// What is certain at a point of a program that is being generated: how many values a task will have stored and whether
+// it will end, if no further operation follows. It never overestimates, so clients may wait for what it predicts.
 
 #include "expected.hpp"
 
@@ -54,7 +54,7 @@ class predictor {
     return r.end || (t.at != whole && r.values > t.at);
   }
 
-  /// `roomy`: with somebody to take all it yields.
+  /// `roomy`: a consumer takes all that the task yields.
   reach certain(index t, bool roomy) {
     task_state& s = of(t);
     if (s.stamp[roomy] == stamp_) return s.known[roomy];

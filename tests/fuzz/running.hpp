@@ -49,7 +49,7 @@ struct task_run {
   bool submitted = false;
   bool refused = false;  ///< the pool was closed
   std::uint32_t calls = 0;       ///< of its callable
-  std::uint32_t taken = 0;       ///< items, by whoever has the stream
+  std::uint32_t taken = 0;       ///< items, by the owner of the stream
   std::uint32_t given_from = 0;  ///< of the stream that it is given: the first item that is left
   std::uint64_t operations = 0;  ///< of the library, by its code
   std::uint32_t disturbed_at = 0;  ///< first operation that did
@@ -124,13 +124,13 @@ struct alignas(64) client_run {
 
 /// How a program has ended a pool.
 struct pool_end {
-  enum class by : std::uint8_t { nobody, drain, destructor, cancel };
-  by how = by::nobody;
+  enum class by : std::uint8_t { not_ended, drain, destructor, cancel };
+  by how = by::not_ended;
   std::uint32_t op = 0;
   void happens(by what, std::uint32_t at) noexcept {
     static std::mutex one_at_a_time;  // several clients may shut one pool down
     const std::lock_guard lock(one_at_a_time);
-    if (how == by::nobody) op = at;
+    if (how == by::not_ended) op = at;
     if (what > how) how = what;
   }
 };

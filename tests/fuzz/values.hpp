@@ -19,7 +19,7 @@ namespace fuzz {
 
 namespace dg = dyngen;
 
-/// Who a value is. Never 0.
+/// The identity of a value. Never 0.
 struct identity {
   std::uint64_t bits = 0;
 

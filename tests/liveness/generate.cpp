@@ -164,7 +164,7 @@ class program_generator : partial_program {
     if (can_run(y)) append(y, deed::mark, none, 10);
     wait_for(x, last_of(y));
   }
-  /// As make_eager(), by a wait that the library sees: then all of the room can be counted on.
+  /// make_eager() by a wait that the library sees: then the whole capacity can be counted on.
   void wait_giving_room(index x) {
     const index s = strands_[x].last_stream;
     if (s == none || streams_[s].state != stream_state::open || p_.streams[s].producer == x) return;

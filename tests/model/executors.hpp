@@ -56,7 +56,7 @@ class workers final : public detail::task_host {
   void stream_ended(detail::kept_entry& stream) noexcept override { kept_.remove(stream); }
   /// What the monitor of a pool does when the readers have not asked for long.
   void release_kept() { kept_.release_all(); }
-  /// The same at one of its looks: `reader_patience` has passed since the last one. By one thread.
+  /// What the monitor does to idle streams: called after `reader_patience` has passed, by one thread at a time.
   void release_unused() {
     now_ += std::chrono::milliseconds(detail::reader_patience.load(detail::relaxed));
     (void)kept_.release_unused(now_);

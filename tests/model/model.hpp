@@ -108,7 +108,8 @@ class any_model : public rl::test_suite<any_model<Threads, Started>, Threads> {
   void* model_;
 };
 
-/// What mutants.py asks for: which places in the library a case comes by, and how it fares with one of them weakened.
+/// What mutants.py asks for: which places in the library a case executes, and whether it fails with one of them
+/// weakened.
 class places {
  public:
   /// `FILE:LINE:COLUMN:ORDER`, as the trace of a case names them; `FILE:LINE:COLUMN::ORDER` for what a compare-exchange
@@ -243,7 +244,8 @@ class runner {
     std::fflush(stdout);
   }
 
-  /// As rl::simulate(), which knows only its own schedulers. A schedule that fails is run once more, for the trace.
+  /// Replaces rl::simulate(), which accepts only its own schedulers. A schedule that fails is run once more, for the
+  /// trace.
   template <class Model, class Scheduler>
   static bool simulate(rl::test_params& params) {
     std::ostringstream state;

@@ -64,7 +64,7 @@ struct actor_model : model::tasks_model<Model, Workers, Others> {
   }
 };
 
-/// Two submitters of two calls each. Both let go of their handles at once: the actor ends after its last call.
+/// Two submitters of two calls each. Both drop their handles at once: the actor ends after its last call.
 template <unsigned Workers>
 struct one_at_a_time : actor_model<one_at_a_time<Workers>, Workers, 2> {
   void other(unsigned number) {
@@ -77,7 +77,7 @@ struct one_at_a_time : actor_model<one_at_a_time<Workers>, Workers, 2> {
   }
 };
 
-/// A call that waits for its argument holds up the next one of its submitter, and nobody else's.
+/// A call that waits for its argument delays the later calls of its submitter, and no call of another submitter.
 struct waits_for_its_argument : actor_model<waits_for_its_argument, 1, 3> {
   std::optional<promise<int>> given;
   std::optional<ref<int>> argument;

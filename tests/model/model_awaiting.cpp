@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Coroutines that wait without a thread, for promises fulfilled by others, for several of them, for a stream's next item;
-// the same promises waited for by threads, some of which give up, and by tasks that are submitted with them. Whoever
-// fulfils, cancels, parks or gives up first: nobody sleeps for ever, who wakes a task runs none of it, and nothing is left.
+// Coroutines that wait without a thread, for promises fulfilled by others, for several of them, for a stream's next
+// item; the same promises waited for by threads, some of which give up, and by tasks that are submitted with them. In
+// whatever order the threads fulfil, cancel, park and give up: no waiter sleeps for ever, the thread that wakes a task
+// runs none of it, and nothing leaks.
 
 #include "executors.hpp"
 
@@ -146,8 +147,8 @@ struct lets_others_run : model::tasks_model<lets_others_run, 2, 1> {
   void end() { result.reset(); }
 };
 
-/// A promise is fulfilled, or goes unfulfilled; one thread waits, and takes the value if nobody else holds it, another
-/// one gives up when it likes, or asks only for the end.
+/// A promise is fulfilled, or goes unfulfilled; one thread waits, and moves the value out if it has the only
+/// handle; another thread gives up at any moment, or asks only for the end.
 enum class fulfilment { value, exception, broken };
 
 template <fulfilment How>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Streams that share a budget: their producers are charged and wait in turn, their consumers take, in any order, or go;
-// tasks are cancelled while a value of theirs waits. Nobody waits for ever, at most the limit and one value for each
-// stream is in flight, and what was charged is given back.
+// Streams that share a budget: their producers are charged and wait in turn, their consumers take values in any order
+// or drop the stream, and tasks are cancelled while one of their values waits. No producer waits for ever, at most the
+// limit and one value for each stream are in flight, and each charge is returned.
 
 #include "executors.hpp"
 

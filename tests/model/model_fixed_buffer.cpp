@@ -76,7 +76,8 @@ struct sole_owner : buffer_model<sole_owner<Staged>, 3, 1> {
   }
 };
 
-/// A failed buffer under all_or_nothing: what was stored is destroyed, and nobody ever sees it. One slot stays empty.
+/// A failed buffer under all_or_nothing: the stored values are destroyed, and no reader ever sees one. One slot stays
+/// empty.
 struct nothing : buffer_model<nothing, 3, 2> {
   void before() {
     producer = values::create(2, staging::all_or_nothing, 2);

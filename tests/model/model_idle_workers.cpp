@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Threads that sit, search, sleep and block, around a real queue. Whoever runs the last task stops the pool: a thread
-// left asleep beside a queued task, or a task waiting for one that nobody runs, is a deadlock.
+// Threads that run, search, sleep and block, around a real queue. The thread that runs the last task stops the pool: a
+// thread left asleep beside a queued task, or a task waiting for one that no thread runs, is a deadlock.
 
 #include "model.hpp"
 
@@ -102,7 +102,7 @@ struct pool : rl::test_suite<Model, Threads> {
     }
   }
 
-  void worker() { work(); }  // its start_searching() was called in before(), by who started it
+  void worker() { work(); }  // before() called its start_searching(), as the thread that starts a worker does
 
   void spare() {
     if (idle_workers.start_parked([this] { return look_to_sleep(); }) == park_result::search) work();
@@ -136,8 +136,8 @@ struct no_lost_wake_up
   }
 };
 
-/// Two tasks meet at a barrier, each on its seat: both must run at once. Pushed by one thread, by two, or the second
-/// by the first.
+/// Two tasks meet at a barrier, each on a worker of its own: both must run at once. One thread pushes both, or two
+/// threads one each, or the first task the second.
 enum class pushed { by_one, by_two, by_task };
 
 template <pushed How, unsigned Spares>
@@ -167,7 +167,7 @@ struct no_lost_parallelism : pool<no_lost_parallelism<How, Spares>, 4 + Spares, 
   }
 };
 
-/// One seat, one worker, one spare. Task 0 blocks until task 1, pushed from outside at any moment, has run; a third
+/// Width 1, one worker, one spare. Task 0 blocks until task 1, pushed from outside at any moment, has run; a third
 /// task keeps both busy, so that one of them finds itself surplus.
 template <unsigned Tasks, unsigned Pushers>
 struct the_only_worker_blocks : pool<the_only_worker_blocks<Tasks, Pushers>, 2 + Pushers, 1, Tasks> {
@@ -191,7 +191,7 @@ struct the_only_worker_blocks : pool<the_only_worker_blocks<Tasks, Pushers>, 2 +
   }
 };
 
-/// One seat, and two threads that were running, both one too many as each sees it: if both retire, one comes back.
+/// Width 1 and two running threads, each of which finds the pool oversubscribed: if both park, one is woken again.
 struct both_are_surplus : pool<both_are_surplus, 3, 1, 1> {
   using base = pool<both_are_surplus, 3, 1, 1>;
   using base::run;
@@ -234,8 +234,9 @@ struct stopped_at_any_moment : rl::test_suite<stopped_at_any_moment<Sleepers>, S
   }
 };
 
-/// While somebody searches, or all seats are taken, a push wakes nobody, and a sleeper does not stay up.
-struct nobody_is_woken_without_need : rl::test_suite<nobody_is_woken_without_need, 2> {
+/// While a worker searches, or as many workers run as the pool is wide, a push wakes no thread, and a sleeper that was
+/// woken sleeps again.
+struct no_needless_wake_up : rl::test_suite<no_needless_wake_up, 2> {
   detail::idle_workers searched{2};
   detail::idle_workers full{1};
 
@@ -261,7 +262,8 @@ struct nobody_is_woken_without_need : rl::test_suite<nobody_is_woken_without_nee
   }
 };
 
-/// Whoever a push wakes finds the item at its first try, through the plain look of try_pop(): the token published it.
+/// The thread that a push wakes finds the item at its first try, through the plain look of try_pop(): the token
+/// published the item.
 struct woken_not_in_vain : rl::test_suite<woken_not_in_vain, 2> {
   detail::injection_queue queue;
   detail::idle_workers idle_workers{1};
@@ -283,11 +285,11 @@ struct woken_not_in_vain : rl::test_suite<woken_not_in_vain, 2> {
 
 int main(int count, char** arguments) {
   model::runner run(count, arguments);
-  run.exhaustive<no_lost_wake_up<1, 1, 1, 2>>("no lost wake-up: one seat, one pusher of two");
-  run.exhaustive<no_lost_wake_up<1, 1, 2, 1>>("no lost wake-up: one seat, two pushers");
-  run.random<no_lost_wake_up<2, 1, 2, 2>>("no lost wake-up: one seat, a spare, two pushers of two", 50);
-  run.random<no_lost_wake_up<2, 2, 1, 3>>("no lost wake-up: two seats, one pusher of three", 50);
-  run.random<no_lost_wake_up<3, 2, 2, 1>>("no lost wake-up: two seats, a spare, two pushers", 50);
+  run.exhaustive<no_lost_wake_up<1, 1, 1, 2>>("no lost wake-up: width 1, one pusher of two");
+  run.exhaustive<no_lost_wake_up<1, 1, 2, 1>>("no lost wake-up: width 1, two pushers");
+  run.random<no_lost_wake_up<2, 1, 2, 2>>("no lost wake-up: width 1, a spare, two pushers of two", 50);
+  run.random<no_lost_wake_up<2, 2, 1, 3>>("no lost wake-up: width 2, one pusher of three", 50);
+  run.random<no_lost_wake_up<3, 2, 2, 1>>("no lost wake-up: width 2, a spare, two pushers", 50);
   run.random<no_lost_parallelism<pushed::by_one, 0>>("no lost parallelism: pushed by one thread");
   run.random<no_lost_parallelism<pushed::by_two, 0>>("no lost parallelism: pushed by two threads");
   run.random<no_lost_parallelism<pushed::by_task, 1>>("no lost parallelism: pushed by the task that waits", 50);
@@ -298,7 +300,7 @@ int main(int count, char** arguments) {
   run.exhaustive<both_are_surplus>("both are surplus");
   run.exhaustive<stopped_at_any_moment<2>>("stopped at any moment");
   run.random<stopped_at_any_moment<3>>("stopped at any moment");
-  run.exhaustive<nobody_is_woken_without_need>("nobody is woken without need");
+  run.exhaustive<no_needless_wake_up>("no thread is woken without need");
   run.exhaustive<woken_not_in_vain>("woken not in vain");
   return run.finish();
 }

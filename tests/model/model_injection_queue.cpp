@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The queue that global_inspector pushes into: every item comes out once, whole, and in its pusher's order; and nobody goes
-// to sleep beside an item.
+// The queue that any thread pushes into: every item comes out once, whole, and in its pusher's order; and no thread
+// goes to sleep beside an item.
 
 #include "model.hpp"
 
@@ -54,7 +54,7 @@ struct every_item_once : rl::test_suite<every_item_once<Each, Batch>, 4> {
   void after() {
     while (queue.maybe_nonempty()) {
       const detail::popped next = queue.try_pop();
-      MODEL_CHECK(next.status == pop_status::item);  // nobody pops or pushes any more
+      MODEL_CHECK(next.status == pop_status::item);  // all other threads have finished
       take(next.item, items);
     }
     MODEL_CHECK(queue.try_pop().status == pop_status::empty);
@@ -90,7 +90,7 @@ struct first_in_first_out : rl::test_suite<first_in_first_out, 3> {
   }
 };
 
-/// Who pops an item pushes it again, as `yield()` does: its link is used anew.
+/// A thread pushes again the item that it has popped, as `yield()` does: the link is used again.
 struct pushed_again : rl::test_suite<pushed_again, 3> {
   detail::injection_queue queue;
   item items[2];
@@ -122,11 +122,11 @@ struct pushed_again : rl::test_suite<pushed_again, 3> {
   }
 };
 
-/// A thread pops what it can, says that it will sleep, and looks; another one pops meanwhile, and goes on. If an item is
-/// left that can be popped, then the first has seen that, or after that somebody else has seen the sleeper: the item's
-/// pusher, or the one that has turned the sleeper away.
+/// A thread pops what it can, announces that it will sleep, and looks again; a second thread pops meanwhile, and goes
+/// on. If an item is left that can be popped, then the first thread has seen it, or another thread has seen the sleeper
+/// afterwards: the pusher of the item, or the thread because of which the sleeper found nothing.
 template <unsigned Pushers>
-struct nobody_sleeps_beside_an_item : rl::test_suite<nobody_sleeps_beside_an_item<Pushers>, Pushers + 2> {
+struct no_sleeper_beside_an_item : rl::test_suite<no_sleeper_beside_an_item<Pushers>, Pushers + 2> {
   detail::injection_queue queue;
   item items[2];
   detail::atomic<bool> sleeping{false};
@@ -161,7 +161,7 @@ struct nobody_sleeps_beside_an_item : rl::test_suite<nobody_sleeps_beside_an_ite
 };
 
 /// Of three threads that each leave it to the one that has the lock to take what they pushed, one takes it.
-struct nobody_leaves_an_item : rl::test_suite<nobody_leaves_an_item, 3> {
+struct no_item_is_left_behind : rl::test_suite<no_item_is_left_behind, 3> {
   detail::injection_queue queue;
   item items[3];
 
@@ -193,10 +193,10 @@ int main(int count, char** arguments) {
   run.random<first_in_first_out>("first in, first out");
   run.exhaustive<pushed_again>("a popped item is pushed again");
   run.random<pushed_again>("a popped item is pushed again");
-  run.exhaustive<nobody_sleeps_beside_an_item<1>>("nobody sleeps beside an item");
-  run.random<nobody_sleeps_beside_an_item<1>>("nobody sleeps beside an item");
-  run.random<nobody_sleeps_beside_an_item<2>>("nobody sleeps beside an item of two pushers");
-  run.exhaustive<nobody_leaves_an_item>("nobody leaves an item");
-  run.random<nobody_leaves_an_item>("nobody leaves an item");
+  run.exhaustive<no_sleeper_beside_an_item<1>>("no thread sleeps beside an item");
+  run.random<no_sleeper_beside_an_item<1>>("no thread sleeps beside an item");
+  run.random<no_sleeper_beside_an_item<2>>("no thread sleeps beside an item of two pushers");
+  run.exhaustive<no_item_is_left_behind>("no item is left behind");
+  run.random<no_item_is_left_behind>("no item is left behind");
   return run.finish();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The threads that serve a pool beside its workers: how the monitor sleeps and is rung [D1], how it takes streams off the
 // list of those that are kept for their readers [K1], and how tasks that only end reach the spare thread. No ring is lost,
-// no stream is kept that nobody looks after, and each task ends once, on whatever thread comes first.
+// no stream stays kept unmonitored, and each task ends once, on whichever thread comes first.
 
 #include "executors.hpp"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How tasks are looked at while others run them: an observer reads the inside of a task that is parked, or follows the
-// list of what a thread runs, while the task is claimed, left, and freed. Nothing is touched that somebody writes or has
-// freed. The real dyngen/detail/task/inspector.hpp, which other models have a substitute for.
+// list of what a thread runs, while the task is claimed, left, and freed. An observer reads nothing that another thread
+// writes at the same time or has freed. Uses the real dyngen/detail/task/inspector.hpp, for which other models have a
+// substitute.
 
 #include "model.hpp"
 
@@ -21,7 +22,7 @@ using detail::state_word;
 
 namespace {
 
-/// A parked task is claimed by one of several, who change what it awaits, while it is looked at [O1].
+/// While an observer looks at a parked task, one of several threads claims it and changes what it awaits [O1].
 template <unsigned Claimers>
 struct parked : rl::test_suite<parked<Claimers>, 1 + Claimers> {
   detail::inspector all;
@@ -57,7 +58,7 @@ template <unsigned Runners>
 struct running : rl::test_suite<running<Runners>, 1 + Runners> {
   struct task {
     running_task entry{nullptr, nullptr};
-    model::shared<unsigned> lives;  // set by who runs it, until it is freed
+    model::shared<unsigned> lives;  // set by the thread that runs the task, until the task is freed
   };
   detail::inspector all;
   detail::thread_context threads[Runners];

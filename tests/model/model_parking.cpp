@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A stream's task and its consumer, on two threads. The producer parks when there is no room, the consumer gives room back
-// and waits for the next item, for the end, or for something that the task does between two values: nobody sleeps for
-// ever. And a stream that is dropped, or let run, or cancelled at any moment: one party sweeps it, and nothing is left.
+// A stream's task and its consumer, on two threads. The producer parks when its buffer is full; the consumer returns
+// credits and waits for the next item, for the end, or for something that the task does between two values. Neither
+// sleeps for ever. A stream that is dropped, detached or cancelled at any moment is drained by one of the two, and
+// nothing leaks.
 
 #include "streams.hpp"
 
@@ -47,7 +48,7 @@ struct exception_last : stream_model<exception_last, 1, 1> {
   }
 };
 
-/// The same where a constructor throws for which a block was appended: the block goes too.
+/// A constructor throws after a block was appended for its value: the block is freed too.
 struct constructor_throws : stream_model<constructor_throws, 1, 1> {
   void begin() { start(2, false, true); }
   void other(unsigned) {
@@ -105,8 +106,9 @@ struct only_polled : stream_model<only_polled<Backpressure, Values, Throws>, 1, 
   }
 };
 
-/// The stream moves to another thread after a value. The first thread, who still owes room, gives it back when it
-/// likes. A backpressure of 17, of which one value waits, would take too long: return_credits() is called as if by half.
+/// The stream moves to another thread after a value. The first thread still owes credits, and returns them at any
+/// moment. A backpressure of 17 with one value waiting would take too long: return_credits() is called as if half were
+/// consumed.
 struct changes_hands : stream_model<changes_hands, 2, 3> {
   model::event moved;
   void begin() { start(2); }
@@ -127,8 +129,8 @@ struct changes_hands : stream_model<changes_hands, 2, 3> {
   }
 };
 
-/// Dropped, or let run, after `Take` values, at any moment: each value that was built is destroyed once, by whoever
-/// sweeps, and nothing is left [L-16].
+/// The stream is dropped or detached after `Take` values, at any moment: each value that was built is destroyed once,
+/// by the thread that drains the buffer, and nothing leaks [L-16].
 enum class how { dropped, detached };
 
 template <how How, unsigned Backpressure, unsigned Values, unsigned Take, bool Throws>
@@ -212,7 +214,8 @@ struct outlived : stream_model<outlived<How>, 2, 2> {
   void end() { this->end_early(1, 0); }
 };
 
-/// A list, which comes when its task ends; two threads copy it, take a ref out of it, and let go of the one or the other.
+/// A list, which becomes ready when its task ends; two threads copy it, take a ref out of it, and drop the list or the
+/// ref.
 template <bool Throws>
 struct list_shared : stream_model<list_shared<Throws>, 2, 2> {
   using list = ref_list<value>;
@@ -235,7 +238,7 @@ struct list_shared : stream_model<list_shared<Throws>, 2, 2> {
   }
 };
 
-/// A list that nobody wants.
+/// A list whose handle is dropped.
 struct list_dropped : stream_model<list_dropped, 1, 1> {
   std::optional<ref<ref_list<value>>> result;
 
@@ -275,6 +278,6 @@ int main(int count, char** arguments) {
   run.random<outlived<how::dropped>>("dropped, and outlived by refs", 30);
   run.random<list_shared<false>>("a list", 30);
   run.random<list_shared<true>>("a list with an exception", 20);
-  run.exhaustive<list_dropped>("a list that nobody wants", 1);
+  run.exhaustive<list_dropped>("a list whose handle is dropped", 1);
   return run.finish();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A whole thread_pool with its threads, submitted to, waited for, shut down and destroyed from outside and by its own
-// tasks. No submit is lost, everything that can still run runs, what waits for something outside is cancelled, nobody
-// sleeps for ever, and with the last thread the pool is gone.
+// tasks. No submit is lost, every task that can still run runs, tasks that wait for something outside are cancelled, no
+// thread sleeps for ever, and the last thread frees the pool.
 
 #include "executors.hpp"
 
@@ -98,8 +98,8 @@ struct reader_waits_unseen : pool_model<reader_waits_unseen<Width, Occupied>, Oc
   }
 };
 
-/// Who fulfils a promise is about to queue what waits for it; meanwhile another one has helped that to its end, and
-/// destroyed the pool. Nothing is left of either [C3].
+/// The thread that fulfils a promise is about to queue the waiting task; meanwhile another thread has run that task to
+/// its end as a helper, and destroyed the pool. Neither leaks [C3].
 struct pushed_too_late : pool_model<pushed_too_late, 2, 1> {
   std::optional<promise<int>> given;
   std::optional<ref<int>> result;
@@ -268,7 +268,7 @@ struct fulfilled_from_inside : pool_model<fulfilled_from_inside<How>, 1, How == 
   void end() { given.reset(), result.reset(); }
 };
 
-/// The same of a stream, which one of its tasks yields and another one reads.
+/// The closing of a pool whose one task yields a stream and whose other task reads it.
 struct read_from_inside : pool_model<read_from_inside, 1, 2> {
   std::optional<ref<int>> result;
 
@@ -291,7 +291,7 @@ struct read_from_inside : pool_model<read_from_inside, 1, 2> {
   void end() { result.reset(); }
 };
 
-/// As above, where the one that fulfils has just submitted the other, as the only task that was there.
+/// The task that fulfils the promise has just submitted the task that waits for it, which is the only other one.
 struct submits_what_waits_for_it : pool_model<submits_what_waits_for_it, 1, 1> {
   std::optional<ref<int>> result;
 
@@ -438,7 +438,7 @@ struct failure_goes_unseen : pool_model<failure_goes_unseen<Before>, 2, 1> {
   void last() {}
 };
 
-/// The same, and the pool is destroyed by one of its tasks.
+/// A failure that no handle observes, in a pool that is destroyed by one of its tasks.
 struct failure_goes_unattended : pool_model<failure_goes_unattended, 1, 1> {
   model::shared<int> calls;
   std::optional<ref<int>> value;
@@ -494,7 +494,8 @@ struct two_tasks_meet : pool_model<two_tasks_meet<Behind>, 1, 2> {
   }
 };
 
-/// A task that runs for as long as nobody stops it, when all is cancelled: it asks for its token before or after.
+/// A task that runs until a stop is requested, in a pool that cancels all tasks: it gets its token before or after
+/// that.
 struct polls_its_token : pool_model<polls_its_token, 1, 1> {
   void other(unsigned) {
     (void)pool->submit([] {

@@ -97,7 +97,7 @@ struct consumed : rl::test_suite<consumed<Bytes, Values, Fates...>, 3> {
     buffer().leave();
   }
 
-  /// Whoever got the refs: reads, and drops.
+  /// The thread that was given the refs: reads and drops them.
   void drop_handed_over() {
     for (detail::atomic<slot*>& each : handed) {
       slot* s;
@@ -146,7 +146,7 @@ struct used_again : rl::test_suite<used_again, 3> {
       MODEL_CHECK(owner->buffer().value_of(*first).number() == 0);
       detail::drop<value>(*first);
     } else {
-      owner->buffer().drop_front(1);  // lets go of the first block
+      owner->buffer().drop_front(1);  // releases the first block
     }
     owner->drop_references(1);
   }
@@ -163,7 +163,8 @@ struct used_again : rl::test_suite<used_again, 3> {
   }
 };
 
-/// A closed list: read at random by one thread, its hold given up by another who does not know of the first one's ref.
+/// A closed list: read at random by one thread, its reference dropped by another thread that does not know
+/// of the first thread's ref.
 template <unsigned Values>
 struct list : rl::test_suite<list<Values>, 2> {
   using value = model::value<2500>;

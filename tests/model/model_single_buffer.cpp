@@ -78,7 +78,7 @@ struct completed : single_model<completed, 3> {
   }
 };
 
-/// Whoever finds its hold to be the only one may change the value.
+/// A thread that finds its reference to be the only one may change the value.
 struct sole_owner : single_model<sole_owner, 3> {
   void thread(unsigned index) {
     if (index == 0) return fulfil();

@@ -38,20 +38,20 @@ struct task : rl::test_suite<Model, Threads> {
   bool take_link() { return link.exchange(false, detail::relaxed); }
   void drop_reference() { MODEL_CHECK(references.fetch_sub(1, detail::relaxed) != 0); }
 
-  /// As run_popped().
+  /// What run_popped() does.
   bool pop() {
     if (!take_link()) return false;
     if (state.pop()) run(false);
     drop_reference();
     return true;
   }
-  /// As help().
+  /// What help() does.
   bool help(bool consumer) {
     if (!state.claim_queued() && !(consumer && state.claim_parked())) return false;
     run(true);
     return true;
   }
-  /// As a queue that tidies up.
+  /// What a queue does that discards ended tasks.
   void purge() {
     if (!take_link()) return;
     if (state.drop_link())
@@ -204,8 +204,8 @@ struct detached_while_it_parks : task<detached_while_it_parks, 2, 1> {
   }
 };
 
-/// What was written before the task became ready is seen by the thread that runs it; and by the one that drops the link of
-/// a task that has ended, which may then let go of it.
+/// What was written before the task became ready is seen by the thread that runs it; and by the thread that drops the
+/// link of a task that has ended, which may then free it.
 struct handed_over : rl::test_suite<handed_over, 3> {
   state_word state;
   detail::atomic<bool> link{false};

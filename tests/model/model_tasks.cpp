@@ -50,7 +50,8 @@ struct helped : model::tasks_model<helped<Workers, Cancelled>, Workers, Cancelle
   void end() { values.reset(), end_of_it.reset(); }
 };
 
-/// A cancel against the end: it is one or the other, and who sees the result can no longer cancel [S-CANCEL-4].
+/// A cancel races with the end of the task: one of the two wins, and a thread that has seen the result cannot cancel it
+/// any more [S-CANCEL-4].
 struct cancelled_at_its_end : model::tasks_model<cancelled_at_its_end, 1, 2> {
   model::shared<int> result;
   std::optional<ref<int>> value;
@@ -296,7 +297,7 @@ struct asks_for_its_token : model::tasks_model<asks_for_its_token, 1, 2> {
   void end() { value.reset(), second.reset(); }
 };
 
-/// Copies of a list give refs and go; a value is moved out only by who is the last to hold it [L-15].
+/// Copies of a list give refs and are dropped; only the holder of the last reference moves a value out [L-15].
 struct taken_out_of_a_list : model::tasks_model<taken_out_of_a_list, 0, 3> {
   std::optional<ref_list<movable>> lists[3];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The list of those who wait for the slots of a group: publishers, threads that register, threads that leave, and a
-// list with so many leavers that whoever registers sweeps it. Nobody sleeps beside a published slot, each registration
-// is settled once, and each waiter is claimed by one party.
+// The list of waiters for the slots of a group: publishers, threads that register, threads that leave, and a list with
+// so many leavers that the next thread to register sweeps it. No thread sleeps beside a published slot, each
+// registration is settled once, and each waiter is claimed by one thread.
 
 #include "records.hpp"
 

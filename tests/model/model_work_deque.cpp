@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A worker's own deque against two thieves, so small that every cell is used again and the deque is full now and then:
-// every item is taken once, whole; and nobody goes to sleep beside an item.
+// every item is taken once, whole; and no thread goes to sleep beside an item.
 
 #include "model.hpp"
 
@@ -85,7 +85,7 @@ struct every_item_once
 
 /// A thread steals what it can, says that it will sleep, and looks. If an item is left, then it has seen that, or the
 /// owner has seen the sleeper after it pushed the item.
-struct nobody_sleeps_beside_an_item : rl::test_suite<nobody_sleeps_beside_an_item, 3> {
+struct no_sleeper_beside_an_item : rl::test_suite<no_sleeper_beside_an_item, 3> {
   detail::basic_work_deque<2> deque;
   item items[3];
   detail::atomic<bool> sleeping{false};
@@ -131,7 +131,7 @@ int main(int count, char** arguments) {
   run.exhaustive<every_item_once<2, 3, 2, 1, true>>("the owner takes the oldest item", 4);
   run.random<every_item_once<2, 5, 1, 2, true>>("the owner takes the oldest item");
   run.random<every_item_once<4, 6, 2, 2, true>>("the owner takes the oldest item");
-  run.exhaustive<nobody_sleeps_beside_an_item>("nobody sleeps beside an item", 3);
-  run.random<nobody_sleeps_beside_an_item>("nobody sleeps beside an item");
+  run.exhaustive<no_sleeper_beside_an_item>("no thread sleeps beside an item", 3);
+  run.random<no_sleeper_beside_an_item>("no thread sleeps beside an item");
   return run.finish();
 }

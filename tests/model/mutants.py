@@ -7,7 +7,7 @@
 Two kinds of mutants. Weakened: every memory order in the headers that is stronger than relaxed is made weaker, one at a
 time; nothing is built for that, the models' atomics do it while they run. Removed: each entry of mutations.txt (a
 wake-up, a claim, a look that is made once more), by a switch compiled into a copy of the headers. A mutant is killed when
-a model that comes by its place fails, crashes or does not end; a removal also, when one of the ordinary test programs
+a model that executes its place fails, crashes or does not end; a removal also, when one of the ordinary test programs
 does, which see what comes late where a model sees only what is lost. Those that survive are listed, and must be explained
 in survivors.txt; the exit status is 1 if one is not, or if an explanation there fits nothing any more.
 
@@ -155,7 +155,7 @@ class Model:
         return digest.hexdigest()
 
     def survey(self, include, iterations):
-        """Runs as it is, and learns what cases come by which place."""
+        """Runs as it is, and learns which cases execute which place."""
         began = time.monotonic()
         result = subprocess.run([self.program, '--places', '--iterations', str(iterations)], capture_output=True, text=True)
         self.seconds = time.monotonic() - began
@@ -267,7 +267,7 @@ class Hunt:
         (self.survivors if killer is None else self.killed).append(what)
         self.done += 1
         print(f'{self.done:4} {"SURVIVES" if killer is None else "killed  "} {what[0]}: {what[1]}' +
-              (f'  [{killer}]' if killer else '' if looked_at else '  [no model comes by]'), flush=True)
+              (f'  [{killer}]' if killer else '' if looked_at else '  [no model executes it]'), flush=True)
 
     def weaken(self, site):
         models = [(model, model.cases_at[site.place]) for model in self.models if model.cases_at.get(site.place)]

@@ -14,8 +14,8 @@
 namespace dyngen::model {
 
 /// First member of a model: forgets what a schedule that failed has left behind, and watches the places where values
-/// stand. A place outlives the values in it, and the block around it: whoever builds a value, reads it, destroys it or
-/// frees the block must come after whoever was there before.
+/// stand. A place outlives the values in it, and the block around it: a thread that builds a value, reads it, destroys
+/// it or frees the block must come after every earlier access.
 class fresh_start {
 public:
   fresh_start() {
@@ -89,8 +89,8 @@ private:
   std::byte padding_[Bytes == 0 ? 1 : Bytes];
 };
 
-/// Behind a fixed buffer of `T`: no task, only the slots and the memory. One reference is the completion's, one that
-/// of whoever runs it.
+/// Behind a fixed buffer of `T`: no task, only the slots and the memory. One reference belongs to the completion, one
+/// to the thread that runs the task.
 template <class T>
 class values final : public detail::shared_state {
 public:
@@ -107,7 +107,7 @@ public:
     buffer_.template commit<T>();
   }
 
-  /// As a task's end does.
+  /// What the end of a task does.
   void end(bool failed) {
     if (buffer_.seal(failed).leaves_values) buffer_.destroy_staged([this](detail::slot& s) noexcept { destroy_value(s); });
     const bool unheld = detail::slot::holders_of(

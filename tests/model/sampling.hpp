@@ -50,7 +50,7 @@ class sampling_scheduler : public rl::scheduler<sampling_scheduler<Threads>, rl:
     const bool runs_on = few_ && this->thread_->state_ == rl::thread_state_running && yields == 0 && !preempted();
     if (runs_on) return this->thread_->index_;
     const rl::thread_id_t next = this->running_threads[below(running)];
-    // Whoever waits for another one in a loop, or is preempted, makes way.
+    // A thread that waits for another one in a loop, or is preempted, yields.
     if (few_ && next == this->thread_->index_) return this->running_threads[below(running)];
     return next;
   }

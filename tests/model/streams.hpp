@@ -35,7 +35,7 @@ inline generator<large_value> follow(script s) {
   for (unsigned i = 0; i != s.values; ++i) {
     if (i == 1) {
       s.passed->set();
-      // It proves dear, which its producer makes known when he runs the next time.
+      // It proves expensive; its producer publishes that when it runs the next time.
       if (detail::pulling_mode.load() == detail::pulling::by_cost) detail::pulling_mode.store(detail::pulling::not_at_all);
     }
     s.in_the_code->set(static_cast<int>(i));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The names of dyngen/detail/base/{atomic, asymmetric_fence, park, spin}.hpp on top of Relacy: a model that puts this directory first on its include path
-// checks the library's own headers. Orders are taken as written, but the one that mutants.py has weakened; each
-// operation is a point where the scheduler may switch, and each carries the library's line into the trace. A thread
-// asleep that nobody wakes is a deadlock, which Relacy reports; a timed sleep may end at any moment, and the clock then
-// says so. Blind spots: see model.hpp.
+// The names of dyngen/detail/base/{atomic, asymmetric_fence, park, spin}.hpp on top of Relacy: a model that puts this
+// directory first on its include path checks the library's own headers. Orders are taken as written, but the one that
+// mutants.py has weakened; each operation is a point where the scheduler may switch, and each carries the library's line into the trace. A thread
+// asleep that no thread wakes is a deadlock, which Relacy reports; a timed sleep may end at any moment, and the clock
+// then says so. Blind spots: see model.hpp.
 
 #include <atomic>
 #include <chrono>
@@ -126,12 +126,12 @@ inline std::memory_order at_least(std::memory_order success, std::memory_order f
   return success;
 }
 
-/// What the memory of a living atomic can be told by, so that deallocate() ends those that nobody destroyed: the
-/// library does not destroy what is trivially destructible in std, but Relacy counts its atomics.
+/// Marks the memory of a living atomic, so that deallocate() ends those that were not destroyed: the library does not
+/// destroy objects that are trivially destructible in std, but Relacy counts its atomics.
 class life {
  public:
   constexpr life() {
-    // Built where one was that nobody destroyed: in a block that is used again.
+    // Built over an atomic that was not destroyed, in a block that is used again.
     if (!std::is_constant_evaluated() && epoch != 0 && is_living(this)) end_(this);
     mark_ = 0;
     end_ = nullptr;
@@ -338,8 +338,8 @@ void asymmetric_store(atomic<T>& word, T value, model::where line = model::where
   word.store(value, model::fences_are_refused ? seq_cst : release, line);
 }
 
-/// The system call makes all threads pass a fence. It would hide what a weak publication leaves unseen: that is shown by
-/// models in which nobody calls it, and by all others where it is refused.
+/// The system call makes all threads pass a fence. It would hide what a weak publication leaves unseen. Models that
+/// never call it show that, and all other models where it is refused.
 inline void asymmetric_fence_heavy(model::where line = model::where::current()) {
   if (model::fences_are_refused) return;
   const model::switching_point here(line);
@@ -348,13 +348,13 @@ inline void asymmetric_fence_heavy(model::where line = model::where::current()) 
 }
 
 namespace model {
-/// Stands still, but jumps to the end of a timed sleep that nobody has ended.
+/// Stands still, but jumps to the end of a timed sleep that no thread has ended.
 inline deadline clock;
 }  // namespace model
 
 inline deadline time_now() { return model::clock; }
 
-/// Who spins in vain does what it would have done at once: that is what is checked.
+/// After spinning in vain a thread does what it would have done at once, so only that is checked.
 template <class Ready>
 bool spin_until(Ready) noexcept {
   return false;
@@ -429,7 +429,7 @@ class thread {
 };
 
 namespace model {
-/// As threads_left, of the threads that serve a pool beside its workers: the first is the monitor.
+/// threads_left for the threads that serve a pool beside its workers: the first is the monitor.
 inline unsigned services_left = 0;
 }  // namespace model
 

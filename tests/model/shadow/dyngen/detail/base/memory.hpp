@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The names of dyngen/detail/base/memory.hpp in a model. What is freed is poisoned, and not used again under the same
-// schedule, so that whoever comes too late is found. Leaks are found by the atomics in what is left over.
+// The names of dyngen/detail/base/memory.hpp in a model. Freed memory is poisoned, and not used again under the same
+// schedule, so that a late access is found. Leaks are found by the atomics in memory that was not freed.
 
 #include <dyngen/detail/base/atomic.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The names of dyngen/detail/task/inspector.hpp in a model: nobody looks. Observers are modelled by themselves, in
+// The names of dyngen/detail/task/inspector.hpp in a model without observers. These have a model of their own,
 // model_observers.cpp.
 
 #include <dyngen/detail/base/thread_context.hpp>
