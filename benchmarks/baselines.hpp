@@ -62,7 +62,7 @@ inline std::uint64_t digest(const std::string& value) {
   return first + last + value.size();
 }
 
-/// What global_inspector must find who folds the digests of the first n values.
+/// What a correct fold of the digests of the first n values gives.
 template <class T>
 std::uint64_t sum_of_values(std::uint64_t n) {
   std::uint64_t sum = 0;

@@ -71,7 +71,7 @@ struct goal {
 inline goal must_not_exceed(double units) { return {units, "", true}; }
 /// In the group's unit; only reported.
 inline goal at_most(double units) { return {units, "", false}; }
-/// As a ratio to that contestant of the same group; only reported, and only if it took part.
+/// A goal as a ratio to the named entry of the same group: reported, never enforced, and only if that entry took part.
 inline goal at_most(double ratio, std::string than) { return {ratio, std::move(than), false}; }
 
 /// How a contestant runs, where not as the others do. Results are per operation all the same.
@@ -115,7 +115,7 @@ class group {
   template <class Progress>
   table measure(std::size_t rounds, Progress progress) {
     if (std::ranges::find(contestants_, baseline_, &contestant::name) == contestants_.end())
-      throw std::logic_error(title_ + ": nobody is called " + baseline_);
+      throw std::logic_error(title_ + ": there is no entry called " + baseline_);
     std::map<std::uint64_t, std::uint64_t> expected;  // by the number of operations
     for (const contestant& c : contestants_)
       if (!expected.contains(c.operations)) expected[c.operations] = expected_(c.operations);
@@ -204,7 +204,7 @@ class group {
   std::vector<contestant> contestants_;
 };
 
-/// One line on a terminal that overwrites itself; nothing when nobody looks.
+/// One line on a terminal that overwrites itself; nothing where standard error is no terminal.
 class progress_bar {
  public:
   explicit progress_bar(std::size_t steps) : steps_(steps) {}

@@ -134,7 +134,7 @@ dg::task<number> await_values(dg::ref_stream<number> stream) {
   co_return sum;
 }
 
-// The same, taken by a coroutine on the pool of the producer.
+// One value of a stream, taken by a coroutine on the pool of the producer.
 number await_value(number n) {
   dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
   held_up_pool held_up;
@@ -174,7 +174,7 @@ dg::task<number> await_both(number n) {
   co_return sum;
 }
 
-// co_await of two tasks together, on a worker that nobody takes one of them from.
+// co_await of two tasks together, on a worker from which no thread steals.
 number when_all(number n) {
   dg::thread_pool pool(1);
   number sum = 0;

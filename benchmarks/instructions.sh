@@ -4,9 +4,9 @@
 #   benchmarks/instructions.sh [COMPILER]
 #
 # Counts the instructions of the library's smallest steps, exactly: the same on a busy machine as on a calm one. Each
-# step is run some number of times and twice as often under callgrind; the difference is what it costs, without
-# what is paid once. Fails if a step needs more than a tenth more than the table below says. Whoever has a reason for
-# that writes the new number into the table; and so does whoever has made a step cheaper.
+# step is run some number of times and twice as often under callgrind; the difference is what it costs, without what is
+# paid once. Fails if a step needs more than a tenth more than the table below says. If there is a good reason for that,
+# write the new number into the table; do so too when a step has become cheaper.
 set -euo pipefail
 
 # Instructions per step, by g++ 12.2 -O3 with the C++ and C libraries of Debian 12, on x86-64. Other compilers are only

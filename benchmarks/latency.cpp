@@ -390,7 +390,7 @@ class with_ref {
 };
 
 // A value yielded by a generator that has yielded one before, is suspended, and is resumed by this thread in set():
-// nobody else can help it.
+// no other thread can run it.
 class with_yield {
  public:
   with_yield() {

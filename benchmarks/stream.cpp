@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What it costs to bring one value from a producer to a consumer: a 64-bit integer, a struct of 64 bytes, a string of
-// 64 characters, and values that are dear to make. Every producer makes each value by the same function make<T>, once;
-// every consumer reads each value, in order. Producers are not inlined, so that none is folded into its consumer's loop.
+// 64 characters, and values that are expensive to make. Every producer makes each value by the same function make<T>,
+// once; every consumer reads each value, in order. Producers are not inlined, so that none is folded into its
+// consumer's loop.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/stream.cpp -o stream && ./stream
 //   with peers: add -DDYNGEN_PEERS and -ltbb
@@ -237,7 +238,7 @@ dg::task<std::uint64_t> await_refs(dg::ref_stream<T> stream) {
   co_return sum;
 }
 
-// Who takes the values: this thread, which is none of the pool's, or a task on `pool`.
+// The consumer: this thread, which is none of the pool's, or a task on `pool`.
 template <class T>
 struct consumer {
   std::string name;
@@ -347,7 +348,7 @@ void add_two_threads(bench::suite& suite, pools& p, const std::string& type) {
   }
 }
 
-// ---- values that are dear to make -----------------------------------------------------------------------------------
+// ---- values that are expensive to make ------------------------------------------------------------------------------
 
 // Stream `which` of `of`: values which, which + of, which + 2 * of, … below n.
 [[gnu::noinline]] dg::generator<number> produce_slowly(number which, number of, number n, std::uint64_t steps) {

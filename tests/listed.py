@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """listed.py TESTS_DIR SOURCE...
 
-A test file that meson.build does not list would never run, and nobody would notice: every .cpp file in the folders of
+A test file that meson.build does not list would never run, without a failure: every .cpp file in the folders of
 TESTS_DIR below must be among the SOURCEs. One case: ends with `cases: 1 passed, 0 failed` or the other way round.
 """
 

@@ -46,14 +46,14 @@ struct tracked {
   static void reset() { live = constructed = copies = moves = 0; }
 };
 
-/// The same, move-only.
+/// A move-only value that counts itself.
 struct move_only : tracked {
   move_only(int v = 0) noexcept : tracked(v) {}
   move_only(move_only&&) noexcept = default;
   move_only& operator=(move_only&&) noexcept = default;
 };
 
-/// An exception that is none of the library's.
+/// An exception that the library never throws.
 struct boom : std::runtime_error {
   explicit boom(const std::string& what = "boom") : std::runtime_error(what) {}
 };
@@ -88,7 +88,7 @@ class watchdog {
   std::thread thread_;
 };
 
-/// A door that is shut until somebody opens it.
+/// Blocks the threads that pass it until it is opened.
 class gate {
  public:
   void open() noexcept {

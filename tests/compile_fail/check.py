@@ -27,8 +27,8 @@ sentence for case N; a file with one case may write `// expect: sentence` for ca
   - Case 0 must compile without a warning: it proves that the file is right but for its mistakes. So the mistake and
     what should have been written stand in the branches of one `#if`.
   - Every other case must fail, with its sentence in one of the first lines that the compiler marks as errors
-    (FIRST_ERRORS below): whoever reads only the top of the output still reads the sentence. A sentence is compared as
-    it is written, in one line; part of it will do.
+    (FIRST_ERRORS below), since users often read only the top of the output. A sentence is compared as it is written,
+    in one line; part of it will do.
   - Only templates that the file instantiates are checked: call the function, do not only name it.
   - An ignored [[nodiscard("...")]] value counts as an error here, its reason as the sentence.
 

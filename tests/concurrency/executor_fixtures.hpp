@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The executors on which the same tests run: those that the library ships, and several of a user's own. Each fixture has an
-// `executor`, which outlives what was submitted to it.
+// The executors on which the same tests run: those of the library, and several that a user could write. Each fixture
+// has an `executor`, which outlives the tasks that were submitted to it.
 
 #include "../support.hpp"
 

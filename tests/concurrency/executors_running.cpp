@@ -430,7 +430,7 @@ void giving_up(Executor& base) {
   CHECK(holds<dg::cancelled_error>(late_list));
   CHECK(holds<dg::cancelled_error>(*late_stream.next()));
   CHECK_FALSE(late_stream.next().has_value());
-  // What was yielded is still there; nobody makes any more.
+  // The yielded values are still there; no more are made.
   CHECK(parked.next_value()->value == 1);
   CHECK(holds<dg::cancelled_error>(parked.completion()));
   CHECK(alive == 0);
@@ -451,7 +451,7 @@ TEMPLATE_LIST_TEST_CASE("all of many tasks, any of several streams", "[executor]
   all_and_any(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("a coroutine goes on on its executor, whoever stores what it awaits",
+TEMPLATE_LIST_TEST_CASE("a coroutine resumes on its executor, whichever thread stores what it awaits",
                         "[executor][await][S-WAIT-6]", fixtures::all) {
   support::watchdog dog("going on on executors");
   TestType fixture;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Tasks are described, their pools dumped and their trace written all the time, by threads of their own, while many others
-// work: nothing is read that somebody writes, nothing is freed under an observer, and everything still happens.
+// Observer threads describe tasks, dump their pools and write their trace all the time, while many other threads run
+// tasks: an observer reads nothing that another thread writes or frees meanwhile, and every task still ends.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -36,7 +36,7 @@ struct pulling_mode_kept {
   ~pulling_mode_kept() { dg::detail::pulling_mode = before; }
 };
 
-/// Refs for anybody to describe.
+/// Refs that any thread may describe.
 class board {
  public:
   void put_up(dg::ref<int> r) {

@@ -374,7 +374,7 @@ TEST_CASE("lists shared by many threads are read whole by each", "[stress][S-MEM
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("tasks submitted, awaited, chained, dropped and cancelled by many threads each run as told",
+TEST_CASE("tasks submitted, awaited, chained, dropped and cancelled by many threads each run as specified",
           "[stress][S-CANCEL-1][S-ERR-9]") {
   support::watchdog dog("stress: plain tasks");
   const std::uint32_t seed = new_seed("plain tasks");

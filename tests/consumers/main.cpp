@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The program of somebody who uses the library. Its other half is words.cpp; both include everything, and make the same
+// A program that uses the library. Its other half is words.cpp; both include everything, and instantiate the same
 // templates, so that two definitions where there must be one do not link.
 
 #include <dyngen/dyngen.hpp>

@@ -2,7 +2,7 @@
 // A bank of a thousand actors. Each account is an object whose methods run one at a time, so it needs no lock.
 //
 //  - A transfer withdraws from one account, which may refuse, and deposits to another. What the account throws comes
-//    out of the `co_await` or the `get()` of whoever asked.
+//    out of the `co_await` or the `get()` of the caller.
 //  - Half of the clerks are coroutines, which hold no thread while they wait in `co_await`; the others are plain
 //    functions that block in `get()`. A pool of two threads is enough for both.
 //  - The history of an account is a generator. It is a method too: no deposit comes in before it has ended.

@@ -3,8 +3,8 @@
 //
 // Each request has a promise. Its ref is what the caller gets, and it is like any other ref: a coroutine awaits it,
 // alone or with others, a task depends on it, a plain function calls `get()`. The callback fulfils the promise by a
-// value or an exception. Nobody waits for ever for a callback that never comes: when the bridge is closed, the promises
-// that are left are destroyed, and their refs hold `broken_promise`.
+// value or an exception. A callback that never comes blocks no caller for ever: when the bridge is closed, the
+// remaining promises are destroyed, and their refs hold `broken_promise`.
 
 #include <dyngen/dyngen.hpp>
 
@@ -92,7 +92,7 @@ class fetcher {
     dg::promise<std::string> page;
   };
 
-  /// Called by C, so nothing may be thrown out of it. Who waits for the page is woken, but never runs in here.
+  /// Called by C, so nothing may be thrown out of it. A task that waits for the page is woken, but never runs in here.
   static void done(void* user, int status, const char* body) noexcept {
     fetcher& self = *static_cast<request*>(user)->owner;
     std::unique_lock lock(self.mutex_);
@@ -141,7 +141,7 @@ int main() {
     const dg::ref<std::string> awaiting = pool.submit(joined, std::vector{web.fetch("/hello"), lost});
     web.close();
     print("no callback", lost);
-    print("who awaits it", awaiting);
+    print("a task that awaits it", awaiting);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "callback_bridge: %s\n", error.what());
     return 1;

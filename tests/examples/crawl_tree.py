@@ -235,7 +235,7 @@ class Tests(Cases):
         expect_equal(self.compare(str(root)), len(names) - 1, 'copies')
 
     def links(self):
-        """Links are neither files nor followed, unless one is what is to be walked. Nobody waits for a pipe."""
+        """Links are neither files nor followed, unless one is what is to be walked. It never waits for a pipe."""
         root = self.tree('links', {'a/file': b'1', 'b/file': b'1', 'c': b'2'})
         for name, to in ('to_file', 'c'), ('a/to_directory', '../b'), ('b/up', '..'), ('b/root', '/'):
             (root / name).symlink_to(to)

@@ -49,7 +49,7 @@ int main() {
     dg::thread_pool pool(2);
     const dg::ref<dg::ref_list<block>> blocks = pool.options(dg::dynamic).submit(staircase, 10u);
 
-    // The ref, at once: nobody waits here, and no thread is held until the list is there.
+    // The ref is passed at once: no thread waits until the list is ready.
     const int by_ref = pool.submit(sum_of_all, blocks).get();
     std::printf("by the ref of the list: %d\n", by_ref);
     expect(by_ref == 55, "the ref as an argument");

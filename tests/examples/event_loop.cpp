@@ -5,8 +5,8 @@
 //  - `event_loop` is all that the library asks of an executor: a member `void execute(dyngen::work) noexcept`.
 //  - The heavy work runs on a pool. Whatever the loop's tasks await, they go on on the loop's own thread, and hold it for
 //    no longer than their own steps take: between them it is free for others.
-//  - When the loop closes, what it has not run is destroyed unrun: its tasks end with cancelled_error, and nobody who
-//    waits for them is left waiting.
+//  - When the loop closes, what it has not run is destroyed unrun: its tasks end with cancelled_error, so every
+//    wait for one of them ends too.
 
 #include <dyngen/dyngen.hpp>
 

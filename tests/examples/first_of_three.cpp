@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Three servers are asked the same; the first answer wins, and the other two are not waited for.
 //
-// `when_any` in a coroutine, and `wait_any` elsewhere, say which ref is ready first. They cancel nobody: that is up to
-// whoever has asked. A coroutine that waits for something that never comes is woken by `cancel()`, and ends where it
+// `when_any` in a coroutine, and `wait_any` elsewhere, say which ref is ready first. They cancel no task: that is up to
+// the caller. A coroutine that waits for something that never comes is woken by `cancel()`, and ends where it
 // stands: its local variables are destroyed, and its ref holds `cancelled_error`.
 //
-// The servers are promises here, and who answers is decided, not a matter of time.
+// The servers are promises here, and the program decides which one answers: no timing is involved.
 
 #include <dyngen/dyngen.hpp>
 
@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::array<const char*, 3> names{"oslo", "lima", "rome"};
 
-/// What is open as long as somebody waits for an answer.
+/// A connection that is open as long as a task waits for an answer.
 class connection {
  public:
   connection() { ++open; }

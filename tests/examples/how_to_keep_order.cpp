@@ -24,7 +24,7 @@ dg::generator<int> numbers(int n) {
 
 long square(const int& i) { return static_cast<long>(i) * i; }
 
-/// A generator too: who reads it sees squares in order, made in parallel. It holds no thread while it waits.
+/// A generator too: its reader gets squares in order, computed in parallel. It occupies no thread while it waits.
 dg::generator<long> squares_in_order(dg::thread_pool& pool, dg::ref_stream<int> in, std::size_t in_flight) {
   std::deque<dg::ref<long>> queue;
   while (auto next = co_await in.async_next()) {

@@ -22,7 +22,7 @@ namespace dg = dyngen;
 
 namespace {
 
-/// Somebody's pool.
+/// A thread pool that your program already has.
 class my_pool {
  public:
   explicit my_pool(int threads) {

@@ -3,7 +3,7 @@
 //
 //  - The first few values of one generator: read its stream and drop it.
 //  - The first of several tasks that is ready: `wait_any`, or `co_await when_any` in a coroutine, gives its index. It
-//    cancels nobody; cancel the others if they are not wanted.
+//    cancels no task; cancel the others if they are not wanted.
 //  - The first of several that succeeds: look whether it has failed, and wait for the rest if it has.
 
 #include <dyngen/dyngen.hpp>

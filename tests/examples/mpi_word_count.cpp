@@ -16,9 +16,9 @@
 //   - At the other ranks only send() calls it, in plain code on the main thread. What the pool runs, count_words(), does not
 //     call MPI; the main thread may run it too, while it waits for one.
 //
-// Nobody waits for a message that never comes: each stream ends with a message of its own, also when it fails. No send waits
-// for ever, however little MPI buffers: each rank sends its files in the order in which rank 0 reads them. Where a process
-// dies, or MPI itself fails, mpirun ends the others.
+// No rank waits for a message that never comes: each stream ends with a message of its own, also when it fails. No send
+// waits for ever, however little MPI buffers: each rank sends its files in the order in which rank 0 reads them. Where
+// a process dies, or MPI itself fails, mpirun ends the others.
 
 #include <dyngen/dyngen.hpp>
 

@@ -232,7 +232,7 @@ class Tests(Cases):
         return str(path)
 
     def feed(self, path, pieces):
-        """Writes to a pipe, in a thread, until nobody reads it any more."""
+        """Writes to a pipe, in a thread, until its reader closes it."""
         def write():
             try:
                 with open(path, 'wb', buffering=0) as pipe:

@@ -95,7 +95,7 @@ dg::generator<std::string> read_blocks(std::string path) {
 
 // ---- Counting ---------------------------------------------------------------------------------------------------------
 
-/// A word and how often it was met. The bytes belong to somebody else.
+/// A word and how often it was met. The bytes belong to the file that was read.
 struct word_count {
   const char* data;
   std::uint32_t size;
@@ -319,7 +319,7 @@ int run(arguments arguments) {
 int main(int argc, char** argv) {
 #ifdef __GLIBC__
   // One heap for all threads. By default each has one of its own, which keeps some of the large blocks that were freed in
-  // it: the more threads, the more memory that nobody uses.
+  // it: the more threads, the more unused memory.
   mallopt(M_ARENA_MAX, 1);
 #endif
   std::optional<arguments> arguments = parse(argc, argv);

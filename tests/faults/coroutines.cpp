@@ -282,7 +282,7 @@ std::vector<scenario> awaiting() {
            result.wait();
          });
          if (result.valid()) r.holds(result, 10);
-         r.need_not_arrive();  // it may stand in a stream whose reader did not come to be
+         r.need_not_arrive();  // it may be in a stream whose reader was never created
        }},
       {"yield, and what a task knows of itself",
        [](run& r, target& t) {
@@ -428,7 +428,7 @@ std::vector<scenario> awaiting_containers() {
            result.wait();
          });
          if (result.valid()) r.holds(result, 10);
-         r.need_not_arrive();  // it may stand in a stream whose reader did not come to be
+         r.need_not_arrive();  // it may be in a stream whose reader was never created
        }},
   };
 }

@@ -167,7 +167,7 @@ class target {
   virtual ~target() = default;
   /// Runs what is queued, if no other thread does.
   virtual void work() {}
-  /// How many tasks were submitted; nothing where nobody counts.
+  /// How many tasks were submitted; nothing where the executor does not count.
   virtual std::optional<std::uint64_t> submitted() const { return std::nullopt; }
 
   const host where;
@@ -198,7 +198,7 @@ class run {
     if (thrown) arrived(thrown);
   }
 
-  /// The same; afterwards what is still queued runs, with nothing failing.
+  /// Runs one call with failures; afterwards the tasks that are still queued run, with nothing failing.
   template <class F>
   void armed(target& t, F&& operation) {
     armed(operation);
@@ -330,7 +330,7 @@ struct scenario {
   /// Kinds of failure that may go unnoticed, since the library does without what failed.
   std::initializer_list<kind> absorbed = {};
 };
-/// The same without tasks, or with a pool of its own.
+/// A scenario without tasks, or with a pool of its own.
 struct lone_scenario {
   const char* name;
   void (*body)(run&);

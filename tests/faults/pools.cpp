@@ -167,7 +167,7 @@ std::vector<lone_scenario> pools() {
          });
          if (result.valid()) r.holds(result, 2);
          result = {};
-         // Its threads, which nobody joins, use the hook until they are gone.
+         // Its threads, which no thread joins, use the hook until they end.
          r.check(support::eventually([&] { return faults::live_allocations() <= before; }), "a pool without an owner stays");
        }},
       {"executors, and their tasks when they go",
@@ -193,7 +193,7 @@ std::vector<lone_scenario> pools() {
          }
          if (dropped.valid()) r.check(!r.outcome_of(dropped), "a task has run whose executor is gone");
          if (inlined.valid()) r.holds(inlined, 4);
-         r.need_not_arrive();  // it may hit the text of a cancellation that nobody reads
+         r.need_not_arrive();  // it may hit the text of a cancellation that is not read
        }},
       {"statistics",
        [](run& r) {
@@ -213,7 +213,7 @@ std::vector<lone_scenario> pools() {
 /// Tasks that block their worker, so that a spare takes its place.
 std::vector<lone_scenario> spares() {
   return {
-      {"a worker that waits, and whose place nobody takes",
+      {"a worker that waits, and that no spare thread replaces",
        [](run& r) {
          r.need_not_arrive();  // where no thread can be had, the waiting one runs tasks itself
          dg::promise<int> p;
@@ -323,7 +323,7 @@ class tally {
 };
 
 /// What is common to all that actors do: one whose constructor failed has died of it, as its calls say. One that a user's
-/// executor has no memory for was cancelled; where that hits its end, there is nobody to be told.
+/// executor has no memory for was cancelled; where that hits its end, no handle is left to tell.
 void may_die(run& r, const target& t) {
   r.expect<dg::actor_died>();
   if (t.where == host::users_own) r.need_not_arrive();

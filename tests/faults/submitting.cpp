@@ -53,14 +53,14 @@ void take_all(run& r, target& t, dg::ref_stream<V>& stream, int& next) {
   }
 }
 
-/// The same for a stream of which nothing was taken yet.
+/// What a stream shows of which no value was taken yet.
 template <class V>
 void take_whole(run& r, target& t, dg::ref_stream<V>& stream, int first) {
   if (!stream.valid()) return check_nothing_submitted(r, t);
   take_all(r, t, stream, first);
 }
 
-/// The same for the list of a `dynamic` task, of `size` values.
+/// What the list of a `dynamic` task shows, of `size` values.
 template <class V>
 void look_at_list(run& r, const target& t, const dg::ref<dg::ref_list<V>>& outer, int first, std::size_t size) {
   if (!outer.valid()) return check_nothing_submitted(r, t);

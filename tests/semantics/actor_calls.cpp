@@ -185,7 +185,7 @@ TEST_CASE("calls become ready in any order, and run in that of their submits", "
     calls.back().get();
     CHECK(a.submit(&recorder::text).get() == "01234567");
   }
-  // One that fails, or is cancelled, holds up nobody any more.
+  // A call that has failed or was cancelled delays no later call.
   auto a = pool.make_actor<recorder>();
   later never, failing;
   auto cancelled = a.submit(&recorder::add, never.ref);
@@ -423,7 +423,8 @@ TEST_CASE("a frame of a method is destroyed in the actor's turn only", "[actor][
   CHECK_FALSE(recorder::overlapped);
 }
 
-TEST_CASE("a call whose turn comes while its actor is being killed is cancelled like the others", "[actor][S-DETAIL-7]") {
+TEST_CASE("a call whose turn comes while its actor is being killed is cancelled like the others",
+          "[actor][S-DETAIL-7]") {
   dg::inline_executor at_once;
   auto a = dg::on(at_once).make_actor<recorder>();
   later never;
@@ -725,7 +726,7 @@ TEST_CASE("ten thousand actors work at once, and hold each other in a chain", "[
     for (int i = 0; i < 10'000; ++i) first = pool.make_actor<link>(std::move(first));
     CHECK(first.submit(&link::length).get() == 10'000);
     CHECK(link::alive() == 10'000);
-    first = {};  // each lets go of the next
+    first = {};  // each drops the next
     CHECK(support::eventually([] { return link::alive() == 0; }, 60s));
   }
 }

@@ -170,12 +170,12 @@ TEST_CASE("many threads and tasks call one actor, each in its own order", "[acto
   dg::thread_pool pool(3);
   auto a = pool.make_actor<account>();
   auto last = std::make_shared<std::array<int, 8>>();
-  auto call = [&a, last](std::size_t who) {
+  auto call = [&a, last](std::size_t caller) {
     for (int i = 1; i <= 500; ++i) {
-      a.submit([last, who, i](account& self) {
+      a.submit([last, caller, i](account& self) {
         alone here(self.inside);
-        if ((*last)[who] != i - 1) throw boom("out of order");
-        (*last)[who] = i;
+        if ((*last)[caller] != i - 1) throw boom("out of order");
+        (*last)[caller] = i;
         ++self.value;
       });
       if (i % 50 == 0) a.submit(&account::add, 0).get();
@@ -183,9 +183,9 @@ TEST_CASE("many threads and tasks call one actor, each in its own order", "[acto
   };
   std::vector<std::thread> threads;
   std::vector<dg::ref<void>> tasks;
-  for (std::size_t who = 0; who < 4; ++who) {
-    threads.emplace_back(call, who);
-    tasks.push_back(pool.submit(call, who + 4));
+  for (std::size_t caller = 0; caller < 4; ++caller) {
+    threads.emplace_back(call, caller);
+    tasks.push_back(pool.submit(call, caller + 4));
   }
   for (auto& t : threads) t.join();
   for (auto& t : tasks) t.get();
@@ -491,7 +491,8 @@ TEST_CASE("a pool that ends cancels one suspended method after the other", "[act
   CHECK(values == 6);
 }
 
-TEST_CASE("a pool that ends does not cancel a call whose turn is just given to it", "[actor][S-STOP-1][S-DETAIL-10][L-11]") {
+TEST_CASE("a pool that ends does not cancel a call whose turn is just given to it",
+          "[actor][S-STOP-1][S-DETAIL-10][L-11]") {
   support::watchdog dog("a turn given as the pool ends");
   struct answers {
     int answer() { return 7; }

@@ -849,7 +849,8 @@ TEST_CASE("an arity that only run time can know is checked at run time", "[arity
   }
 }
 
-TEST_CASE("who waits for a value that never comes is woken by the end of its task, whatever its number", "[arity][S-ERR-7]") {
+TEST_CASE("a wait for a value that never comes ends with the task, whatever the number of the value",
+          "[arity][S-ERR-7]") {
   struct body {
     static dg::generator<int> one() { co_yield 1; }
     static dg::task<bool> fails(dg::ref<int> r) {

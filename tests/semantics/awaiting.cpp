@@ -427,7 +427,7 @@ TEST_CASE("generators may await between their values", "[await][S-STREAM]") {
   }
 }
 
-TEST_CASE("who waits for a stream whose producer awaits sleeps", "[await][S-WAIT-4]") {
+TEST_CASE("a consumer of a stream sleeps while the producer awaits", "[await][S-WAIT-4]") {
   support::watchdog dog("helping an awaiting producer");
   dg::thread_pool pool(1);
   later value;
@@ -476,7 +476,7 @@ TEST_CASE("streams are awaited value by value", "[await][S-STREAM]") {
   CHECK(dg::on(here).submit(body::values, dg::on(here).submit(count_to, 100)).get() == 4950);
 }
 
-TEST_CASE("a producer may drop the very stream whose reader runs it", "[await][L-7]") {
+TEST_CASE("a producer that its reader runs may drop the stream that the reader reads", "[await][L-7]") {
   support::watchdog dog("the stream goes under its reader");
   for (int round = 0; round < 50; ++round) {
     support::gate busy;
@@ -502,7 +502,8 @@ TEST_CASE("a producer may drop the very stream whose reader runs it", "[await][L
   }
 }
 
-TEST_CASE("a reader that is cancelled while its producer stores goes, and the stream with it", "[await][L-7][S-CANCEL-4]") {
+TEST_CASE("a reader that is cancelled while its producer stores goes, and the stream with it",
+          "[await][L-7][S-CANCEL-4]") {
   support::watchdog dog("cancelled readers");
   support::tracked::reset();
   {

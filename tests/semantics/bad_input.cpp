@@ -448,7 +448,7 @@ TEST_CASE("a value that throws when it is moved into its place fails its ref", "
   CHECK(moody::live.load() == 0);
 }
 
-TEST_CASE("a value whose destructor throws does not bring down who drops it", "[bad_input][S-ERR-10]") {
+TEST_CASE("a value whose destructor throws does not terminate the thread that drops it", "[bad_input][S-ERR-10]") {
   support::watchdog dog("bad input: throwing destructor");
   error_log log;
   {

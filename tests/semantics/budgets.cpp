@@ -64,11 +64,11 @@ TEST_CASE("a stream suspends when its next value does not fit", "[budget][L-9][S
 }
 
 TEST_CASE("a value dearer than the limit passes alone", "[budget][L-9]") {
-  support::watchdog dog("dear values");
+  support::watchdog dog("expensive values");
   dg::manual_executor manual;
   dg::budget bytes(10);
   progress seen;
-  auto dear = dg::on(manual).options(dg::backpressure_by(bytes, each(1'000'000))).submit(numbers, &seen, 3);
+  auto large = dg::on(manual).options(dg::backpressure_by(bytes, each(1'000'000))).submit(numbers, &seen, 3);
   manual.run_all();
   CHECK(seen.built == 2);
   CHECK(bytes.used() == 11);
@@ -76,15 +76,15 @@ TEST_CASE("a value dearer than the limit passes alone", "[budget][L-9]") {
   auto cheap = dg::on(manual).options(dg::backpressure_by(bytes, each(1))).submit(numbers, &other, 5);
   manual.run_all();
   CHECK(other.built == 2);  // its first may wait whatever the budget says
-  CHECK(dear.try_next()->get().value == 0);
+  CHECK(large.try_next()->get().value == 0);
   manual.run_all();
   CHECK(seen.built == 3);
-  CHECK(dear.try_next()->get().value == 1);
-  CHECK(dear.try_next() == std::nullopt);
+  CHECK(large.try_next()->get().value == 1);
+  CHECK(large.try_next() == std::nullopt);
   manual.run_all();
-  CHECK(dear.try_next()->get().value == 2);
+  CHECK(large.try_next()->get().value == 2);
   manual.run_all();
-  CHECK(dear.finished());
+  CHECK(large.finished());
   for (int i = 0; i < 5; ++i) {
     CHECK(cheap.try_next()->get().value == i);
     manual.run_all();
@@ -172,7 +172,7 @@ TEST_CASE("freed budget goes to those that wait, in the order in which they bega
   for (int i = 0; i < 3; ++i) CHECK(all[0].try_next().has_value());  // 4 in use: nothing is free yet
   manual.run_all();
   CHECK(seen[0].built == 5);
-  CHECK(all[0].try_next().has_value());  // its last: it may pass now, and one more is free for nobody
+  CHECK(all[0].try_next().has_value());  // its last: it may be stored now, and leaves no unit for another value
   manual.run_all();
   CHECK(seen[0].built == 6);
   CHECK(slots.used() == 4);
@@ -282,8 +282,9 @@ TEST_CASE("a cost is asked for once for each value, and what it throws is the ta
   CHECK_THROWS_AS(dg::budget(std::uint64_t{1} << 60), std::invalid_argument);
 }
 
-TEST_CASE("who waits for a budget goes on when others' values go, in the order of their waiting", "[budget][L-9]") {
-  std::atomic<int> dear{0}, cheap{0};  // values begun
+TEST_CASE("producers that wait for a budget resume in the order of their waiting, as values of others are destroyed",
+          "[budget][L-9]") {
+  std::atomic<int> large{0}, cheap{0};  // values begun
   dg::manual_executor manual;
   dg::budget units(10);
   auto costs = [](int v) { return v; };
@@ -293,9 +294,9 @@ TEST_CASE("who waits for a budget goes on when others' values go, in the order o
       co_yield cost;
     }
   };
-  auto first = dg::on(manual).options(dg::backpressure_by(units, costs)).submit(yields, 6, &dear);
+  auto first = dg::on(manual).options(dg::backpressure_by(units, costs)).submit(yields, 6, &large);
   manual.run_all();
-  CHECK(dear == 2);  // its second value waits
+  CHECK(large == 2);  // its second value waits
   auto second = dg::on(manual).options(dg::backpressure_by(units, costs)).submit(yields, 1, &cheap);
   manual.run_all();
   CHECK(cheap == 2);  // its second value would fit, and waits behind that
@@ -303,7 +304,7 @@ TEST_CASE("who waits for a budget goes on when others' values go, in the order o
   SECTION("a value is taken") {
     CHECK(first.try_next()->get() == 6);
     manual.run_all();
-    CHECK(dear == 3);
+    CHECK(large == 3);
     CHECK(cheap >= 3);
   }
   SECTION("the one that waits is cancelled") {

@@ -489,7 +489,8 @@ TEST_CASE("cancel runs no code of the task on the caller", "[cancel][S-CANCEL-8]
   }
 }
 
-TEST_CASE("whatever a task waits for, who cancels it runs none of its destructors", "[cancel][S-CANCEL-8][L-13]") {
+TEST_CASE("whatever a task waits for, the thread that cancels it runs none of its destructors",
+          "[cancel][S-CANCEL-8][L-13]") {
   support::watchdog dog("cancel of everything under a mutex");
   dg::thread_pool pool(1);
   dg::promise<int> never;
@@ -546,7 +547,7 @@ TEST_CASE("whatever a task waits for, who cancels it runs none of its destructor
 }
 
 TEST_CASE("a suspended frame is destroyed by its executor, untaken values at once", "[cancel][S-CANCEL-8][L-13]") {
-  support::watchdog dog("who destroys what");
+  support::watchdog dog("threads that destroy");
   support::tracked::reset();
   dg::manual_executor manual;
   std::atomic<int> gone{0};
@@ -564,7 +565,8 @@ TEST_CASE("a suspended frame is destroyed by its executor, untaken values at onc
   CHECK(gone == 1);
 }
 
-TEST_CASE("a suspended task whose executor is gone is ended by whoever cancels or wakes it", "[cancel][L-13][S-STOP-5]") {
+TEST_CASE("a suspended task whose executor is gone is ended by the thread that cancels or wakes it",
+          "[cancel][L-13][S-STOP-5]") {
   support::watchdog dog("tasks without an executor");
   struct bodies {
     static dg::task<int> awaits(dg::ref<int> r, witness) { co_return co_await r; }
@@ -758,7 +760,8 @@ TEST_CASE("an exception that leaves a task after the request to stop is nested i
   CHECK(stats.cancelled == 14);
 }
 
-TEST_CASE("shutdown(cancel) asks what runs to stop: what it throws is nested in cancelled_error", "[cancel][S-CANCEL-6][S-STOP-2]") {
+TEST_CASE("shutdown(cancel) asks what runs to stop: what it throws is nested in cancelled_error",
+          "[cancel][S-CANCEL-6][S-STOP-2]") {
   support::watchdog dog("an exception after shutdown(cancel)");
   std::atomic<int> reported{0};
   dg::thread_pool pool({.threads = 1, .waiters_help = false,
@@ -787,7 +790,8 @@ TEST_CASE("a task that was asked to stop and returns keeps its values", "[cancel
   r = {};
 }
 
-TEST_CASE("a cancel after the exception has left the task says that it is too late", "[cancel][S-CANCEL-4][S-CANCEL-6]") {
+TEST_CASE("a cancel after the exception has left the task says that it is too late",
+          "[cancel][S-CANCEL-4][S-CANCEL-6]") {
   support::watchdog dog("a cancel after the exception");
   dg::manual_executor manual;
   dg::ref<int> r;
@@ -811,7 +815,8 @@ TEST_CASE("a cancel after the exception has left the task says that it is too la
   r = {};
 }
 
-TEST_CASE("an exception and a cancel that race end in one of the two, and cancel() says which", "[cancel][S-CANCEL-4][S-CANCEL-6]") {
+TEST_CASE("an exception and a cancel that race end in one of the two, and cancel() says which",
+          "[cancel][S-CANCEL-4][S-CANCEL-6]") {
   support::watchdog dog("a cancel against an exception");
   dg::thread_pool pool(2);
   for (int round = 0; round < 2000; ++round) {
@@ -831,7 +836,8 @@ TEST_CASE("an exception and a cancel that race end in one of the two, and cancel
   }
 }
 
-TEST_CASE("a cancelled_error that leaves a task cancels it, whoever asked", "[cancel][S-CANCEL-6][S-RETRY-7]") {
+TEST_CASE("a cancelled_error that leaves a task cancels it, whatever made the task throw it",
+          "[cancel][S-CANCEL-6][S-RETRY-7]") {
   support::watchdog dog("a task that cancels itself");
   std::atomic<int> reported{0}, attempts{0};
   dg::thread_pool pool({.threads = 2, .on_unhandled_error = [&](std::exception_ptr, std::string_view) { ++reported; }});
@@ -883,7 +889,8 @@ TEST_CASE("throw_if_stop_requested throws once the task is asked to stop; outsid
   CHECK_THROWS_AS(stream.next_value(), dg::cancelled_error);
 }
 
-TEST_CASE("cancelling a task leaves what it submitted alone, unless its stop token links the two", "[cancel][S-CANCEL-10]") {
+TEST_CASE("cancelling a task leaves what it submitted alone, unless its stop token links the two",
+          "[cancel][S-CANCEL-10]") {
   support::watchdog dog("children of a cancelled task");
   dg::thread_pool pool(2);
   support::gate submitted, over;

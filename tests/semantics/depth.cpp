@@ -225,7 +225,7 @@ TEST_CASE("a million tasks, each submitting the next and awaiting it, take const
   }
 }
 
-TEST_CASE("tasks that nobody will run end one after the other, also when each depends on the one before",
+TEST_CASE("tasks that can no longer run end one after the other, also when each depends on the one before",
           "[stop][L-14][S-STOP-5]") {
   support::watchdog dog("tasks thrown away", 300);
   dg::promise<int> first;

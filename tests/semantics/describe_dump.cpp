@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What one is told of tasks: describe() for one, dump() for all of a pool, stats() as text.
+// Tasks as text: describe() for one task, dump() for all tasks of a pool, and stats().
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -28,7 +28,7 @@ using support::count_to;
 using support::eventually;
 using support::later;
 
-/// A text in which every number of a task is only `#`.
+/// The text with `#` in place of the number of each task.
 std::string plain(const std::string& text) {
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -50,7 +50,7 @@ std::string dumped(const dg::thread_pool& pool) {
   return plain(os.str());
 }
 
-/// Its lines sorted: tasks are told in the order in which they began to run or to wait.
+/// The text with its lines sorted: a dump lists tasks in the order in which they began to run or to wait.
 std::string in_any_order(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream is(text);
@@ -241,7 +241,7 @@ TEST_CASE("describe tells that a stream is full, and of its budget", "[describe]
   CHECK(dg::describe(stream) == "task " + number_of(id) + " 'walk', attempt 1: cancelled; 3 values wait to be taken");
 }
 
-TEST_CASE("describe tells that a stream's reader runs it himself", "[describe][pulling]") {
+TEST_CASE("describe tells that a stream's producer is run by its reader", "[describe][pulling]") {
   support::watchdog dog("describe: pulled");
   const pulling_forced mode;
   support::gate started, over;
@@ -397,7 +397,7 @@ TEST_CASE("names are told in one line, whatever they contain", "[describe]") {
   CHECK(told(r) == "task # 'a\\nb\\x1b[0m\\x7f 'c' \xc3\xa9', attempt 1: queued");
 }
 
-TEST_CASE("a call that waits behind a suspended generator method is named, and who holds it up",
+TEST_CASE("describe and dump name a call that waits behind a suspended generator method, and that method",
           "[describe][dump][S-ACTOR-4]") {
   support::watchdog dog("describe: actors");
   dg::thread_pool pool(2);

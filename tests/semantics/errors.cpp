@@ -316,7 +316,7 @@ TEST_CASE("streaming: a range-for over refs meets the exception as an item", "[e
   CHECK(bad == 1);
 }
 
-TEST_CASE("streaming: a stored value is there before the exception, whoever polls", "[errors][S-ERR-4]") {
+TEST_CASE("streaming: a stored value is visible before the exception, to any thread that polls", "[errors][S-ERR-4]") {
   dg::manual_executor later;
   auto stream = dg::on(later).submit(throw_after, 1);
   CHECK_FALSE(stream.try_next().has_value());
@@ -464,7 +464,8 @@ TEST_CASE("an exception of copying an argument inside submit is thrown from subm
   CHECK(brittle::live.load() == before);
 }
 
-TEST_CASE("whichever copy or move of an argument throws, somebody hears of it and nothing leaks", "[errors][S-ERR-7]") {
+TEST_CASE("whichever copy or move of an argument throws, the exception is thrown or stored, and nothing leaks",
+          "[errors][S-ERR-7]") {
   support::watchdog dog("errors: k-th copy or move of an argument");
   error_log log;
   dg::thread_pool pool(reporting_to(log));
@@ -579,7 +580,8 @@ TEST_CASE("an exception of constructing a stored value comes out of the co_yield
   CHECK_NOTHROW(refs[0].completion().get());
 }
 
-TEST_CASE("an exception of constructing a stored value that nobody catches is the task's", "[errors][S-ERR-7]") {
+TEST_CASE("an uncaught exception from the construction of a stored value is the task's exception",
+          "[errors][S-ERR-7]") {
   support::watchdog dog("errors: construction of a value");
   dg::thread_pool pool(2);
   auto f = []() -> dg::generator<picky> {
@@ -707,7 +709,7 @@ TEST_CASE("the arguments of a task whose dependency failed are destroyed", "[err
   CHECK(tracked::live.load() == 0);
 }
 
-TEST_CASE("a later value that fails does not fail who depends on an earlier one", "[errors][S-ERR-8]") {
+TEST_CASE("a later value that fails does not fail a task that depends on an earlier one", "[errors][S-ERR-8]") {
   dg::inline_executor here;
   auto refs = dg::on(here).options(dg::num_returns<2>{}).submit(throw_after, 1);
   auto good = dg::on(here).submit([](int v) { return v + 1; }, refs[0]);
@@ -758,7 +760,7 @@ TEST_CASE("an exception with a handle left goes to the hook when the handle goes
   CHECK(log.count() == 1u);
 }
 
-TEST_CASE("cancellation of what nobody holds is not reported", "[errors][S-ERR-9]") {
+TEST_CASE("the cancellation of a task without handles is not reported", "[errors][S-ERR-9]") {
   support::watchdog dog("errors: cancelled and dropped");
   error_log log;
   {
@@ -781,7 +783,8 @@ TEST_CASE("cancellation of what nobody holds is not reported", "[errors][S-ERR-9
   CHECK(log.count() == 0u);
 }
 
-TEST_CASE("a task that nobody holds and that fails with another one's cancellation is not reported", "[errors][S-ERR-9][S-CANCEL-5]") {
+TEST_CASE("a task without handles that fails with the cancellation of another task is not reported",
+          "[errors][S-ERR-9][S-CANCEL-5]") {
   support::watchdog dog("errors: cancelled dependency");
   error_log log;
   {
@@ -1074,7 +1077,8 @@ TEST_CASE("a throwing destructor of an argument does not bring the pool down", "
   }
 }
 
-TEST_CASE("a throwing local of a generator that is left in mid-iteration is reported, nested or not", "[error][generator][S-ERR-10]") {
+TEST_CASE("a throwing local of a generator that is left in mid-iteration is reported, nested or not",
+          "[error][generator][S-ERR-10]") {
   struct thrower {
     ~thrower() noexcept(false) { throw boom("of a local"); }
   };
@@ -1091,7 +1095,8 @@ TEST_CASE("a throwing local of a generator that is left in mid-iteration is repo
   CHECK(occurrences(text.finish(), "of a local") == 2);
 }
 
-TEST_CASE("a generator used by the destructor of another one's local is destroyed in its own scope", "[generator][L-14]") {
+TEST_CASE("a generator used by the destructor of another one's local is destroyed in its own scope",
+          "[generator][L-14]") {
   auto counts_down = [](int* count) -> dg::generator<int> {
     struct at_end {
       int* count;

@@ -25,8 +25,8 @@ struct poller {
   }
 };
 
-/// The same; before it queues its successor, so many children run in its place.
 dg::task<void> child() { co_return; }
+/// A coroutine that does what poller does, and runs so many children before it queues its successor.
 dg::task<void> polls_with_children(dg::thread_pool* pool, std::atomic<bool>* found, std::atomic<long>* polls, int children) {
   ++*polls;
   for (int i = 0; i < children; ++i) co_await dg::when_all(child());

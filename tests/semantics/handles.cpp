@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ref, ref_list, ref_stream and the free functions that take them: every member, empty handles,
-// identity, and who gets a value by move, by copy or not at all.
+// identity, and whether a value is moved out, copied or refused.
 
 #include "../catch.hpp"
 #include "../support.hpp"

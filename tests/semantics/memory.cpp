@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The rules S-MEM: who holds a value, when it is freed, and that nothing is left at the end.
+// The rules S-MEM: what keeps a value alive, when it is freed, and that nothing leaks.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -449,7 +449,7 @@ TEST_CASE("what the caller still holds is the only bound", "[memory][S-MEM-6]") 
   for (std::size_t i = 0; i < refs.size(); i += 4) CHECK(refs[i].get().value == static_cast<int>(i));
 }
 
-TEST_CASE("under dynamic, a list that nobody holds keeps no value", "[memory][S-MEM-6][S-MEM-4]") {
+TEST_CASE("under dynamic, a list without handles keeps no value", "[memory][S-MEM-6][S-MEM-4]") {
   load::reset();
   dg::manual_executor later;
   { auto outer = dg::on(later).options(dg::dynamic).submit(loads, 20); }

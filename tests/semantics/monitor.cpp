@@ -80,7 +80,7 @@ class busy_workers {
 
 // --- streams whose readers make the values ---
 
-TEST_CASE("what a reader takes gives room back, whoever made it and whatever interrupted the reader",
+TEST_CASE("a taken value returns its credit, whichever thread made it and whatever interrupted the reader",
           "[stream][L-21][S-STREAM-4]") {
   support::watchdog dog("room that was not given back");
   const int room = GENERATE(2, 8, 17, 64);
@@ -105,7 +105,8 @@ TEST_CASE("what a reader takes gives room back, whoever made it and whatever int
   SUCCEED();
 }
 
-TEST_CASE("threads that take turns at a stream each give back the room of what they took", "[stream][L-21][S-STREAM-8]") {
+TEST_CASE("threads that take turns at a stream each give back the room of what they took",
+          "[stream][L-21][S-STREAM-8]") {
   support::watchdog dog("room of a thread that was the reader before");
   std::atomic<int> made{-1};
   dg::thread_pool pool(1);
@@ -124,7 +125,7 @@ TEST_CASE("threads that take turns at a stream each give back the room of what t
   CHECK_FALSE(s.next_value());
 }
 
-TEST_CASE("a stream goes on whose reader waits unseen, however busy the workers are", "[stream][L-22][L-1]") {
+TEST_CASE("a stream whose reader waits unseen makes progress, however busy the workers are", "[stream][L-22][L-1]") {
   support::watchdog dog("a stream whose reader waits unseen");
   const int workers = GENERATE(1, 2, 3);
   const bool coroutines = GENERATE(false, true);
@@ -189,7 +190,8 @@ TEST_CASE("a stream that its reader leaves alone goes on as soon in a wide pool 
   CHECK(clock_type::now() - since < 1s);
 }
 
-TEST_CASE("many streams that are kept for their readers all go on, and end with their pool", "[stream][L-22][S-MEM-4]") {
+TEST_CASE("many streams that are kept for their readers all go on, and end with their pool",
+          "[stream][L-22][S-MEM-4]") {
   support::watchdog dog("many kept streams");
   constexpr std::size_t streams = 300;
   const long before = support::pieces_alive();
@@ -236,7 +238,8 @@ dg::generator<std::string> drops_itself(text_stream& where, int at, bool detache
 
 }  // namespace
 
-TEST_CASE("a producer that an executor runs at once may drop its stream inside any member", "[stream][executor][L-24]") {
+TEST_CASE("a producer that an executor runs at once may drop its stream inside any member",
+          "[stream][executor][L-24]") {
   support::watchdog dog("a stream dropped inside its own member");
   const bool detaches = GENERATE(false, true);
   const int member = GENERATE(0, 1, 2, 3, 4, 5);
@@ -455,7 +458,8 @@ TEST_CASE("a task whose argument fails ends although no worker becomes free", "[
   CHECK_THROWS_AS(after.get(), support::boom);
 }
 
-TEST_CASE("all that is queued ends when a pool cancels it, although its workers go on", "[cancel][S-CANCEL-9][S-STOP-2]") {
+TEST_CASE("all that is queued ends when a pool cancels it, although its workers go on",
+          "[cancel][S-CANCEL-9][S-STOP-2]") {
   support::watchdog dog("shutdown(cancel) while all workers are busy");
   dg::thread_pool pool({.threads = 2, .waiters_help = false});
   std::vector<dg::ref<int>> refs;
@@ -497,7 +501,8 @@ TEST_CASE("calls of an actor end when they are cancelled, although no worker bec
   CHECK(support::is_cancelled(has_the_turn.error()));
 }
 
-TEST_CASE("calls of an actor that have begun end when they are cancelled, although no worker becomes free", "[actor][S-CANCEL-9]") {
+TEST_CASE("calls of an actor that have begun end when they are cancelled, although no worker becomes free",
+          "[actor][S-CANCEL-9]") {
   support::watchdog dog("cancelled calls that have begun");
   struct counter {
     std::atomic<int> inside{0};
@@ -619,7 +624,8 @@ TEST_CASE("a thread that reads on gets the room that the reader before it owes",
   }
 }
 
-TEST_CASE("a task that a waiter has run, and that is suspended, ends when it is cancelled", "[cancel][S-CANCEL-9][L-3]") {
+TEST_CASE("a task that a waiter has run, and that is suspended, ends when it is cancelled",
+          "[cancel][S-CANCEL-9][L-3]") {
   support::watchdog dog("cancelled with a link left in the queue");
   dg::thread_pool pool(1);
   const busy_workers busy(pool, 1);

@@ -84,7 +84,7 @@ TEST_CASE("a value that throws while it is made leaves its promise unfulfilled",
   CHECK_FALSE(r.failed());
 }
 
-TEST_CASE("a promise nobody waits for leaks nothing", "[await][S-MEM-3]") {
+TEST_CASE("a promise without waiters leaks nothing", "[await][S-MEM-3]") {
   support::tracked::reset();
   {
     dg::promise<support::tracked> unasked;
@@ -194,7 +194,7 @@ TEST_CASE("the ref of a promise is a task's in all but its task", "[promise][S-D
   CHECK_THROWS_AS(value.ref.get_for(1ms), dg::timeout_error);
   CHECK_FALSE(value.ref.cancel());
   CHECK_FALSE(dg::cancel(value.ref));
-  CHECK_FALSE(value.ref.ready());  // nobody was cancelled
+  CHECK_FALSE(value.ref.ready());  // no task was cancelled
   CHECK(value.ref.id() != later().ref.id());
   value.promise.set_value(1);
   CHECK(end.ready());
@@ -207,7 +207,7 @@ TEST_CASE("the ref of a promise is a task's in all but its task", "[promise][S-D
   CHECK(failing.ref.error() == failing.ref.completion().error());
 }
 
-TEST_CASE("whoever waits for a promise, in whatever way, is woken by its value, its exception, or its end",
+TEST_CASE("every kind of wait for a promise ends with its value, its exception, or its destruction",
           "[promise][S-AWAIT-3][S-CANCEL-7]") {
   support::watchdog dog("waiters of promises");
   dg::thread_pool pool(2);
@@ -259,7 +259,7 @@ TEST_CASE("whoever waits for a promise, in whatever way, is woken by its value, 
   }
 }
 
-TEST_CASE("a promise may be fulfilled by a task that it lets go on, and die with what it wakes", "[promise][S-MEM-8]") {
+TEST_CASE("a promise may be fulfilled by a task, and be destroyed by the task that it wakes", "[promise][S-MEM-8]") {
   support::watchdog dog("promises inside tasks");
   support::tracked::reset();
   {

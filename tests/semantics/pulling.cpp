@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A stream whose consumer makes its values himself, one by one, when he wants them: who else may want the task to run,
-// and that nothing but speed tells the difference.
+// Pull mode: the consumer of a stream runs the producer for one value at a time. Tested are the other threads that may
+// need the producer to run, and that only the speed differs.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -43,7 +43,8 @@ class patient_monitor {
   ~patient_monitor() { dg::detail::reader_patience = 10; }
 };
 
-/// A pool whose only worker is busy, so that who waits for a task runs it, and what is queued stays queued until then.
+/// A pool whose only worker is busy, so that a thread that waits for a task runs it, and queued tasks stay queued until
+/// then.
 class busy_pool {
  public:
   busy_pool() { started_.pass(); }
@@ -96,7 +97,7 @@ constexpr int ahead(int taken) { return taken + 64; }
 
 }  // namespace
 
-TEST_CASE("a consumer that pulls makes each value himself when he wants it, and no other", "[pulling][S-STREAM-4]") {
+TEST_CASE("a consumer in pull mode makes each value when it asks for it, and no other", "[pulling][S-STREAM-4]") {
   support::watchdog dog("pulled one by one");
   const patient_monitor patient;
   const pulling_as mode(pulling::whenever_possible);
@@ -174,7 +175,8 @@ TEST_CASE("a stream that was told to run ahead is not held afterwards", "[pullin
   CHECK(eventually([&] { return p.begun >= 20; }));
 }
 
-TEST_CASE("a consumer that is told to let go while it runs the stream does so before it returns", "[pulling][L-1][L-7]") {
+TEST_CASE("a consumer that is asked to leave pull mode while it runs the producer does so before it returns",
+          "[pulling][L-1][L-7]") {
   support::watchdog dog("told meanwhile");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
@@ -241,8 +243,8 @@ TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[
   }
 }
 
-TEST_CASE("a consumer who waits, unseen, for what a stream that he holds is to do, gets it", "[pulling][L-1]") {
-  support::watchdog dog("a hold that lapses");
+TEST_CASE("a consumer that waits, unseen, for an effect of the stream that it pulls gets it", "[pulling][L-1]") {
+  support::watchdog dog("pull mode that expires");
   const pulling_as mode(pulling::whenever_possible);
   support::gate passed;
   const auto opens_at_ten = [&passed]() -> dg::generator<int> {
@@ -269,11 +271,11 @@ TEST_CASE("a consumer who waits, unseen, for what a stream that he holds is to d
     passed.pass();
     CHECK(eventually([&] { return pool.stats().values_stored == 2000; }));
   }
-  SECTION("whoever would look for it has got a task that waits, unseen, for the same") {
+  SECTION("the worker that would find it runs a task that waits, unseen, for the same effect") {
     dg::thread_pool pool(2);
     dg::ref_stream<int> s = pool.submit(opens_at_ten);
     CHECK(s.next_value() == 0);
-    std::this_thread::sleep_for(2ms);  // as above: a worker sleeps, and watches
+    std::this_thread::sleep_for(2ms);  // until a worker sleeps, and watches
     const dg::ref<void> other = pool.submit([&passed] { passed.pass(); });
     passed.pass();
     other.wait();
@@ -295,7 +297,7 @@ TEST_CASE("a consumer who waits, unseen, for what a stream that he holds is to d
       return r.get();
     });
     begun.pass();
-    std::this_thread::sleep_for(5ms);  // as above: the other one is asleep
+    std::this_thread::sleep_for(5ms);  // until the other worker is asleep
     dg::ref_stream<int> s = pool.submit(opens_at_ten);
     CHECK(s.next_value() == 0);
     goes_on.open();
@@ -405,7 +407,7 @@ TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-ST
     for (int i = 10; i < ahead(10); ++i) CHECK(s.next_value() == i);
     CHECK_THROWS_AS(s.next_value(), dg::cancelled_error);
   }
-  SECTION("by another thread, and who holds it does not come back") {
+  SECTION("by another thread, and the thread that pulled it does not return") {
     dg::ref_stream<int> s = held(pool, p, 10, 20);
     std::jthread([&] { pool.close(); }).join();
     CHECK(p.ended == 1);
@@ -420,7 +422,7 @@ TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-ST
   CHECK(p.alive == 0);
 }
 
-TEST_CASE("a pulled task that ends its own pool has the other streams let go, whatever it goes on to do",
+TEST_CASE("a pulled task that closes its own pool makes the other streams leave pull mode, whatever it does next",
           "[pulling][S-STOP-1][L-11]") {
   support::watchdog dog("ends its pool while it is pulled");
   const patient_monitor patient;
@@ -576,7 +578,8 @@ TEST_CASE("a pulled task that waits holds no thread, and is pulled again", "[pul
   CHECK_FALSE(s.next_value());
 }
 
-TEST_CASE("two streams are drained in turns by one thread, and by threads that take turns", "[pulling][S-STREAM-5][S-STREAM-8]") {
+TEST_CASE("two streams are drained in turns by one thread, and by threads that take turns",
+          "[pulling][S-STREAM-5][S-STREAM-8]") {
   support::watchdog dog("in turns");
   const pulling_as mode(pulling::whenever_possible);
   progress left, right;
@@ -595,7 +598,8 @@ TEST_CASE("two streams are drained in turns by one thread, and by threads that t
   }
 }
 
-TEST_CASE("blocks are recycled under a consumer that pulls, and every value is destroyed once", "[pulling][S-MEM-3][S-MEM-4]") {
+TEST_CASE("blocks are recycled under a consumer that pulls, and every value is destroyed once",
+          "[pulling][S-MEM-3][S-MEM-4]") {
   support::watchdog dog("memory while pulled");
   const pulling_as mode(pulling::whenever_possible);
   support::tracked::reset();
@@ -624,7 +628,7 @@ TEST_CASE("blocks are recycled under a consumer that pulls, and every value is d
   CHECK(eventually([&] { return dg::detail::memory_counter::live(dg::detail::memory_kind::block) == blocks; }));
 }
 
-TEST_CASE("a stream that proves cheap is pulled, one that proves dear is not", "[pulling]") {
+TEST_CASE("a stream that proves cheap is pulled, one that proves expensive is not", "[pulling]") {
   support::watchdog dog("by cost");
   const pulling_as not_forced(pulling::by_cost);
   dg::detail::production_cost cost;
@@ -647,16 +651,16 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
   const pulling_as not_forced(pulling::by_cost);
   constexpr std::uint64_t pulled = 2 * dg::detail::production_cost::between_looks;
   SECTION("its first value decides whether it is tried") {
-    dg::detail::production_cost cost, dear;
+    dg::detail::production_cost cost, expensive;
     CHECK(cost.seems_cheap());
     cost.add(1, 2us);
     CHECK(cost.seems_cheap());
     CHECK_FALSE(cost.is_cheap());
-    dear.add(1, 20us);
-    CHECK_FALSE(dear.seems_cheap());
-    CHECK_FALSE(dear.is_dear());
+    expensive.add(1, 20us);
+    CHECK_FALSE(expensive.seems_cheap());
+    CHECK_FALSE(expensive.is_dear());
   }
-  SECTION("one dear value ends the trial") {
+  SECTION("one expensive value ends the trial") {
     dg::detail::production_cost cost;
     CHECK(cost.begin_at_reader(1) == 1);
     std::this_thread::sleep_for(1ms);
@@ -666,7 +670,7 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
     cost.add(dg::detail::production_cost::sample, 1us);  // but later ones may speak for it
     CHECK(cost.is_cheap());
   }
-  SECTION("many that are cheap prove it; then one look may find them dear") {
+  SECTION("many cheap values prove it; then one look may find them expensive") {
     dg::detail::production_cost cost;
     CHECK(eventually([&] {  // this thread may be interrupted between the two
       (void)cost.begin_at_reader(1);
@@ -679,8 +683,8 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
     CHECK(cost.look(3 + pulled) == 0);
     CHECK(cost.is_dear());
   }
-  SECTION("of dear values the consumer makes the first, others the rest") {
-    busy_pool pool;  // nobody else can make the first one
+  SECTION("the consumer makes the first of the expensive values, other threads the rest") {
+    busy_pool pool;  // no other thread can make the first one
     std::atomic<int> by_consumer{0}, made{0};
     const std::thread::id consumer = std::this_thread::get_id();
     dg::ref_stream<int> s = pool->submit([&]() -> dg::generator<int> {

@@ -69,7 +69,7 @@ dg::generator<int> nested(int depth, support::tracked counted) {
 
 }  // namespace
 
-TEST_CASE("a stream that was read fast still runs ahead for who only polls", "[stream][L-1]") {
+TEST_CASE("a stream that was read fast still runs ahead for a consumer that only polls", "[stream][L-1]") {
   support::watchdog dog("polling after pulling");
   for (bool helping : {true, false}) {
     for (int room : {1, 64}) {
@@ -120,7 +120,7 @@ TEST_CASE("a stream that was read fast still runs ahead for wait_any", "[stream]
   }
 }
 
-TEST_CASE("a stream that was read fast still completes for who waits for that", "[stream][L-1]") {
+TEST_CASE("a stream that was read fast still completes for a thread that waits for its completion", "[stream][L-1]") {
   support::watchdog dog("completion after pulling");
   for (bool helping : {true, false}) {
     dg::thread_pool pool({.threads = 1, .waiters_help = helping});
@@ -183,7 +183,7 @@ TEST_CASE("a worker that blocks in get lets in the task that releases it", "[poo
       if (round % 3 != 0)
         while (!inside) std::this_thread::yield();
       dg::ref<void> releases = pool.submit([&] { manual.run_all(); });
-      // Nobody waits in a way that would help: only the pool can run it.
+      // No thread waits in a way that would help: only the pool can run it.
       REQUIRE(support::eventually([&] { return blocked.ready() && releases.ready(); }));
       REQUIRE(blocked.get() == 2);
     }
@@ -205,7 +205,7 @@ TEST_CASE("when a blocked task goes on, its pool soon runs no more tasks at once
   std::vector<dg::ref<void>> others;
   for (int i = 0; i < 300; ++i)
     others.push_back(pool.submit([&, i] {
-      const bool settled = over;  // whoever ends a task first makes way
+      const bool settled = over;  // a thread that ends a task yields first
       if (++inside != 1 && settled) ++too_many;
       if (i == 5) given.set_value(1);
       for (int k = 0; k < 50; ++k) std::this_thread::yield();  // time for another one to come in
@@ -339,7 +339,8 @@ TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
   for (auto& thread : leaving) thread.join();
 }
 
-TEST_CASE("dependents that were cancelled, or failed, are not kept by what they waited for", "[wait][L-4][S-CANCEL-1]") {
+TEST_CASE("dependents that were cancelled, or failed, are not kept by what they waited for",
+          "[wait][L-4][S-CANCEL-1]") {
   support::watchdog dog("dependents that leave");
   dg::thread_pool pool(1);
   dg::inline_executor here;
@@ -486,7 +487,7 @@ TEST_CASE("a body that catches its local's exception during its end stops at its
   CHECK(beyond == 0);
 }
 
-TEST_CASE("a generator left by its helper goes on for who waits for a later value", "[wait][L-6]") {
+TEST_CASE("a generator that its helper has left goes on for a thread that waits for a later value", "[wait][L-6]") {
   support::watchdog dog("helper leaves, other waits");
   for (int round = 0; round < 50; ++round) {
     support::gate busy, go;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How a pool ends: what still runs, what is cancelled, and who is told.
+// How a pool ends: which tasks still run, which are cancelled, and which errors are reported.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -220,7 +220,7 @@ TEST_CASE("what a cancelled task frees still runs before the destructor returns"
     CHECK(woke);
     CHECK(follow_up);
   }
-  SECTION("a task submitted by the frame of a stream nobody reads") {
+  SECTION("a task submitted by the frame of an unread stream") {
     std::atomic<bool> follow_up{false}, chained{false};
     std::optional<dg::ref_stream<int>> stream;
     struct submits_at_exit {
@@ -249,7 +249,7 @@ TEST_CASE("what a cancelled task frees still runs before the destructor returns"
 }
 
 TEST_CASE("a pool that ends takes nothing for lost while any of its tasks goes on", "[stop][S-STOP-1][L-11]") {
-  support::watchdog dog("who is taken for lost");
+  support::watchdog dog("tasks taken for lost");
   struct ball {
     dg::promise<int> promise;
     dg::ref<int> ref = promise.get_ref();
@@ -288,7 +288,7 @@ TEST_CASE("a pool that ends takes nothing for lost while any of its tasks goes o
 
 TEST_CASE("a pool that ends takes no task for lost that was submitted, or whose wait ended, a moment ago",
           "[stop][S-STOP-1][L-11]") {
-  support::watchdog dog("who is taken for lost");
+  support::watchdog dog("tasks taken for lost");
   SECTION("submitted by one that runs, and waiting for it") {
     std::vector<dg::ref<int>> all;
     {
@@ -490,7 +490,7 @@ TEST_CASE("a task that submits while its pool is cancelled gets refs that hold c
   CHECK(is_cancelled(child.error()));
 }
 
-TEST_CASE("a task that comes to wait after its pool was told to cancel is cancelled, though nobody waits for the end",
+TEST_CASE("a task that begins to wait after its pool was told to cancel is cancelled, though no thread waits for it",
           "[stop][S-STOP-2][L-11]") {
   support::watchdog dog("waits after the cancel");
   dg::thread_pool pool(2);
@@ -862,7 +862,8 @@ TEST_CASE("pools come and go quickly", "[stop][S-STOP-1]") {
   CHECK(ran == 200);
 }
 
-TEST_CASE("a pool destroyed by its only worker, which then waits for what only the outside could bring, still ends", "[stop][L-11]") {
+TEST_CASE("a pool destroyed by its only worker, which then waits for what only the outside could bring, still ends",
+          "[stop][L-11]") {
   support::watchdog dog("the last worker blocks after destroying its pool");
   dg::manual_executor outside;
   dg::ref<int> never = dg::on(outside).submit([] { return 1; });

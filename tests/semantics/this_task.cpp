@@ -173,7 +173,7 @@ TEST_CASE("every kind of task knows itself, from any function it calls", "[this_
   std::latch begun(1);
   auto child = [&](int i) -> dg::task<seen> {
     if (i == 0) begun.count_down();
-    if (i == 2) begun.wait();  // in its parent's place: so somebody else has run the first
+    if (i == 2) begun.wait();  // in its parent's place: so another thread has run the first
     co_return look();
   };
   auto parent = named.submit([&]() -> dg::task<std::vector<seen>> {

@@ -12,7 +12,8 @@
 
 using support::boom;
 
-TEST_CASE("an outside token cancels a task, whatever it does at the moment", "[cancel][stop_on][S-CANCEL-1][S-CANCEL-2]") {
+TEST_CASE("an outside token cancels a task, whatever it does at the moment",
+          "[cancel][stop_on][S-CANCEL-1][S-CANCEL-2]") {
   support::watchdog dog("stop_on");
   std::stop_source source;
   dg::promise<int> never;
@@ -33,7 +34,7 @@ TEST_CASE("an outside token cancels a task, whatever it does at the moment", "[c
   manual.run_all();
   auto late = with.submit([&] { ran = true; });
   CHECK(source.request_stop());
-  CHECK_FALSE(late.ready());  // nothing is run by whoever requests it
+  CHECK_FALSE(late.ready());  // the thread that requests a stop runs nothing
   manual.run_all();
   CHECK(ended.get() == 1);
   CHECK(support::holds<dg::cancelled_error>(late));
@@ -49,7 +50,8 @@ TEST_CASE("an outside token cancels a task, whatever it does at the moment", "[c
   CHECK_FALSE(ran);
 }
 
-TEST_CASE("an outside token that fires while tasks are submitted and run reaches each of them", "[cancel][stop_on][S-CANCEL-4]") {
+TEST_CASE("an outside token that fires while tasks are submitted and run reaches each of them",
+          "[cancel][stop_on][S-CANCEL-4]") {
   support::watchdog dog("stop_on races");
   dg::thread_pool pool(2);
   for (int round = 0; round < 1000; ++round) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Dependencies and waiting: who holds a thread while waiting, who runs what, and what the waiting functions return.
+// Dependencies and waiting: which waits occupy a thread, which thread runs which task, and what the waiting functions
+// return.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -57,7 +58,7 @@ int tree(dg::thread_pool* pool, int depth) {
   return sum;
 }
 
-/// Keeps the workers of a pool busy until it is told to let go.
+/// Keeps the workers of a pool busy until it is released.
 class blocker {
  public:
   explicit blocker(dg::thread_pool& pool) {
@@ -419,7 +420,7 @@ TEST_CASE("a helper leaves a generator when the awaited value is stored", "[wait
     CHECK(steps == 2);
     CHECK_FALSE(third.ready());
   }
-  // Nobody asks for the third: the pool goes on by itself.
+  // No consumer asks for the third value: the pool makes it without that.
   CHECK(support::eventually([&] { return steps == 4; }));
   CHECK(third.get() == 3);
 }
@@ -518,7 +519,7 @@ TEST_CASE("without waiters_help tasks run on workers only", "[wait][S-WAIT-4]") 
   }
 }
 
-TEST_CASE("a task of a foreign executor is not run by who waits for it", "[wait][S-WAIT-4][L-6]") {
+TEST_CASE("a task of a foreign executor is not run by the thread that waits for it", "[wait][S-WAIT-4][L-6]") {
   support::watchdog dog("foreign executors are not helped");
   dg::manual_executor manual;
   dg::ref<std::thread::id> where = dg::on(manual).submit([] { return std::this_thread::get_id(); });
@@ -862,7 +863,8 @@ TEST_CASE("many threads may wait for one ref", "[wait][ref]") {
   }
 }
 
-TEST_CASE("an inline task may wait for a task elsewhere that depends on one queued behind it", "[wait][inline][S-WAIT-5]") {
+TEST_CASE("an inline task may wait for a task elsewhere that depends on one queued behind it",
+          "[wait][inline][S-WAIT-5]") {
   support::watchdog dog("an inline task waits across executors");
   dg::thread_pool pool(2);
   dg::inline_executor here;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// when_all, when_any, async_next and async_value in their corners: every kind of operand, what they give, what they throw
-// and when, who runs what where, and that they leave nothing behind. S-AWAIT-1, and what L-4, L-8, L-17 ask of them.
+// when_all, when_any, async_next and async_value in corner cases: every kind of operand, what they return, what they
+// throw and when, which thread runs which task, and that nothing leaks. S-AWAIT-1, and what L-4, L-8, L-17 ask of them.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -175,7 +175,7 @@ TEST_CASE("when_all waits for all, whatever fails first in time, and throws what
       co_return a + b;
     });
     CHECK(said(only_last) == "in place");
-    // A cancelled operand is a failure like others, and does not cancel who awaits it.
+    // A cancelled operand is a failure like others, and does not cancel the task that awaits it.
     later never;
     auto cancelled = pool.submit(awaits, dg::unresolved(never.ref));
     auto catches = pool.submit(
@@ -457,7 +457,8 @@ TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may use what it has", "[when_all][S-CANCEL-2][S-CANCEL-7]") {
+TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may use what it has",
+          "[when_all][S-CANCEL-2][S-CANCEL-7]") {
   support::watchdog dog("children outlive no parent");
   struct family {
     std::atomic<int> parents{0}, seen{-1};
@@ -646,7 +647,7 @@ TEST_CASE("when_any gives what is ready, failed or at its next item, and consume
   later unset;
   CHECK(any(unset.ref, failing) == 1);
   CHECK_THROWS_AS(failing.next_value(), boom);
-  // Nobody was cancelled.
+  // No task was cancelled.
   idle.run_all();
   CHECK(waiting.next_value() == 0);
   CHECK_FALSE(unset.ref.ready());
@@ -715,8 +716,9 @@ TEST_CASE("awaiting something that never comes beside things that do leaves noth
   CHECK(r.get() - before < 1000);
 }
 
-TEST_CASE("who awaits a stream's next item, alone or among others, gives its room back first", "[when_any][L-8]") {
-  support::watchdog dog("room given back by awaiting");
+TEST_CASE("a task that awaits a stream's next item, alone or among others, returns its credits first",
+          "[when_any][L-8]") {
+  support::watchdog dog("credits returned by awaiting");
   dg::manual_executor manual;
   later never;
   for (int room : {1, 2, 20, 64}) {
@@ -769,7 +771,7 @@ TEST_CASE("async_next and async_value at the end, at a failure, and of what neve
       co_return log;
     }
   };
-  support::error_log log;  // nobody holds the dependency that fails
+  support::error_log log;  // the dependency that fails has no handle
   dg::thread_pool pool(support::reporting_to(log));
   const auto make = [&pool](int kind) {
     dg::ref<int> failed = pool.submit(fails, "dependency");

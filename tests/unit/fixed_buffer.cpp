@@ -134,7 +134,7 @@ TEST_CASE("a fixed buffer takes no more bytes than groups, slots and values do",
   }
 }
 
-TEST_CASE("a value that nobody holds is destroyed as it is stored", "[fixed_buffer]") {
+TEST_CASE("a value without refs is destroyed as it is stored", "[fixed_buffer]") {
   support::tracked::reset();
   buffer_of<support::tracked> b(130);
   for (std::uint64_t i = 0; i < 130; ++i) b.drop(i);  // the callers' holds; the producer's stay
@@ -168,7 +168,7 @@ TEST_CASE("all or nothing: values are kept until the end, and all fail if the ta
   for (const bool failed : {false, true}) {
     support::tracked::reset();
     buffer_of<support::tracked> b(100, staging::all_or_nothing);
-    for (std::uint64_t i = 0; i < 100; i += 2) b.drop(i);  // half of them are wanted by nobody
+    for (std::uint64_t i = 0; i < 100; i += 2) b.drop(i);  // half of them have no refs
     for (int i = 0; i < 80; ++i) b.make(i);
     CHECK(support::tracked::live == 80);
     CHECK(b.holders_at(1) == 2);

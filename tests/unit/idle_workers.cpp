@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The seats of a pool on one thread: what each transition does to the counts. A sleeper's role is played by a thread
-// that finds its token posted before it would sleep.
+// The counts of running, searching and sleeping workers, on one thread: what each transition does to them. A thread
+// that finds its token posted before it would sleep plays the part of a sleeper.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -24,7 +24,7 @@ const auto work_left = [] { return true; };
 
 }  // namespace
 
-TEST_CASE("a new thread sits and searches, finds work, searches again", "[seats]") {
+TEST_CASE("a new thread runs and searches, finds work, searches again", "[seats]") {
   idle_workers s(2);
   CHECK(s.width() == 2);
   CHECK(of(s) == counts{0, 0, 0});
@@ -40,7 +40,7 @@ TEST_CASE("a new thread sits and searches, finds work, searches again", "[seats]
   CHECK(of(s) == counts{2, 1, 0});
 }
 
-TEST_CASE("who blocks gives up its seat, and takes one again without waiting", "[seats]") {
+TEST_CASE("a thread that blocks is not counted as running, and is counted again without waiting", "[seats]") {
   idle_workers s(1);
   s.start_searching();
   CHECK(s.found_work());
@@ -54,7 +54,7 @@ TEST_CASE("who blocks gives up its seat, and takes one again without waiting", "
   CHECK(s.oversubscribed());
 }
 
-TEST_CASE("nobody is woken where nobody sleeps", "[seats]") {
+TEST_CASE("no thread is woken where none sleeps", "[seats]") {
   idle_workers s(2);
   CHECK_FALSE(s.notify());
   s.start_searching();
@@ -64,7 +64,7 @@ TEST_CASE("nobody is woken where nobody sleeps", "[seats]") {
   CHECK(of(s) == counts{1, 0, 0});
 }
 
-TEST_CASE("who is about to sleep and sees work goes on searching", "[seats]") {
+TEST_CASE("a thread that is about to sleep and sees work goes on searching", "[seats]") {
   idle_workers s(1);
   s.start_searching();
   int looks = 0;
@@ -85,13 +85,13 @@ TEST_CASE("a sleeper is woken by one notify, and only by that", "[seats]") {
   CHECK(s.park([&] {
     CHECK(s.notify());
     CHECK(of(s) == counts{1, 1, 0});  // claimed already
-    CHECK_FALSE(s.notify());          // nobody is left to wake
+    CHECK_FALSE(s.notify());          // no thread is left to wake
     return false;
   }) == park_result::search);
   CHECK(of(s) == counts{1, 1, 0});
 }
 
-TEST_CASE("nobody is woken while another thread searches, or while all seats are taken", "[seats]") {
+TEST_CASE("no thread is woken while another one searches, or while as many run as the pool is wide", "[seats]") {
   idle_workers s(2);
   s.start_searching();
   s.start_searching();
@@ -102,7 +102,7 @@ TEST_CASE("nobody is woken while another thread searches, or while all seats are
     CHECK(s.found_work());
     s.enter();
     CHECK(of(s) == counts{2, 0, 1});
-    CHECK_FALSE(s.notify());  // no seat
+    CHECK_FALSE(s.notify());  // as many run as the pool is wide
     s.leave();
     CHECK(s.notify());
     return false;
@@ -110,7 +110,7 @@ TEST_CASE("nobody is woken while another thread searches, or while all seats are
   CHECK(of(s) == counts{2, 1, 0});
 }
 
-TEST_CASE("a spare thread begins asleep, and comes for a seat that is free", "[seats]") {
+TEST_CASE("a spare thread begins asleep, and is woken when fewer threads run than the pool is wide", "[seats]") {
   idle_workers s(1);
   support::watchdog guard("a spare");
   CHECK(s.start_parked([&] {
@@ -120,7 +120,7 @@ TEST_CASE("a spare thread begins asleep, and comes for a seat that is free", "[s
   CHECK(of(s) == counts{1, 1, 0});
 }
 
-TEST_CASE("a thread too many retires", "[seats]") {
+TEST_CASE("a thread of an oversubscribed pool parks", "[seats]") {
   idle_workers s(1);
   s.start_searching();
   CHECK(s.found_work());
@@ -137,7 +137,7 @@ TEST_CASE("a thread too many retires", "[seats]") {
   CHECK(of(s) == counts{1, 1, 0});
 }
 
-TEST_CASE("after stop nobody sleeps any more", "[seats]") {
+TEST_CASE("after stop no thread sleeps any more", "[seats]") {
   idle_workers s(1);
   s.start_searching();
   s.stop();
@@ -153,7 +153,7 @@ TEST_CASE("after stop nobody sleeps any more", "[seats]") {
   CHECK(of(s) == counts{2, 2, 0});
 }
 
-TEST_CASE("stop wakes those who sleep", "[seats]") {
+TEST_CASE("stop wakes all sleeping threads", "[seats]") {
   idle_workers s(2);
   support::watchdog guard("sleepers at a stop");
   park_result first{}, second{};

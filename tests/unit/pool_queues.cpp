@@ -25,7 +25,7 @@ struct inside_of_pool {
     core.injected_.complete_push(before, item);
     core.notify_workers_of_injected();
   }
-  /// As after any push of another thread.
+  /// What every push by another thread calls afterwards.
   void notify() { core.idle_workers_.notify(); }
   /// Are so many workers asleep for good? Then none has parked once more after some time.
   bool all_sleep() { return sleep(core.width()); }
@@ -126,7 +126,8 @@ TEST_CASE("a when_all that is refused sleeps until its tasks elsewhere have ende
   CHECK_THROWS_AS(own->get(), dg::error);
 }
 
-TEST_CASE("a stream dropped by another thread than the one that last took from it leaves only its record", "[stream][S-MEM-4]") {
+TEST_CASE("a stream dropped by another thread than the one that last took from it leaves only its record",
+          "[stream][S-MEM-4]") {
   support::watchdog dog("dropped elsewhere");
   using support::tracked;
   using dg::detail::memory_counter;

@@ -15,7 +15,7 @@ namespace unit {
 
 namespace detail = dg::detail;
 
-/// Memory of a size and alignment, with 0xAB behind it that nobody may touch.
+/// Memory of a size and alignment, followed by bytes 0xAB that must not be written.
 class guarded_memory {
  public:
   guarded_memory(std::size_t bytes, std::size_t alignment)

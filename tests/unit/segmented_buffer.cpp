@@ -255,7 +255,7 @@ TEST_CASE("a value that is read where it is keeps its block when the consumer ha
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("values that nobody takes are dropped with the buffer's consumer", "[segmented_buffer]") {
+TEST_CASE("values that were not taken are destroyed with the buffer's consumer", "[segmented_buffer]") {
   for (const int taken : {0, 1, 8, 9, 64, 100}) {
     support::tracked::reset();
     const long before = blocks();

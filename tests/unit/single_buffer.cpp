@@ -106,7 +106,7 @@ TEST_CASE("a failure after the value is the completion's alone", "[single_buffer
   dg::detail::drop<support::tracked>(b.value());
 }
 
-TEST_CASE("a single value that nobody holds is destroyed as it is published", "[single_buffer]") {
+TEST_CASE("a single value without refs is destroyed as it is published", "[single_buffer]") {
   support::tracked::reset();
   single_of<support::tracked> b;
   dg::detail::drop<support::tracked>(b.value());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Waiter lists, on one thread: who is fired, in which order, and when leavers are discarded.
+// Waiter lists, on one thread: which waiters are fired, in which order, and when leavers are discarded.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -90,7 +90,7 @@ TEST_CASE("only one party claims a waiter", "[waiter]") {
   CHECK_FALSE(w.try_claim());
 }
 
-TEST_CASE("who has left is discarded, not fired, by the next sweep", "[waiter]") {
+TEST_CASE("a waiter that has left is discarded, not fired, by the next sweep", "[waiter]") {
   log_type log;
   published slots;
   noted first(0, 0, log), second(1, 0, log), other(2, 1, log);

@@ -11,7 +11,7 @@
 struct library_functions {
   /// Submits tasks that wait for others, read streams, call actors and await children; returns what went wrong.
   std::string (*use)(dyngen::thread_pool&);
-  /// The same from the code of a caller's task: waits, and asks about that task.
+  /// Uses the pool from the code of a caller's task: waits, and asks about that task.
   std::string (*use_in_task)(dyngen::thread_pool&);
   /// A coroutine for a caller's task to await.
   dyngen::task<int> (*child)(dyngen::ref<int>, dyngen::ref<int>);
