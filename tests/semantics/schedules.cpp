@@ -15,6 +15,10 @@
 namespace {
 
 using namespace std::chrono_literals;
+using support::count_to;
+using support::is_cancelled;
+using support::million;
+using support::on_small_stack;
 
 /// Long enough that a stream of cheap values has shown how cheap it is.
 constexpr int long_enough = 5000;
@@ -26,11 +30,6 @@ dg::ref_stream<int> well_read(dg::thread_pool& pool, int more, int room) {
     if (stream.next_value() != std::optional<int>(i)) return {};
   return stream;
 }
-
-using support::count_to;
-using support::is_cancelled;
-using support::million;
-using support::on_small_stack;
 
 /// A value that holds the ref of the value before it.
 struct chain_link {

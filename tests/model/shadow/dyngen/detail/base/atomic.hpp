@@ -2,9 +2,9 @@
 #pragma once
 // The names of dyngen/detail/base/{atomic, asymmetric_fence, park, spin}.hpp on top of Relacy: a model that puts this
 // directory first on its include path checks the library's own headers. Orders are taken as written, but the one that
-// mutants.py has weakened; each operation is a point where the scheduler may switch, and each carries the library's line into the trace. A thread
-// asleep that no thread wakes is a deadlock, which Relacy reports; a timed sleep may end at any moment, and the clock
-// then says so. Blind spots: see model.hpp.
+// mutants.py has weakened; each operation is a point where the scheduler may switch, and each carries the library's line
+// into the trace. A thread asleep that no thread wakes is a deadlock, which Relacy reports; a timed sleep may end at any
+// moment, and the clock then says so. Blind spots: see model.hpp.
 
 #include <atomic>
 #include <chrono>
