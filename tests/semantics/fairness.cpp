@@ -33,7 +33,7 @@ dg::task<void> polls_with_children(dg::thread_pool* pool, std::atomic<bool>* fou
   if (!*found) pool->submit(polls_with_children, pool, found, polls, children);
 }
 
-/// One look at each old end for so many picks of tasks (detail/pool/pool_core.hpp, [F]).
+/// One look at each old end for so many picks of tasks (detail/pool/work_search.hpp, [F]).
 constexpr long period = 61;
 
 /// Runs `start` on a worker of `pool`, and waits until `found` is set, up to a minute.

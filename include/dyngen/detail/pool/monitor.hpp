@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The monitor of a pool, and the spare thread that ends tasks. It is a layer of pool_core.
+//
+// itself, takes no lock that is held across it, and only marks and pushes:
+//   - a stream that is kept for a reader which does not ask is queued (kept_streams.hpp);
+//   - a worker that has run one task for `time_slice` while other work is queued is told so, by a word of its own. What it
+//     runs then suspends at its next co_yield or co_await. The worker clears the word when it begins its next task; a mark
+//     that comes too late ends the slice of the wrong task early, which costs that task one turn;
+//   - a cancelled or doomed task that is queued, and that no worker ends, is handed to a spare thread (ending_tasks.hpp).
+// It sleeps without a limit while there is none of this: no stream is kept, no task is noted for its end, and no work is
+// queued without a worker that could come for it. Whatever changes that rings (doorbell.hpp, [D1]): is_kept(), a push of a
+// task that only ends, and a notify() that finds neither a sleeping nor a searching worker. As long as work is queued it
+// looks again every few milliseconds.
+//
+// A failure that goes unseen after its task has ended is reported by a worker: the record is put into a list, without an
+// allocation, as the thread that dropped the last handle may be anywhere.
+
+#include <dyngen/detail/base/park.hpp>
+#include <dyngen/detail/pool/pool_threads.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <utility>
+
+namespace dyngen::detail {
+
+class pool_monitor : public pool_threads {
+ protected:
+  explicit pool_monitor(pool_settings s) : pool_threads(std::move(s)) {}
+  ~pool_monitor() = default;
+
+  void start_monitor() {
+    start_service([this] {
+      name_thread("mon");
+      run_monitor();
+      leave_thread();
+    });
+  }
+
+ private:
+  /// How long code of a task may run without suspending while other work is queued.
+  static constexpr std::chrono::milliseconds time_slice{10};
+  /// How often the monitor looks while work is queued.
+  static constexpr std::chrono::milliseconds between_looks{5};
+
+  void run_monitor() noexcept {
+    for (bool open = true; open;) {
+      const deadline next = look_after_all(time_now());
+      open = next != never ? monitor_bell_.doze(next) : monitor_bell_.sleep([this]() noexcept { return monitor_is_needed(); });
+    }
+  }
+  /// Is there anything for look_after_all()?
+  bool monitor_is_needed() const noexcept { return kept_.any() || ending_.any() || ending_.any_overdue() || work_may_be_left(); }
+
+  /// By the monitor: does what is due. Returns when it is to look again, `never` if there is no need.
+  deadline look_after_all(deadline now) noexcept {
+    deadline next = (std::min)(kept_.release_unused(now), ending_.sort(now));
+    const bool work_is_left = work_may_be_left();
+    if (ending_.any_overdue() || (cancelling() && work_is_left)) wake_ender();
+    if (work_is_left) end_slices(now);
+    if (work_is_left || ending_.any_overdue()) next = (std::min)(next, now + between_looks);
+    return next;
+  }
+  void end_slices(deadline now) noexcept {
+    for (worker* w = workers_.load(acquire); w != nullptr; w = w->next) {  // [C2]
+      const std::uint32_t stretch = w->stretch.load(relaxed);              // relaxed: see begin_stretch()
+      if (std::exchange(w->seen.stretch, stretch) != stretch)
+        w->seen.since = now;
+      else if (stretch % 2 != 0 && now - w->seen.since >= time_slice)
+        w->slice_over.store(1, relaxed);  // relaxed: as above
+    }
+  }
+
+  /// The thread that ends tasks which no worker comes for: started when first needed, by the monitor, which tries again at
+  /// its next look where it cannot be.
+  void wake_ender() noexcept {
+    if (ender_.runs) return ender_bell_.ring();
+    try {
+      if (ender_.worker == nullptr) ender_.worker = add_worker();
+      ender_.worker->is_spare_for_ends = true;
+      start_service([this] {
+        name_thread("end");
+        context().role = ender_.worker;
+        global_inspector().register_thread(context());
+        do {
+          while (ender_.worker->run_one()) {
+          }
+          return_all_credits();
+        } while (ender_bell_.sleep([this]() noexcept { return ending_.any_overdue() || (cancelling() && work_can_be_had()); }));
+        leave_worker(*ender_.worker);
+      });
+      ender_.runs = true;
+    } catch (...) {
+    }
+  }
+
+  /// Only the monitor's thread touches it; the thread that ends tasks reads `worker`.
+  struct ender {
+    worker_with_hooks* worker = nullptr;  ///< in the list of workers, but none
+    bool runs = false;
+  } ender_;
+};
+
+}  // namespace dyngen::detail

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The threads of a pool: one for each worker, spares for workers that block, and threads that serve the others. What a
+// worker's thread does. It is a layer of pool_core.
+
+#include <dyngen/detail/base/park.hpp>
+#include <dyngen/detail/pool/shutdown.hpp>
+#include <dyngen/detail/task/inspector.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <mutex>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__)
+#  include <pthread.h>
+#endif
+
+namespace dyngen::detail {
+
+class pool_threads : public pool_shutdown {
+ protected:
+  struct worker_with_hooks final : worker {
+    explicit worker_with_hooks(pool_threads& p) noexcept : worker(p) {}
+    pool_threads& threads() const noexcept { return static_cast<pool_threads&>(pool); }
+
+    bool begin_blocking() noexcept override {
+      if (is_spare_for_ends) return false;  // it sits on none, and goes on ending tasks: its wait may be for one of them
+      const bool replaced = threads().begin_blocking();
+      if (replaced) end_stretch();
+      return replaced;
+    }
+    void end_blocking() noexcept override {
+      begin_stretch();
+      threads().idle_workers_.enter();
+      threads().blocked_.fetch_sub(1, seq_cst);
+    }
+    bool only_ends_tasks() const noexcept override { return is_spare_for_ends; }
+    bool run_one() noexcept override {
+      // A pool that cancels everything cancels all that is queued, whether it was noted or not.
+      if (is_spare_for_ends) {
+        if (threads().ending_.end_one_overdue()) return true;
+        if (!threads().cancelling()) return false;
+      }
+      task_record* task = threads().find_work(*this);
+      if (task == nullptr) return threads().run_reports(*this);
+      task->run_popped();
+      return_all_credits();
+      return true;
+    }
+  };
+
+  explicit pool_threads(pool_settings s) : pool_shutdown(std::move(s)) {}
+  ~pool_threads() {
+    for (worker* w = workers_.load(relaxed); w != nullptr;) {  // relaxed: nobody else is left
+      worker* next = w->next;
+      delete static_cast<worker_with_hooks*>(w);
+      w = next;
+    }
+  }
+
+  // --- starting and stopping ---
+
+  void start_thread(bool spare) {
+    std::lock_guard lock(threads_mutex_);
+    start_thread_locked(spare);
+  }
+
+  worker_with_hooks* add_worker_locked() {
+    auto* fresh = new worker_with_hooks(*this);
+    // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
+    fresh->next = workers_.load(relaxed);
+    workers_.store(fresh, release);
+    return fresh;
+  }
+  worker_with_hooks* add_worker() {
+    std::lock_guard lock(threads_mutex_);
+    return add_worker_locked();
+  }
+  void start_thread_locked(bool spare) {
+    if (!detached_.load(seq_cst)) threads_.started.reserve(threads_.started.size() + 1);
+    if (threads_.without_thread == nullptr) threads_.without_thread = add_worker_locked();
+    worker_with_hooks* const w = threads_.without_thread;
+    add_host_reference();
+    if (!spare) idle_workers_.start_searching();
+    thread started;
+    try {
+      started = thread([this, w, spare, number = thread_count_.load(seq_cst)] { work(*w, spare, number); });
+    } catch (...) {
+      drop_host_reference();
+      throw;
+    }
+    threads_.without_thread = nullptr;
+    thread_count_.fetch_add(1, seq_cst);
+    if (detached_.load(seq_cst))
+      started.detach();
+    else
+      threads_.started.push_back(std::move(started));
+  }
+
+  /// Starts a thread that runs `run`, and that the pool joins or leaves alone as it does its workers.
+  template <class F>
+  void start_service(F run) {
+    std::lock_guard lock(threads_mutex_);
+    const bool unattended = detached_.load(seq_cst);
+    if (!unattended) threads_.started.reserve(threads_.started.size() + 1);
+    add_host_reference();
+    thread started;
+    try {
+      started = start_service_thread(std::move(run));
+    } catch (...) {
+      drop_host_reference();
+      throw;
+    }
+    if (unattended)
+      started.detach();
+    else
+      threads_.started.push_back(std::move(started));
+  }
+
+  void stop_all() noexcept {
+    idle_workers_.stop();
+    monitor_bell_.close();
+    ender_bell_.close();
+  }
+  void stop_threads() noexcept {
+    stop_all();
+    // Again and again: a worker that still runs a task of another executor may block in it, and be replaced.
+    for (;;) {
+      std::vector<thread> threads;
+      {
+        std::lock_guard lock(threads_mutex_);
+        threads.swap(threads_.started);
+      }
+      if (threads.empty()) break;
+      for (thread& t : threads) t.join();
+    }
+    (void)ending_.forget();
+  }
+  /// From now on no thread waits for the threads to end.
+  void detach_threads() noexcept {
+    std::lock_guard lock(threads_mutex_);
+    for (auto& t : threads_.started)
+      if (t.joinable()) t.detach();
+  }
+
+  // --- what they do ---
+
+  void work(worker& w, bool spare, std::uint32_t number) noexcept {
+    name_thread(number);
+    context().role = &w;
+    context().slice_over = &w.slice_over;
+    global_inspector().register_thread(context());
+    if (trace_ != nullptr) trace_->name_row(settings_.name, number);
+    const auto look = [this]() noexcept { return work_can_be_had(); };
+    // A spare may be all that is left awake of an unattended pool: it looks around first.
+    bool stopping = spare && idle_workers_.start_parked([&]() noexcept { return look() || detached_.load(seq_cst); }) ==
+                                 park_result::stopping;
+    for (;;) {
+      if (task_record* task = find_work(w)) {
+        stop_searching();
+        if (!run_tasks(w, task, stopping)) idle_workers_.resume_searching();
+        continue;
+      }
+      if (lost_.maybe_nonempty()) {
+        stop_searching();
+        (void)run_reports(w);
+        idle_workers_.resume_searching();
+        continue;
+      }
+      if (stopping && !work_can_be_had()) {
+        // Who blocks from now on starts a thread in place of this one; who has done so before has pushed what it waits for.
+        thread_count_.fetch_sub(1, seq_cst);  // [C3]
+        if (!work_can_be_had()) break;
+        thread_count_.fetch_add(1, seq_cst);
+      }
+      const std::uint32_t settled = progress_.load(seq_cst);
+      if (detached_.load(seq_cst) && is_over()) stop_all();
+      const auto [shard, index, shared] = counters_.here();
+      shard.parks.add(1, shared);
+      if (trace_ != nullptr) trace_->note(trace_kind::parks);
+      stopping = idle_workers_.park([&]() noexcept {
+                   return work_can_be_had() || (detached_.load(seq_cst) && progress_.load(seq_cst) != settled);
+                 }) == park_result::stopping;
+    }
+    leave_worker(w);
+  }
+  void leave_worker(worker& w) noexcept {
+    do (void)ending_.forget();
+    while (run_reports(w));  // [C5]
+    leave_thread();
+  }
+  void leave_thread() noexcept {
+    context().role = nullptr;
+    context().slice_over = &no_time_slice;
+    drop_host_reference();
+  }
+
+  /// The worker has found something to do. If it was the last one that searched, it wakes another one for what is left.
+  void stop_searching() noexcept {
+    if (idle_workers_.found_work() && work_may_be_left()) notify_worker();
+  }
+
+  /// Runs tasks until the worker's own queue and the injected one are empty. True if it slept meanwhile, for want of a
+  /// seat, and is now searching.
+  bool run_tasks(worker& w, task_record* task, bool& stopping) noexcept {
+    do {
+      w.begin_stretch();
+      task->run_popped();
+      w.end_stretch();
+      if (lost_.maybe_nonempty()) [[unlikely]]
+        (void)run_reports(w);
+      if (idle_workers_.oversubscribed()) {
+        stopping = idle_workers_.park_surplus([this]() noexcept { return work_can_be_had(); }) == park_result::stopping;
+        return true;
+      }
+      task = next_task(w);
+    } while (task != nullptr);
+    return false;
+  }
+
+  void name_thread(std::uint32_t number) const noexcept {
+    char text[8];
+    std::snprintf(text, sizeof text, "%u", number % 10'000);
+    name_thread(text);
+  }
+  void name_thread(const char* ending) const noexcept {
+#if defined(__linux__)
+    if (settings_.name.empty()) return;
+    char text[16];  // as long as the system allows
+    std::snprintf(text, sizeof text, "%.10s-%.4s", settings_.name.c_str(), ending);
+    pthread_setname_np(pthread_self(), text);
+#else
+    (void)ending;
+#endif
+  }
+
+  // --- blocking ---
+
+  /// A worker is about to block. Makes sure that threads are left to fill the seats, then gives up its own.
+  bool begin_blocking() noexcept {
+    const std::uint32_t blocked = blocked_.fetch_add(1, seq_cst) + 1;
+    if (thread_count_.load(seq_cst) < blocked + settings_.width && !start_spare()) {
+      blocked_.fetch_sub(1, seq_cst);
+      return false;
+    }
+    idle_workers_.leave();
+    if (work_may_be_left() || detached_.load(seq_cst)) notify_worker();
+    return true;
+  }
+
+  /// False only if no thread but blocked ones is left, and none can be had.
+  bool start_spare() noexcept {
+    std::lock_guard lock(threads_mutex_);
+    const std::uint32_t threads = thread_count_.load(seq_cst);
+    const std::uint32_t blocked = blocked_.load(seq_cst);
+    const bool keeps_width = threads < blocked + settings_.width && threads < settings_.width + settings_.max_spare_threads;
+    const bool last_one = threads <= blocked;
+    if (!keeps_width && !last_one) return true;
+    try {
+      start_thread_locked(true);
+      return true;
+    } catch (...) {
+      return !last_one;
+    }
+  }
+
+  doorbell ender_bell_;
+
+ private:
+  atomic<std::uint32_t> blocked_{0};
+  mutex threads_mutex_;
+  struct under_mutex {
+    std::vector<thread> started;
+    worker_with_hooks* without_thread = nullptr;  ///< in the list, for want of a thread
+  } threads_;  ///< guarded by threads_mutex_
+};
+
+}  // namespace dyngen::detail
