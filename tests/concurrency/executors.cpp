@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_executors {
+
 namespace {
 
 using support::count_to;
@@ -312,3 +314,5 @@ TEMPLATE_LIST_TEST_CASE("budgets and tokens", "[executor][S-AWAIT-4][S-CANCEL-2]
   TestType fixture;
   budgets(dg::on(fixture.executor));
 }
+
+}  // namespace test_executors

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_executors_running {
+
 using namespace std::chrono_literals;
 using support::awaits;
 using support::boom;
@@ -508,3 +510,5 @@ TEMPLATE_LIST_TEST_CASE("an executor that gives up leaves no ref pending", "[exe
   }
   CHECK(support::tracked::live == 0);
 }
+
+}  // namespace test_executors_running

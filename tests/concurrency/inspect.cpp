@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_seeing {
+
 namespace {
 
 using support::count_to;
@@ -180,3 +182,5 @@ TEST_CASE("tasks are described and dumped all the time while they run", "[stress
   CHECK(written > 0);
   CHECK(support::pieces_alive() == before);
 }
+
+}  // namespace test_seeing

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_stress {
+
 namespace {
 
 using support::is_cancelled;
@@ -570,3 +572,5 @@ TEST_CASE("pools destroyed under readers, with values still out, leave nothing b
   CHECK(book.faults() == 0);
   CHECK(support::tracked::live == 0);
 }
+
+}  // namespace test_stress

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_coroutines {
+
 using faults::all_hosts;
 using faults::count_to;
 using faults::destructors;
@@ -515,3 +517,5 @@ TEST_CASE("when_all that fails itself waits for its tasks all the same", "[fault
 TEST_CASE("destructors of what coroutines hold may throw", "[faults][S-ERR-10][L-5]") {
   drive_all(awaiting<faults::explosive>(), all_hosts, destructors);
 }
+
+}  // namespace test_coroutines

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_handles {
+
 using faults::count_to;
 using faults::destructors;
 using faults::drive_all;
@@ -696,3 +698,5 @@ TEST_CASE("destructors of values that throw are reported where they are dropped"
   drive_all(streams<faults::explosive>(), destructors);
   drive_all(in_place<faults::explosive>(), destructors);
 }
+
+}  // namespace test_handles

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_pools {
+
 using faults::all_hosts;
 using faults::count_to;
 using faults::destructors;
@@ -531,3 +533,5 @@ TEST_CASE("an actor fails as a whole, or call by call", "[faults][S-ERR-7][S-ACT
 TEST_CASE("destructors of actors and of what they hold may throw", "[faults][S-ERR-10]") {
   drive_all(actors<faults::explosive>(), all_hosts, destructors);
 }
+
+}  // namespace test_pools

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_submitting {
+
 using faults::all_hosts;
 using faults::check_nothing_submitted;
 using faults::destructors;
@@ -906,3 +908,5 @@ TEST_CASE("retries mend what fails once, and end with what fails again and again
 TEST_CASE("retries and destructors that throw", "[faults][S-ERR-10]") {
   drive_all(retries<faults::explosive>(), all_hosts, destructors);
 }
+
+}  // namespace test_submitting

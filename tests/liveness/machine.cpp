@@ -12,7 +12,7 @@ namespace {
 
 int waits_for_ever(int) { return 0; }
 dg::task<int> awaits_for_ever(dg::ref<int> never) { co_return co_await never; }
-dg::generator<item> makes_nothing(dg::ref<int> never) {
+dg::generator<item> makes_no_item(dg::ref<int> never) {
   co_await never;
   co_yield dg::emplace(0u, false);
 }
@@ -66,7 +66,7 @@ void machine::sit(index n) {
   dg::thread_pool& pool = *pools_[n % plan_.pools];
   dg::ref<int> one = (plan_.closing + n) % 2 == 0 ? pool.submit(waits_for_ever, never_ready_)
                                                   : pool.submit(awaits_for_ever, dg::unresolved(never_ready_));
-  item_stream other = pool.submit(makes_nothing, dg::unresolved(never_ready_));
+  item_stream other = pool.submit(makes_no_item, dg::unresolved(never_ready_));
   const index how = (static_cast<index>(plan_.seed) + n) % 4;
   sitters_.emplace_back([this, how, r = std::move(one), s = std::move(other)]() mutable {
     try {

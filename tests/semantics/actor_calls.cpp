@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_actor_calls {
+
 using namespace std::chrono_literals;
 using support::boom;
 using support::later;
@@ -730,3 +732,5 @@ TEST_CASE("ten thousand actors work at once, and hold each other in a chain", "[
     CHECK(support::eventually([] { return link::alive() == 0; }, 60s));
   }
 }
+
+}  // namespace test_actor_calls

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_actors {
+
 using namespace std::chrono_literals;
 using support::boom;
 using support::later;
@@ -752,3 +754,5 @@ TEST_CASE("actors leave no memory behind", "[actor][S-MEM-4]") {
   CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
   CHECK(account::alive == 0);
 }
+
+}  // namespace test_actors

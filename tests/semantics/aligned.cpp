@@ -9,6 +9,8 @@
 #include <memory>
 #include <vector>
 
+namespace test_aligned {
+
 namespace {
 
 template <std::size_t Alignment>
@@ -97,3 +99,5 @@ TEST_CASE("over-aligned parameters, locals and results of coroutines are where t
   run<over_aligned<32>>();
   run<over_aligned<64>>();
 }
+
+}  // namespace test_aligned

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_arity {
+
 using support::arity;
 using support::arity_of;
 using support::boom;
@@ -872,3 +874,5 @@ TEST_CASE("a wait for a value that never comes ends with the task, whatever the 
     CHECK(w.get());
   }
 }
+
+}  // namespace test_arity

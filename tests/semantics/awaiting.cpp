@@ -17,6 +17,8 @@
 #include <variant>
 #include <vector>
 
+namespace test_awaiting {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -666,3 +668,5 @@ TEST_CASE("yield lets other tasks run first", "[await][L-14]") {
   CHECK(order == "ababab");
   CHECK_THROWS_AS(dg::this_task::yield(), dg::error);
 }
+
+}  // namespace test_awaiting

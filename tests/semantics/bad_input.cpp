@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_bad_input {
+
 using namespace std::chrono_literals;
 using support::boom;
 using support::count_to;
@@ -498,3 +500,5 @@ TEST_CASE("a container that throws while it is taken apart fails the refs from t
   }
   CHECK(moody::live.load() == 0);
 }
+
+}  // namespace test_bad_input

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_budgets {
+
 using namespace std::chrono_literals;
 using support::boom;
 
@@ -367,3 +369,5 @@ TEST_CASE("streams of one budget are read, dropped and cancelled by several thre
   CHECK(slots.used() == 0);
   CHECK(support::tracked::live == 0);
 }
+
+}  // namespace test_budgets

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_callables {
+
 namespace {
 
 const char* const full_text = "a text that is long enough to be on the heap of this program";
@@ -187,3 +189,5 @@ TEST_CASE("a value of another type than the parameter's is converted once, and l
   manual.run_all();
   CHECK(itself.get() == 5);
 }
+
+}  // namespace test_callables

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_cancelling {
+
 namespace {
 
 using support::count_to;
@@ -912,3 +914,5 @@ TEST_CASE("cancelling a task leaves what it submitted alone, unless its stop tok
   over.open();
   r.get();
 }
+
+}  // namespace test_cancelling

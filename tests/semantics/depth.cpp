@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_depth {
+
 using support::million;
 using support::on_small_stack;
 
@@ -289,3 +291,5 @@ TEST_CASE("a task that is thrown away while waiters are told ends when all of th
   CHECK(unwanted.ready());
   CHECK(saw);
 }
+
+}  // namespace test_depth

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_seeing {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -643,3 +645,5 @@ TEST_CASE("an observer that stops in the middle of its look holds up no thread t
   }
   CHECK(ran == 101);
 }
+
+}  // namespace test_seeing

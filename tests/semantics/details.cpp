@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_details {
+
 namespace {
 
 using support::count_to;
@@ -425,3 +427,5 @@ TEST_CASE("a generator that was moved from has no values", "[generator]") {
   for (int v : to) sum += v;
   CHECK(sum == 3);
 }
+
+}  // namespace test_details

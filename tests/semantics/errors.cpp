@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_errors {
+
 using support::arity;
 using support::arity_of;
 using support::boom;
@@ -1146,3 +1148,5 @@ TEST_CASE("a dependency that has failed ends the task only when all its argument
   stop = true;
   runner.join();
 }
+
+}  // namespace test_errors

@@ -10,6 +10,8 @@
 #include <functional>
 #include <thread>
 
+namespace test_fairness {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -219,3 +221,5 @@ TEST_CASE("tasks queued inline run in the order in which they became ready", "[e
   CHECK(found);
   CHECK(polls == 2);
 }
+
+}  // namespace test_fairness

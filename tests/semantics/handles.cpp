@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_handles {
+
 using namespace std::chrono_literals;
 using support::boom;
 using support::count_to;
@@ -53,9 +55,12 @@ using list_of_ints = dg::ref_list<int>;
 using stream_of_ints = dg::ref_stream<int>;
 
 }  // namespace
+}  // namespace test_handles
 
 template <>
-inline constexpr bool dyngen::enable_copy<precious> = false;
+inline constexpr bool dyngen::enable_copy<test_handles::precious> = false;
+
+namespace test_handles {
 
 static_assert(sizeof(dg::ref<int>) <= 16);
 static_assert(sizeof(dg::ref<void>) <= 16);
@@ -987,3 +992,5 @@ TEST_CASE("the ref of a list is value 0 of its task, before and after its end", 
   CHECK(list.id() == before);
   CHECK(list.get()[99].id().value == 99);
 }
+
+}  // namespace test_handles

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_hostile_types {
+
 namespace hostile {
 
 struct handle {
@@ -170,3 +172,5 @@ TEST_CASE("values may have operators and namespaces that are in the way", "[type
   CHECK(at.submit(&owner::twice, handle(2)).next_value()->v == 2);
   CHECK(dg::wait(std::vector<dg::ref<handle>>(2, dg::put(handle(1))), 1).pending.size() == 1u);
 }
+
+}  // namespace test_hostile_types

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_killing {
+
 using support::boom;
 using support::holds;
 
@@ -370,3 +372,5 @@ TEST_CASE("kill after the end of the pool", "[actor][S-DETAIL-7]") {
   a.kill();
   CHECK(holds<dg::actor_died>(a.submit(&subject::one)));
 }
+
+}  // namespace test_killing

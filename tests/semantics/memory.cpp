@@ -15,6 +15,8 @@
 
 #include <sys/resource.h>
 
+namespace test_memory {
+
 using support::boom;
 using support::captured_stderr;
 using support::error_log;
@@ -679,3 +681,5 @@ TEST_CASE("a thread that ran a task which took from a stream keeps nothing of it
   }
   CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
 }
+
+}  // namespace test_memory

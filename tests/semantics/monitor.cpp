@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_monitor {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -668,3 +670,5 @@ TEST_CASE("a destructor of a cancelled task may wait for another cancelled task"
   CHECK(first.wait_for(10s));
   CHECK(second.ready());
 }
+
+}  // namespace test_monitor

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_promises {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -284,3 +286,5 @@ TEST_CASE("a promise may be fulfilled by a task, and be destroyed by the task th
   }
   CHECK(support::tracked::live == 0);
 }
+
+}  // namespace test_promises

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_pulling {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -715,3 +717,5 @@ TEST_CASE("a consumer looks whether values are cheap while they are being made",
   maker.join();
   CHECK((cost.is_cheap() || seen));
 }
+
+}  // namespace test_pulling

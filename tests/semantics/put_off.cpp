@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_put_off {
+
 using support::boom;
 using support::holds;
 
@@ -480,3 +482,5 @@ TEST_CASE("inline tasks that are queued behind another one run in its timed wait
       .get();
   CHECK(good);
 }
+
+}  // namespace test_put_off

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_retrying {
+
 using namespace std::chrono_literals;
 using support::boom;
 
@@ -719,3 +721,5 @@ TEST_CASE("a cancel reaches an attempt that skips, awaits or waits for room", "[
   }
   CHECK(support::tracked::live == 0);
 }
+
+}  // namespace test_retrying

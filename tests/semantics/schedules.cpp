@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_schedules {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -1028,3 +1030,5 @@ TEST_CASE("a task that reads an endless stream lets queued work run", "[pool][L-
     reader.wait();
   }
 }
+
+}  // namespace test_schedules

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_self_waits {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -279,3 +281,5 @@ TEST_CASE("a method may block on another task, which may not wait for the method
              of_its_actor));
   CHECK(through([](dg::actor<counter> own) { return own.submit(&counter::add, 1).valid() ? 5 : 0; }).get() == 5);
 }
+
+}  // namespace test_self_waits

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_single_pass {
+
 namespace {
 
 dg::generator<int> one_to(int n) {
@@ -253,3 +255,5 @@ TEST_CASE("views::take of values() takes one value more than it shows", "[stream
   CHECK(seen == ints{5});
   CHECK(s.next_value() == 6);
 }
+
+}  // namespace test_single_pass

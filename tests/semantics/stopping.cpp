@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_stopping {
+
 namespace {
 
 using support::count_to;
@@ -949,3 +951,5 @@ TEST_CASE("tasks of another executor may block in a pool that ends, with no spar
     CHECK(r.get() == 3);
   }
 }
+
+}  // namespace test_stopping

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_streams {
+
 namespace {
 
 using support::count_to;
@@ -1000,3 +1002,5 @@ TEST_CASE("a stream dropped while values() is iterated ends there, and drops eac
   }
   CHECK(support::tracked::live.load() == 0);
 }
+
+}  // namespace test_streams

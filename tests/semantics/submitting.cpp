@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_submitting {
+
 using support::boom;
 using support::count_to;
 using support::eventually;
@@ -901,3 +903,5 @@ TEST_CASE("a generator works with range algorithms and views", "[generator]") {
   for (int v : std::ranges::ref_view(g) | std::views::filter([](int i) { return i % 2 == 0; })) even.push_back(v);
   CHECK(even == std::vector<int>{0, 2, 4, 6, 8});
 }
+
+}  // namespace test_submitting

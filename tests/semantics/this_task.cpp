@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_this_task {
+
 using namespace std::chrono_literals;
 using support::boom;
 
@@ -403,3 +405,5 @@ TEST_CASE("an endless generator makes way for work in the queue of a worker that
   REQUIRE(outer.wait_for(60s));  // nor does this
   CHECK(outer.get());
 }
+
+}  // namespace test_this_task

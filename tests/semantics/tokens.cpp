@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_tokens {
+
 using support::boom;
 
 TEST_CASE("an outside token cancels a task, whatever it does at the moment",
@@ -146,3 +148,5 @@ TEST_CASE("shutting down by cancel reaches plain functions that look at their to
   CHECK(by_token.get() == 1);
   CHECK(by_asking.get() == 2);
 }
+
+}  // namespace test_tokens

@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_tracing {
+
 namespace {
 
 using support::boom;
@@ -563,3 +565,5 @@ TEST_CASE("calls of an actor are recorded as other tasks are", "[trace][S-ACTOR]
   CHECK(seen.slices_of(id)[0].name == "add");
   CHECK(seen.slices.size() == 3);  // its constructor and its end too
 }
+
+}  // namespace test_tracing

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_unseen {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -814,3 +816,5 @@ TEST_CASE("a failure is reported or seen, not both, when one holder looks while 
   }
   CHECK(reported + looked == 2000);
 }
+
+}  // namespace test_unseen

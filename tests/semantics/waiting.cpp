@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_waiting {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -901,3 +903,5 @@ TEST_CASE("code run inline by a publisher may wait for a thread that the same va
     CHECK(dependent.get() == 2);
   }
 }
+
+}  // namespace test_waiting

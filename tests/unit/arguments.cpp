@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_arguments {
+
 namespace {
 
 using namespace dyngen::detail;
@@ -278,3 +280,5 @@ TEST_CASE("a bound call passes what takes a place, in order, and names what it w
   CHECK(visited == 3);
   CHECK(bound() == "1two3");
 }
+
+}  // namespace test_arguments

@@ -10,6 +10,8 @@
 #include <new>
 #include <vector>
 
+namespace test_fixed_buffer {
+
 using dg::detail::fixed_buffer;
 using dg::detail::fixed_shape;
 using dg::detail::slot_group;
@@ -187,3 +189,5 @@ TEST_CASE("all or nothing: values are kept until the end, and all fail if the ta
     CHECK(b.owner.freed == 1);
   }
 }
+
+}  // namespace test_fixed_buffer

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <thread>
 
+namespace test_idle_workers {
+
 using dg::detail::park_result;
 using dg::detail::idle_workers;
 
@@ -167,3 +169,5 @@ TEST_CASE("stop wakes all sleeping threads", "[seats]") {
   CHECK(second == park_result::stopping);
   CHECK(of(s) == counts{2, 2, 0});
 }
+
+}  // namespace test_idle_workers

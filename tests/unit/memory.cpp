@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+namespace test_memory {
+
 using dg::detail::allocate;
 using dg::detail::deallocate;
 using dg::detail::memory_counter;
@@ -130,3 +132,5 @@ TEST_CASE("frames and records are counted while they live", "[memory]") {
   CHECK(memory_counter::live(memory_kind::frame) == frames);
   CHECK(memory_counter::live(memory_kind::record) == records);
 }
+
+}  // namespace test_memory

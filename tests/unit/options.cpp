@@ -13,6 +13,8 @@
 #include <type_traits>
 #include <utility>
 
+namespace test_options {
+
 namespace {
 
 constexpr std::uint64_t most = std::uint64_t{1} << 31;
@@ -104,3 +106,5 @@ TEST_CASE("what a pack asks for is read off its types", "[options]") {
   CHECK(dg::detail::extras_from(dg::options(dg::dynamic, dg::name{"n"}).tuple())->name == "n");
   CHECK(std::tuple_size_v<decltype(dg::detail::after_from(dg::options(dg::after(dg::put(1), dg::put('a'))).tuple()))> == 2);
 }
+
+}  // namespace test_options

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+namespace test_process {
+
 using dg::detail::process_wide;
 using dg::detail::thread_wide;
 
@@ -83,3 +85,5 @@ TEST_CASE("two types have two things, whatever their size", "[process][L-27]") {
 TEST_CASE("the version stands in two headers, which agree", "[process]") {
   CHECK(dg::detail::library_version == std::array{DYNGEN_VERSION_MAJOR, DYNGEN_VERSION_MINOR, DYNGEN_VERSION_PATCH});
 }
+
+}  // namespace test_process

@@ -12,6 +12,8 @@
 #include <new>
 #include <vector>
 
+namespace test_segmented_buffer {
+
 using dg::detail::slot_group;
 using dg::detail::memory_counter;
 using dg::detail::memory_kind;
@@ -272,3 +274,5 @@ TEST_CASE("values that were not taken are destroyed with the buffer's consumer",
     CHECK(blocks() == before);
   }
 }
+
+}  // namespace test_segmented_buffer

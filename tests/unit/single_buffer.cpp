@@ -12,6 +12,8 @@
 #include <new>
 #include <stdexcept>
 
+namespace test_single_buffer {
+
 using dg::detail::slot_group;
 using dg::detail::single_shape;
 using dg::detail::slot;
@@ -117,3 +119,5 @@ TEST_CASE("a single value without refs is destroyed as it is published", "[singl
   b.owner.drop_references(1);
   CHECK(b.owner.freed == 1);
 }
+
+}  // namespace test_single_buffer

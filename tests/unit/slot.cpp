@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <new>
 
+namespace test_slot {
+
 using dg::detail::slot_group;
 using dg::detail::slot;
 using dg::detail::stage;
@@ -127,3 +129,5 @@ TEST_CASE("the last holder destroys the value, once, and gives the slot's refere
   CHECK(owner.freed == 1);
   g->~slot_group();
 }
+
+}  // namespace test_slot

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <memory>
 
+namespace test_state_word {
+
 using dg::detail::phase;
 using dg::detail::state_word;
 using next = state_word::next;
@@ -218,3 +220,5 @@ TEST_CASE("a call of an actor is claimed to be ended only where its actor has ha
   }
   CHECK(w.claim_handed_on());
 }
+
+}  // namespace test_state_word

@@ -9,6 +9,8 @@
 #include <limits>
 #include <ratio>
 
+namespace test_wait {
+
 using dg::detail::deadline;
 using dg::detail::deadline_after;
 using dg::detail::deadline_at;
@@ -102,3 +104,5 @@ TEST_CASE("a point in the far future never comes", "[wait]") {
   CHECK(deadline_at(std::chrono::time_point<system_clock, std::chrono::duration<double>>(1e300s)) == never);
   CHECK(deadline_at(stopped_clock::time_point::max()) == never);
 }
+
+}  // namespace test_wait

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+namespace test_waiter {
+
 using dg::detail::waiter;
 using dg::detail::waiter_list;
 
@@ -223,3 +225,5 @@ TEST_CASE("what is published while a sweeper puts waiters back is fired by it", 
   list.notify(ready);
   CHECK(log == log_type{{0, true}, {1, true}});
 }
+
+}  // namespace test_waiter

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <vector>
 
+namespace test_work_queues {
+
 using dg::detail::basic_work_deque;
 using dg::detail::injection_queue;
 using dg::detail::pop_status;
@@ -166,3 +168,5 @@ TEST_CASE("a batch is the oldest items, at most as many as asked for", "[injecti
   CHECK(queue.try_pop_batch(out.data(), 16) == 0);
   CHECK_FALSE(queue.maybe_nonempty());
 }
+
+}  // namespace test_work_queues
