@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""check.py COMPILER INCLUDE_DIR CASE.cpp
+"""check.py COMPILER INCLUDE_DIR CASE.cpp...
 
 Checks that mistakes do not compile, and that the compiler says the library's sentence about each.
 
@@ -32,10 +32,11 @@ sentence for case N; a file with one case may write `// expect: sentence` for ca
   - Only templates that the file instantiates are checked: call the function, do not only name it.
   - An ignored [[nodiscard("...")]] value counts as an error here, its reason as the sentence.
 
-COMPILER may hold options. Ends with `cases: N passed, N failed`; the exit status is 0 if there was at least one
+COMPILER may hold options. Ends with `cases: N passed, N failed`; the exit status is 0 if every file has at least one
 `expect` line and nothing failed.
 """
 
+import concurrent.futures
 import os
 import re
 import shlex
@@ -88,14 +89,12 @@ def must_fail(compiler, include, path, case, sentence):
     return False, f'fails, but no error says "{sentence}":\n' + '\n'.join(output[:40])
 
 
-def main():
-    compiler, include, path = shlex.split(sys.argv[1]), sys.argv[2], sys.argv[3]
+def expected_in(path):
+    """The cases of a file with their sentences, and what is wrong with how it is written."""
     with open(path, encoding='utf-8') as file:
         text = file.read()
     expected = [(int(number or 1), sentence.strip())
                 for number, sentence in re.findall(r'^// expect(?: (\d+))?:(.*)$', text, re.MULTILINE)]
-    results = []
-
     numbers = [number for number, _ in expected]
     used = {int(number) for number in re.findall(r'\bCASE == (\d+)', text)} - {0}
     wrong = []
@@ -109,20 +108,31 @@ def main():
         wrong.append('two sentences for one case')
     if used != set(numbers) - {0}:
         wrong.append(f'cases with a sentence: {sorted(set(numbers))}, cases in `#if CASE == N`: {sorted(used)}')
-    if wrong:
-        results.append(('file', False, '; '.join(wrong)))
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            compiler = [*compiler, *precompiled(compiler, include, folder)]
-            results.append(('case 0', *must_compile(compiler, include, path)))
-            for number, sentence in expected:
-                results.append((f'case {number}', *must_fail(compiler, include, path, number, sentence)))
+    return expected, wrong
 
-    for name, good, said in results:
-        print(f'{"ok    " if good else "FAILED"} {os.path.basename(path)} {name}: {said}')
-    failed = sum(not good for _, good, _ in results)
-    print(f'cases: {len(results) - failed} passed, {failed} failed')
-    return 1 if failed else 0
+
+def main():
+    compiler, include, paths = shlex.split(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    cases = []  # (name, its result when it is there)
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        compiler = [*compiler, *precompiled(compiler, include, folder)]
+        for path in paths:
+            name = os.path.basename(path)
+            expected, wrong = expected_in(path)
+            if wrong:
+                cases.append((f'{name} file', threads.submit(lambda wrong: (False, '; '.join(wrong)), wrong)))
+                continue
+            cases.append((f'{name} case 0', threads.submit(must_compile, compiler, include, path)))
+            for number, sentence in expected:
+                cases.append((f'{name} case {number}', threads.submit(must_fail, compiler, include, path, number, sentence)))
+
+    failed = 0
+    for name, case in cases:
+        good, said = case.result()
+        failed += not good
+        print(f'{"ok    " if good else "FAILED"} {name}: {said}')
+    print(f'cases: {len(cases) - failed} passed, {failed} failed')
+    return 1 if failed or not cases else 0
 
 
 if __name__ == '__main__':
