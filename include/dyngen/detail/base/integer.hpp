@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Conversions between integer types that are one type on some machines and two on others, without a warning on either.
+// Conversions between integer types that are the same type on some machines and different types on others, without
+// warnings.
 
 #include <concepts>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Room for a value that is made later, or never. Unlike std::optional it lets an exception of the value's destructor out,
-// where the standard's ends the program; and it makes the value from what a function returns, without a move.
+// Storage for a value that is constructed later or never. Unlike std::optional, it lets an exception of the value's
+// destructor propagate, and it constructs the value from the result of a function without a move.
 
 #include <memory>
 #include <new>
@@ -23,14 +23,14 @@ class manual_lifetime {
   bool has_value() const noexcept { return there_; }
   T& operator*() noexcept { return value_; }
 
-  /// Makes it from what `make()` returns. There must be none.
+  /// Constructs the value from the result of `make()`. There must be no value.
   template <class Make>
   T& make(Make&& make) {
     ::new (static_cast<void*>(std::addressof(value_))) T(std::forward<Make>(make)());
     there_ = true;
     return value_;
   }
-  /// The same from arguments.
+  /// Constructs the value from `args`. There must be no value.
   template <class... Args>
   T& emplace(Args&&... args) {
     ::new (static_cast<void*>(std::addressof(value_))) T(std::forward<Args>(args)...);

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Where records, coroutine frames, blocks and waiters come from: one pair of functions, which keeps what is given back
-// for the next one of its size, and counts what is alive, so that a test can say that nothing was left behind. Any
-// thread may give back what another one was given.
+// The memory of records, coroutine frames, blocks and waiters: allocate() and deallocate() with a cache for each thread. They
+// count the live objects, so that a test can check that nothing was left behind. Any thread may deallocate what another
+// thread allocated.
 //
-// Each thread keeps two batches of each size; full and empty batches change hands in a depot, so that memory which is
-// taken by one thread and given back by another goes back where it came from without a lock for each piece. After
-// Bonwick and Adams, Magazines and Vmem (2001).
+// Each thread caches two batches of free pieces of each size. Full and empty batches change hands in a depot, so memory that
+// one thread allocates and another one deallocates goes back to the first without a lock for each piece. After Bonwick and
+// Adams, Magazines and Vmem (2001).
 //
-// All objects of a process that contain this library share what a thread keeps, its number, and the counts (process.hpp).
-// The depot is each object's own: all pieces come from operator new, so they may change objects.
-// A thread never waits for the depot. If another one has its mutex, it does without, and asks operator new or delete. In
-// a child process after fork() the thread that had the mutex may not exist; such a depot is then never used again.
+// All objects of a process that contain this library share each thread's cache, its number, and the counts (process.hpp). Each
+// object has a depot of its own; all pieces come from operator new, so they may move between objects. A thread never waits for
+// a depot: if another thread has locked the mutex, it calls operator new or delete instead. In a child process after fork() the
+// thread that had locked the mutex may not exist; such a depot is never used again.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/process.hpp>
@@ -28,11 +28,11 @@
 
 namespace dyngen::detail {
 
-/// What a piece of memory is for.
+/// The use of a piece of memory.
 enum class memory_kind : unsigned { record, frame, block, waiter };
 inline constexpr unsigned memory_kinds = 4;
 
-/// Is memory kept for the next one? Not under sanitizers, which are to see every piece come and go.
+/// Whether deallocated memory is cached. Not under sanitizers, which must see each allocation and deallocation.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool keeps_memory_by_default = false;
 #elif defined(__has_feature)
@@ -46,18 +46,19 @@ inline constexpr bool keeps_memory_by_default = true;
 #endif
 inline atomic<bool> keeps_memory{keeps_memory_by_default};
 
-/// Free pieces of one size: `next` leads through a batch; the first of a batch in the depot leads to the next batch too.
+/// A free piece. `next` links the pieces of a batch; in the depot, the first piece of a batch also links to the next batch.
 struct free_piece {
   free_piece* next;
   free_piece* next_batch;
 };
 
-/// Compilers place over-aligned locals of a coroutine right only if its frame is aligned so, and ask for no such frame. So
-/// all frames are: enough for the registers of any x86-64 and for a cache line.
+/// Compilers place over-aligned locals of a coroutine correctly only if its frame is aligned to at least the same boundary, but
+/// they do not request such a frame. So all frames have this alignment: enough for the registers of every x86-64 processor and
+/// for a cache line.
 inline constexpr std::size_t frame_alignment = 64;
 
-/// The sizes that are kept, less the word that the usual allocators keep beside each piece: in steps of 32 bytes, and
-/// behind these, of pieces that are aligned for frames, in steps of 64.
+/// The sizes that are cached: first those in steps of 32 bytes, then, for pieces with the alignment of frames, those in steps of
+/// 64 bytes. Each is smaller by the word that common allocators keep beside each piece.
 struct size_class {
   static constexpr std::size_t step = 32;
   static constexpr std::size_t frame_step = frame_alignment;
@@ -73,10 +74,10 @@ struct size_class {
   static constexpr std::size_t bytes(std::size_t index) noexcept {
     return (index < ordinary ? (index + 1) * step : (index - ordinary + 1) * frame_step) - beside;
   }
-  /// How many pieces a batch has: about 8 KiB of them.
+  /// Number of pieces in a batch: about 8 KiB of them.
   static constexpr std::uint32_t batch(std::size_t index) noexcept { return batches[index]; }
 
-  /// Throws std::bad_alloc.
+  /// Allocates a piece with operator new. Throws std::bad_alloc.
   static void* make(std::size_t index) {
     return index < ordinary ? ::operator new(bytes(index)) : ::operator new(bytes(index), std::align_val_t(frame_alignment));
   }
@@ -88,7 +89,7 @@ struct size_class {
   }
 
  private:
-  static constexpr auto batches = [] {  // a table: a division costs more than all the rest of giving a piece back
+  static constexpr auto batches = [] {  // a table, because a division costs more than the rest of a deallocation
     std::array<std::uint8_t, count> pieces{};
     for (std::size_t i = 0; i < count; ++i)
       pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(
@@ -97,7 +98,7 @@ struct size_class {
   }();
 };
 
-/// Where full batches of one size wait for a thread that needs one.
+/// Full batches of one size, for threads whose cache is empty.
 class memory_depot {
  public:
   void put(free_piece* batch, std::size_t index) noexcept {
@@ -135,33 +136,33 @@ class memory_depot {
 };
 inline constinit memory_depot memory_depot::all_[size_class::count];
 
-/// What the threads of the process have in common.
+/// Shared by all threads of the process.
 struct memories {
   static constexpr std::string_view name_in_process = "memories";
 
   atomic<thread_memory*> all{nullptr};
   atomic<unsigned> next_number{0};
-  atomic<long> elsewhere[memory_kinds]{};  ///< counted by threads without a thread_memory
+  atomic<long> elsewhere[memory_kinds]{};  ///< counts of threads without a thread_memory
   atomic<std::uint64_t> last_task{0}, last_thread{0}, last_trace{0};
 };
 
-/// What one thread keeps, and its part of the counts. It outlives the thread, for the next one.
+/// A thread's cache and its part of the counts. It outlives the thread and then serves another one.
 class thread_memory {
  public:
-  /// From 0; no two threads that live at the same time have the same.
+  /// From 0. No two threads that live at the same time have the same number.
   const unsigned number;
 
-  /// The calling thread's; null if there is no memory for it, or the thread is about to end.
+  /// The cache of the calling thread. Null if there is no memory for one, or if the thread is ending.
   static thread_memory* here() noexcept {
     thread_memory* const mine = current_;
     return mine != nullptr ? mine : begin();
   }
-  /// The same; null also if there is none yet.
+  /// The cache of the calling thread if it has one already, else null.
   static thread_memory* already_here() noexcept { return current_; }
 
-  // Each with what it does only if it comes to that apart: a few instructions, for each frame and record.
+  // Fast paths. The slow paths are separate functions, so that these inline to a few instructions for each frame and record.
 
-  /// Null if there is nothing to take.
+  /// Null if the cache has no such piece.
   void* take(std::size_t index) noexcept {
     shelf& s = shelves_[index];
     if (s.first == nullptr) return nullptr;
@@ -172,7 +173,7 @@ class thread_memory {
     shelf& s = shelves_[index];
     return s.first != nullptr || refill(s, index) ? take(index) : nullptr;
   }
-  /// False if there is no room.
+  /// Returns false if the cache is full.
   bool give(void* memory, std::size_t index) noexcept {
     shelf& s = shelves_[index];
     if (s.count == size_class::batch(index)) return false;
@@ -190,16 +191,16 @@ class thread_memory {
 
   void count(memory_kind kind, long change) noexcept {
     atomic<long>& c = counts_[static_cast<unsigned>(kind)];
-    // relaxed: written by this thread only; whoever compares the sum with 0 has synchronised with it.
+    // relaxed: only this thread writes it; a thread that compares the sum with 0 has synchronised with this one.
     c.store(c.load(relaxed) + change, relaxed);
   }
   static void count_elsewhere(memory_kind kind, long change) noexcept {
-    // relaxed: as above, but several threads write.
+    // relaxed: as in count(), but several threads write.
     process_wide<memories>().elsewhere[static_cast<unsigned>(kind)].fetch_add(change, relaxed);
   }
   static long live(memory_kind kind) noexcept {
     const auto k = static_cast<unsigned>(kind);
-    // relaxed: as above. acquire: [H1] sees a whole thread_memory.
+    // relaxed: as in count(). acquire: [H1] sees a whole thread_memory.
     const memories& common = process_wide<memories>();
     long sum = common.elsewhere[k].load(relaxed);
     for (const thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_) sum += m->counts_[k].load(relaxed);
@@ -212,7 +213,7 @@ class thread_memory {
   struct shelf {
     free_piece* first = nullptr;
     std::uint32_t count = 0;
-    free_piece* aside = nullptr;  ///< one more batch, full
+    free_piece* aside = nullptr;  ///< another full batch
   };
 
   bool refill(shelf& s, std::size_t index) noexcept {
@@ -234,7 +235,7 @@ class thread_memory {
     if (is_new) here.memory = reuse(common);
     if (here.memory == nullptr) here.memory = add(common);
     if (here.memory == nullptr) return nullptr;
-    // Each object forgets it when the thread ends; the first one, whose destructor runs last, gives it back.
+    // When the thread ends, each object resets its pointer; the first object, whose destructor runs last, gives the cache back.
     if (is_new) {
       static thread_local ending at_end;
       (void)at_end;
@@ -247,22 +248,22 @@ class thread_memory {
   }
   static thread_memory* reuse(memories& common) noexcept {
     for (thread_memory* m = common.all.load(acquire); m != nullptr; m = m->next_)  // [H1]
-      // [H2] acquire: the thread that had it before has left it whole. relaxed: only saves the exchange.
+      // [H2] acquire: sees what the previous owner left in the cache. relaxed: only saves the exchange.
       if (!m->used_.load(relaxed) && !m->used_.exchange(true, acquire)) return m;
     return nullptr;
   }
   static thread_memory* add(memories& common) noexcept {
-    // relaxed: only the number itself matters, it publishes nothing.
+    // relaxed: only the number itself matters; it publishes nothing.
     auto* const fresh = new (std::nothrow) thread_memory(common.next_number.fetch_add(1, relaxed));
     if (fresh == nullptr) return nullptr;
-    // relaxed: verified by the exchange. [H1] release: publishes it whole.
+    // relaxed: verified by the exchange. [H1] release: publishes the whole object.
     fresh->next_ = common.all.load(relaxed);
     while (!common.all.compare_exchange_weak(fresh->next_, fresh, release, relaxed)) {
     }
     return fresh;
   }
 
-  /// The thread ends: what it kept goes to others.
+  /// Its destructor runs when the thread ends, and makes the thread's cache available to others.
   struct ending {
     ~ending() {
       thread_context& here = context();
@@ -289,22 +290,22 @@ class thread_memory {
   shelf shelves_[size_class::count];
   atomic<long> counts_[memory_kinds]{};
   atomic<bool> used_{true};
-  thread_memory* next_ = nullptr;  ///< in the list of all, which only grows
+  thread_memory* next_ = nullptr;  ///< in the list of all caches, which only grows
 
-  static inline thread_local constinit thread_memory* current_ = nullptr;  ///< the context's, as this object knows it
-  static inline thread_local constinit bool leaving_ = false;              ///< this object looks into the context from now on
+  static inline thread_local constinit thread_memory* current_ = nullptr;  ///< this object's copy of the context's pointer
+  static inline thread_local constinit bool leaving_ = false;              ///< set when the thread ends: from then on use the context's pointer
 };
 
-/// The number of a task, or of a trace, that was never given to another one, from 1.
+/// A new number for a task, from 1; never returned twice in the process. fresh_trace_number() has numbers of its own.
 inline std::uint64_t fresh_number() noexcept {
-  // relaxed, here and below: the number stands for itself.
+  // relaxed, also in fresh_trace_number(): only the number itself matters.
   return process_wide<memories>().last_task.fetch_add(1, relaxed) + 1;
 }
 inline std::uint64_t fresh_trace_number() noexcept {
   return process_wide<memories>().last_trace.fetch_add(1, relaxed) + 1;
 }
 
-/// A number of the calling thread that no other thread has, not even one after the other; from 1.
+/// A number of the calling thread, from 1. It is never given to another thread, not even after this one has ended.
 inline std::uint64_t thread_identity() noexcept {
   thread_context& here = context();
   if (here.identity == 0) here.identity = process_wide<memories>().last_thread.fetch_add(1, relaxed) + 1;
@@ -313,16 +314,16 @@ inline std::uint64_t thread_identity() noexcept {
 
 inline constexpr unsigned no_thread_number = ~0u;
 
-/// Where each thread has something of its own, threads with a number from here on share.
+/// Arrays with an entry for each thread have this many entries; threads with a higher number share one.
 inline constexpr unsigned threads_apart = 40;
 
-/// A number of the calling thread's own, given to another thread when it has ended; no_thread_number if it has none.
+/// A small number of the calling thread, which another thread gets after this one has ended; no_thread_number if it has none.
 [[gnu::noinline]] inline unsigned thread_number() noexcept {
   const thread_memory* const mine = thread_memory::here();
   return mine != nullptr ? mine->number : no_thread_number;
 }
 
-/// How many pieces of each kind are alive.
+/// Counts the live pieces of each kind.
 class memory_counter {
  public:
   static long live(memory_kind kind) noexcept { return thread_memory::live(kind); }
@@ -334,14 +335,14 @@ class memory_counter {
   }
 };
 
-/// A piece when the thread keeps none.
+/// A piece from the depot or from operator new, for a thread whose cache has none. Throws std::bad_alloc.
 inline void* piece_from_elsewhere(std::size_t index) {
   void* memory = nullptr;
   if (thread_memory* const mine = thread_memory::here()) memory = mine->refill_and_take(index);
   return memory != nullptr ? memory : size_class::make(index);
 }
 
-/// What allocate() does when the thread keeps no such piece.
+/// Slow path of allocate(): the cache has no such piece.
 [[gnu::noinline]] inline void* allocate_slowly(memory_kind kind, std::size_t bytes, std::size_t alignment) {
   void* memory = nullptr;
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
@@ -354,8 +355,8 @@ inline void* piece_from_elsewhere(std::size_t index) {
   return memory;
 }
 
-/// `bytes` of memory aligned to `alignment`, counted under `kind`. Throws std::bad_alloc.
-// Not inlined, both: a coroutine that calls them again after a suspension may be on another thread.
+/// Allocates `bytes` bytes aligned to `alignment`, counted as `kind`. Throws std::bad_alloc.
+// allocate() and deallocate() are not inlined: a coroutine that calls them again after a suspension may be on another thread.
 [[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
                                         std::size_t alignment = alignof(std::max_align_t)) {
   thread_memory* const mine = thread_memory::already_here();
@@ -368,17 +369,17 @@ inline void* piece_from_elsewhere(std::size_t index) {
   return allocate_slowly(kind, bytes, alignment);
 }
 
-/// What becomes of a piece for which the thread has no room.
+/// Takes a piece that does not fit into the thread's cache.
 inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   thread_memory* const mine = thread_memory::here();
-  // relaxed: a switch for tests, set before there are threads.
+  // relaxed: a switch for tests, written before other threads exist.
   if (mine != nullptr && keeps_memory.load(relaxed))
     mine->put_aside_and_give(memory, index);
   else
     size_class::return_credits(memory, index);
 }
 
-/// What deallocate() does with a piece for which the thread has no room.
+/// Slow path of deallocate(): the cache is full.
 [[gnu::noinline]] inline void deallocate_slowly(memory_kind kind, void* memory, std::size_t bytes,
                                                 std::size_t alignment) noexcept {
   memory_counter::add(kind, -1);
@@ -387,11 +388,11 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   give_elsewhere(memory, size_class::of(bytes));
 }
 
-/// Gives back what allocate() returned for the same kind, bytes and alignment.
+/// Deallocates what allocate() returned for the same kind, bytes and alignment.
 [[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
                                          std::size_t alignment = alignof(std::max_align_t)) noexcept {
   thread_memory* const mine = thread_memory::already_here();
-  // relaxed: a switch for tests, set before there are threads.
+  // relaxed: a switch for tests, written before other threads exist.
   if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ &&
       keeps_memory.load(relaxed)) [[likely]] {
     if (mine->give(memory, size_class::of(bytes))) [[likely]]
@@ -400,7 +401,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   deallocate_slowly(kind, memory, bytes, alignment);
 }
 
-// --- the same for frames ---
+// --- coroutine frames ---
 
 [[gnu::noinline]] inline void* allocate_frame_slowly(std::size_t bytes) {
   void* const memory = bytes <= size_class::largest ? piece_from_elsewhere(size_class::of_frame(bytes))
@@ -409,7 +410,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   return memory;
 }
 
-/// Memory for a coroutine's frame. Throws std::bad_alloc.
+/// Allocates `bytes` bytes for a coroutine frame. Throws std::bad_alloc.
 [[gnu::noinline]] inline void* allocate_frame(std::size_t bytes) {
   thread_memory* const mine = thread_memory::already_here();
   if (mine != nullptr && bytes <= size_class::largest) [[likely]] {
@@ -427,10 +428,10 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   give_elsewhere(frame, size_class::of_frame(bytes));
 }
 
-/// Gives back what allocate_frame() returned for the same number of bytes.
+/// Deallocates what allocate_frame() returned for the same number of bytes.
 [[gnu::noinline]] inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
   thread_memory* const mine = thread_memory::already_here();
-  // relaxed: a switch for tests, set before there are threads.
+  // relaxed: a switch for tests, written before other threads exist.
   if (mine != nullptr && bytes <= size_class::largest && keeps_memory.load(relaxed)) [[likely]] {
     if (mine->give(frame, size_class::of_frame(bytes))) [[likely]]
       return mine->count(memory_kind::frame, -1);
@@ -438,7 +439,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   deallocate_frame_slowly(frame, bytes);
 }
 
-/// Gives back a frame whose size is not known.
+/// Deallocates a frame whose size is not known.
 inline void free_frame(void* frame) noexcept {
   memory_counter::add(memory_kind::frame, -1);
   ::operator delete(frame, std::align_val_t(frame_alignment));

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What exists once in a process, or once in each thread of it, even if several objects of the process (the executable,
-// shared objects, plugins) contain this library.
+// Objects that exist once in a process, or once in each thread of it, even if several loaded objects (the executable, shared
+// objects, plugins) contain this library. Below, "instance" is such a thing, and "object" is a loaded object.
 //
-// An inline variable does not: an object has a copy of its own if the symbol is hidden, if it is a plugin of an executable
-// that exports nothing (no -rdynamic), if it was opened with RTLD_LOCAL, or linked with -Bsymbolic. So no symbol is relied
-// on. On ELF systems each object carries a note for each such thing: a record in a loaded segment that tells the type of
-// the thing, and where the object keeps its pointer to it. The first use in an object walks the notes of all loaded
-// objects. It takes the pointer that it finds in one of them; if there is none, it makes the thing and publishes it in the
+// An inline variable does not suffice: an object has its own copy if the symbol is hidden, if the object is a plugin of an
+// executable that exports nothing (no -rdynamic), or if it was opened with RTLD_LOCAL or linked with -Bsymbolic. So this header
+// does not rely on symbols. On ELF systems each object contains a note for each instance: a record in a loaded segment with the
+// type of the instance and the place of the object's pointer to it. The first use in an object walks the notes of all loaded
+// objects. If one of their pointers is set, the object copies it; if none is, it creates the instance and publishes it in the
 // first of these objects. The object keeps the pointer, so only its first use is slow.
 //
-// [G1] A compare-exchange (release) on the word of the first object that has a note publishes the thing, and an acquire
-//      load finds it. Two objects that search at the same time agree on the first one: the list of loaded objects grows at
-//      its end only, and an object is not unloaded while one of its functions runs.
+// [G1] A compare-exchange (release) on the pointer of the first object that has a note publishes the instance, and an acquire load finds it. Two objects that search at the same time agree on the first object: the list of loaded objects grows only at its end, and an object is not unloaded while one of its functions runs.
 //
-// A thing of the process stands in memory of malloc's, contains no pointer to code, and is neither freed nor destroyed:
-// threads and static objects that outlive main() may use it, and so may the objects that stay when the one that made it is
-// unloaded. What belongs to a thread stands in the thread-local storage of the object that used it first on that thread;
-// the others find it by a pthread key. A thread-local destructor keeps that object loaded until the thread ends.
+// An instance of the process is in memory from malloc, contains no pointer to code, and is neither freed nor destroyed, because
+// two kinds of users may need it later: threads and static objects that outlive main(), and objects that stay loaded when the
+// object that created it is unloaded. An instance of a thread is in the thread-local storage of the object that used it first
+// on that thread; the other objects find it by a pthread key. A thread-local destructor keeps that object loaded until the
+// thread ends.
 //
-// In a child process after fork() only the thread that called it exists, and what it finds is as the others left it in that
-// moment. A thing for which this matters has a member after_fork(), which makes it anew. It runs in the child before fork()
-// returns, at least once, by a handler that the object takes with it when it is unloaded.
+// In a child process after fork() only the thread that called fork() exists, and it finds each instance as the other threads
+// left it at that moment. A type for which this matters has a member after_fork(), which initializes the instance anew. It
+// runs in the child before fork() returns, at least once; each object registers a handler, which is removed when the object is
+// unloaded.
 //
-// Two objects share these things if they were compiled with the same version of this library and with the same C++
-// standard library: the type in the note covers both. Objects that differ may not hand pools or handles to each other.
-// Without ELF a thing exists once for each copy of its symbol, which has default visibility.
+// Two objects share instances if they were compiled with the same version of this library and with the same C++ standard
+// library; the type in the note covers both. Objects that differ must not pass pools or handles to each other. Without ELF an
+// instance exists once for each copy of its symbol, which has default visibility.
 
 #include <array>
 #include <atomic>
@@ -46,7 +46,7 @@ namespace dyngen::detail {
 
 inline constexpr std::array<int, 3> library_version{0, 1, 0};
 
-/// A thing of the process or of a thread, as the notes call it: FNV-1a of all that must be the same in two objects.
+/// The type of an instance in the notes: an FNV-1a hash of everything that must be equal in two objects.
 struct shared_type {
   static constexpr std::uint32_t of(std::string_view name, std::size_t size) noexcept {
     std::uint32_t hash = 2166136261u;
@@ -66,12 +66,12 @@ struct shared_type {
   }
 };
 
-/// An object's pointer to the thing of one type.
+/// An object's pointer to an instance.
 using shared_word = std::atomic<void*>;
 
 #if defined(__ELF__)
 
-// What <link.h> declares, under other names: it would bring the macros of <elf.h> into every program.
+// The declarations of <link.h> under other names: that header would bring the macros of <elf.h> into every program.
 struct loaded_segment {
   static constexpr std::uint32_t note = 4;
 
@@ -98,13 +98,12 @@ class shared_notes {
  public:
   static constexpr char owner[12] = "dyngen once";
 
-  /// The thing that one of the objects has. If none has one: `fresh`, and now the first of them has it. Null if no object
-  /// has a note.
+  /// Returns the instance to which one of the objects points. If none does, publishes `fresh` in the first object that has a note, and returns it. Returns null if no object has a note.
   static void* find_or_publish(std::uint32_t type, void* fresh) noexcept {
     search look{type, nullptr, nullptr};
     dyngen_iterate_objects(&visit_object, &look);
     if (look.found != nullptr || look.first == nullptr) return look.found;
-    // [G1] release: publishes it whole; acquire: another object has published one meanwhile.
+    // [G1] release: publishes the whole instance; acquire: another object has published one in the meantime.
     return look.first->compare_exchange_strong(look.found, fresh, std::memory_order_release, std::memory_order_acquire)
                ? fresh
                : look.found;
@@ -157,7 +156,7 @@ class shared_notes {
 
 #endif
 
-/// The one T of the process. T has a static member `name_in_process`.
+/// The only T of the process. T has a static member `name_in_process`.
 template <class T>
 class process_wide_thing {
  public:
@@ -180,13 +179,13 @@ class process_wide_thing {
     all = shared_notes::find_or_publish(shared_type::of(T::name_in_process, sizeof(T)), fresh);
 #endif
     void* mine = nullptr;
-    // [G1] as in find_or_publish(). Another thread may have been here before: then it has the same, or that one counts.
+    // [G1] as in find_or_publish(). If another thread was faster, it found the same instance, or its own one counts.
     if (word_.compare_exchange_strong(mine, all != nullptr ? all : fresh, std::memory_order_acq_rel, std::memory_order_acquire))
       mine = all != nullptr ? all : fresh;
     if (mine != memory) std::free(memory);
 #if defined(__ELF__)
     if constexpr (requires(T& thing) { thing.after_fork(); })
-      pthread_atfork(nullptr, nullptr, [] { get().after_fork(); });  // if there is no memory for it, without
+      pthread_atfork(nullptr, nullptr, [] { get().after_fork(); });  // without the handler if there is no memory for it
 #endif
     return *static_cast<T*>(mine);
   }
@@ -197,7 +196,7 @@ class process_wide_thing {
   }
 
 #if defined(__ELF__)
-  /// Is called, so that it is not left out. What it leaves in the object is for shared_notes.
+  /// Called so that the linker keeps it. It leaves the note for shared_notes in the object.
   [[gnu::noinline]] static void leave_note() noexcept {
     asm volatile(
         ".pushsection .note.dyngen,\"a\",%%note\n\t"
@@ -214,7 +213,7 @@ class process_wide_thing {
         : "i"(&word_), "i"(static_cast<std::int32_t>(shared_type::of(T::name_in_process, sizeof(T)))),
           "i"(sizeof(std::intptr_t)));
   }
-  [[gnu::visibility("hidden")]] static inline constinit shared_word word_{nullptr};  // hidden: one for each object
+  [[gnu::visibility("hidden")]] static inline constinit shared_word word_{nullptr};  // hidden: each object has one
 #else
   [[gnu::visibility("default")]] static inline constinit shared_word word_{nullptr};
 #endif
@@ -225,7 +224,7 @@ template <class T>
   return process_wide_thing<T>::get();
 }
 
-/// The one T of the calling thread. T is constinit and trivially destructible, and has a static member `name_in_process`.
+/// The only T of the calling thread. T is constinit and trivially destructible, and has a static member `name_in_process`.
 template <class T>
 class thread_wide_thing {
  public:
@@ -257,7 +256,7 @@ class thread_wide_thing {
   }
   static bool key_of_all(pthread_key_t& key) noexcept {
     std::atomic<std::uint64_t>& shared = process_wide<place>().key;
-    // relaxed: the number stands for itself.
+    // relaxed: only the number itself matters.
     std::uint64_t value = shared.load(std::memory_order_relaxed);
     if (value == 0) {
       if (pthread_key_create(&key, nullptr) != 0) return false;
@@ -269,7 +268,7 @@ class thread_wide_thing {
     key = static_cast<pthread_key_t>(value - 1);
     return true;
   }
-  /// As long as a thread-local destructor of an object is to be called, the object stays.
+  /// Keeps the object loaded until the thread ends: the runtime does not unload an object with a pending thread-local destructor.
   static void stay_loaded() noexcept {
     struct pin {
       ~pin() { asm volatile("" : : "r"(this) : "memory"); }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a queue of ready tasks holds: an intrusive link, so that scheduling neither allocates nor throws.
-// A task record derives from it. An item is in at most one queue at a time; who has popped it may push it again.
-// Also here: the answer of a try to take one, the same for every queue; and the queue of a single thread.
+// The element of a queue of ready tasks: an intrusive link, so that scheduling neither allocates nor throws.
+// task_record derives from it. An item is in at most one queue at a time; the thread that popped it may push it again.
+// The header also has the result of a try to pop, common to all queues, and the list that one thread uses alone.
 
 #include <dyngen/detail/base/atomic.hpp>
 
 namespace dyngen::detail {
 
 struct work_item {
-  /// The item pushed after this one. Belongs to the injection queue that holds the item; otherwise unused.
+  /// The item pushed after this one. Used only by the queue or list that contains the item.
   atomic<work_item*> next_in_queue{nullptr};
 
 protected:
@@ -17,7 +17,7 @@ protected:
   ~work_item() = default;
 };
 
-/// A first-in first-out list of items, through their own links. Not synchronised.
+/// A first-in first-out list of items, linked through the items. Not thread-safe.
 class work_list {
  public:
   void push(work_item& item) noexcept {
@@ -45,9 +45,9 @@ class work_list {
 };
 
 enum class pop_status : unsigned char {
-  item,   ///< one was taken
-  empty,  ///< there was none
-  busy,   ///< somebody else is taking or pushing one: busy is not empty
+  item,   ///< an item was popped
+  empty,  ///< the queue is empty
+  busy,   ///< another thread is popping or pushing; the queue may have items
 };
 
 /// `item` is null unless `status` is `pop_status::item`.
