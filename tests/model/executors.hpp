@@ -13,16 +13,16 @@
 
 namespace dyngen::model {
 
-/// One queue, first in, first out. Its workers sleep when there is nothing to do, and leave after close().
+/// One queue, first in, first out. Its workers sleep while the queue is empty, and return after close().
 class workers final : public detail::task_host {
  public:
-  /// `waiters_help`: as that of a thread_pool; then its streams may also be kept for their readers.
+  /// `waiters_help` means what it means for a thread_pool; if set, streams may also be kept for their readers.
   explicit workers(bool waiters_help = false) : helps_(waiters_help) {}
 
   void execute(work w) noexcept { push(w.release(), false); }
   detail::task_host& task_host_of() noexcept { return *this; }
 
-  /// What a worker does.
+  /// The loop of a worker.
   void work() {
     for (;;) {
       const std::uint32_t seen = changes_.load(detail::acquire);
@@ -36,7 +36,7 @@ class workers final : public detail::task_host {
       }
     }
   }
-  /// Nothing will be pushed any more, but by what is queued.
+  /// From now on only queued tasks push further tasks.
   void close() {
     changes_.fetch_or(closed, detail::release);
     detail::wake_all(changes_);
@@ -54,7 +54,7 @@ class workers final : public detail::task_host {
   bool keeps_streams() const noexcept override { return helps_; }
   void is_kept(detail::kept_entry& stream) noexcept override { kept_.add(stream); }
   void stream_ended(detail::kept_entry& stream) noexcept override { kept_.remove(stream); }
-  /// What the monitor of a pool does when the readers have not asked for long.
+  /// What the monitor of a pool does when readers have not asked for a value for a long time.
   void release_kept() { kept_.release_all(); }
   /// What the monitor does to idle streams: called after `reader_patience` has passed, by one thread at a time.
   void release_unused() {
@@ -69,7 +69,7 @@ class workers final : public detail::task_host {
   }
   void report(std::exception_ptr, std::string_view) noexcept override { ++reported; }
 
-  unsigned reported = 0;  ///< exceptions that no handle got
+  unsigned reported = 0;  ///< exceptions that no handle holds
   unsigned blocked = 0;   ///< times that a task made its worker wait
 
  private:
@@ -91,8 +91,8 @@ class workers final : public detail::task_host {
   const bool helps_;
 };
 
-/// A model with `Workers` threads that run tasks, and `Others` that call `Model::other(number)`. When all those have come
-/// back, the workers run what is left and go.
+/// A model with `Workers` threads that run tasks, and `Others` that call `Model::other(number)`. When all of these have
+/// returned, the workers run the remaining tasks and return.
 template <class Model, unsigned Workers, unsigned Others>
 struct tasks_model : rl::test_suite<Model, Workers + Others> {
   fresh_start fresh;
@@ -120,7 +120,7 @@ struct tasks_model : rl::test_suite<Model, Workers + Others> {
   executor_target on_workers() { return on(*executor); }
 };
 
-/// A number that may be moved and copied. A thread that reads it, or moves it away, must come after the one that wrote it.
+/// A number that may be moved and copied. A read or a move must happen after the write.
 class movable {
  public:
   explicit movable(int number) { place().set(number); }

@@ -4,11 +4,12 @@
 // under every schedule of at most two preemptions, where that ends in seconds, and under many random ones. A model fails
 // by MODEL_CHECK, a data race on a `shared`, a deadlock, or an endless loop; Relacy then prints the whole trace.
 //
-// What a pass does not say. Relacy's writes to one variable happen in the order of its schedule, a schedule is also the
-// one order of its seq_cst operations, and nothing is read from the future. Orders that are there against just that
-// cannot be missed here: the release of [I3] in the injection queue, the acquire of [V4] in the deque, seq_cst on the
-// first load of its steal(), and the release in taking a token of the idle workers [A5]. A release sequence goes on through plain stores of the same thread, as in C++17. A
-// wake-up orders what comes before and after it, a return from sleep_on() without one does not.
+// What a pass does not say. In Relacy, writes to one variable happen in the order of the schedule, the schedule is also
+// the total order of the seq_cst operations, and no read returns a later write. A model therefore cannot miss memory
+// orders that exclude only such executions: the release of [I3] in the injection queue, the acquire of [V4] in the
+// deque, seq_cst on the first load of its steal(), and the release in taking a token of the idle workers [A5]. A
+// release sequence goes on through plain stores of the same thread, as in C++17. A wake-up orders what comes before and
+// after it, a return from sleep_on() without one does not.
 
 #include "sampling.hpp"
 
@@ -32,7 +33,7 @@ namespace dyngen::model {
 
 #define MODEL_CHECK(condition) RL_ASSERT(condition)
 
-/// A variable that is no atomic: two threads at it at once, one of them writing, is a failure.
+/// A variable that is no atomic: two unordered accesses, one of them a write, are a failure.
 template <class T>
 class shared {
 public:
@@ -45,13 +46,13 @@ private:
   mutable rl::var<T> value_;
 };
 
-/// In a loop that waits for another thread without sleeping: lets the others go on.
+/// To be called in a loop that waits for another thread without sleeping: lets other threads run.
 inline void yield(const std::source_location& line = std::source_location::current()) {
   const detail::model::switching_point here(line);
   rl::yield(1, detail::model::at(line));
 }
 
-/// Takes a trace and prints it if asked. In a file: Relacy must not see memory that comes and goes.
+/// Takes a trace and prints it if asked. Uses a file, since Relacy must not see the memory of a buffer.
 class kept_aside : public std::streambuf {
 public:
   ~kept_aside() { std::fclose(file_); }
@@ -70,7 +71,7 @@ private:
   std::FILE* file_ = std::tmpfile();
 };
 
-/// Any model of so many threads: Relacy's machinery is compiled once for all of them, not once for each.
+/// Any model of `Threads` threads: Relacy's machinery is compiled once for all of them, not once for each.
 template <rl::thread_id_t Threads, rl::thread_id_t Started>
 class any_model : public rl::test_suite<any_model<Threads, Started>, Threads> {
  public:
@@ -139,7 +140,7 @@ class places {
       seen_[i] = {at.file_name(), at.line(), at.column()};
     };
   }
-  /// Those that were seen since the last call.
+  /// The places that were executed since the last call.
   static void print(unsigned number) {
     for (place& each : seen_)
       if (each.file != nullptr) std::printf("place %u %s:%u:%u\n", number, each.file, each.line, each.column);
@@ -165,12 +166,12 @@ class places {
 };
 
 /// Runs the cases of a program. Its arguments:
-///   --iterations N       so many random schedules for each case, instead of 60000
+///   --iterations N       N random schedules for each case, instead of 60000
 ///   --only TEXT          only the cases with TEXT in their name
-///   --cases N,N,…        only these, counted from 0
+///   --cases N,N,…        only the cases with these numbers, counted from 0
 ///   --random-only        no exhaustive ones
-///   --first-failure      not the ones after it
-///   --places, --weaken   as `places` says
+///   --first-failure      stops at the first failure
+///   --places, --weaken   see `places`
 class runner {
  public:
   runner(int count, char** arguments) {
@@ -188,7 +189,7 @@ class runner {
     if (places_) places::note();
   }
 
-  /// Every schedule with at most `preemptions` switches away from a thread that could go on.
+  /// Every schedule with at most `preemptions` switches away from a thread that could continue.
   template <class Model>
   void exhaustive(const char* name, unsigned preemptions = 2) {
     rl::test_params params;

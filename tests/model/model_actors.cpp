@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// An actor, its handles and its calls: two workers, threads that submit, cancel and kill. Never are two threads inside;
-// the calls of one submitter run in their order; the turn is handed on once each time and never lost, so that every call
-// ends; constructor and destructor run once, before and after all of them.
+// An actor, its handles and its calls: two workers, threads that submit, cancel and kill. At most one thread is inside
+// the object; the calls of one submitter run in their order; each turn is handed on exactly once, so that every call
+// ends; the constructor runs once, before all calls, and the destructor once, after them.
 
 #include "executors.hpp"
 
@@ -20,13 +20,13 @@ struct account {
     inside->set(inside->get() + n);
     return inside->get();
   }
-  /// Runs until it is asked to stop.
+  /// Runs until a stop is requested.
   int polls() {
     inside->set(1);
     while (!this_task::stop_requested()) model::yield();
     return 1;
   }
-  /// Suspended between its values, it keeps its turn.
+  /// A generator method: it keeps its turn while it is suspended between values.
   generator<int> add_twice(int n) {
     add(n);
     co_yield 1;
@@ -34,7 +34,7 @@ struct account {
     co_yield 2;
   }
 
-  /// Its frame, too, goes only where the call has the turn.
+  /// Its frame, too, is destroyed only while the call has the turn.
   task<int> waits(ref<int> r) {
     struct leaves {
       ~leaves() { self->add(1); }
@@ -116,7 +116,7 @@ struct cancelled_call : actor_model<cancelled_call, 1, 2> {
   }
 };
 
-/// Killed while calls are queued, held, or run: each call ends, run or not.
+/// The actor is killed while calls are queued, waiting for their turn, or running: each call ends, run or not.
 struct killed : actor_model<killed, 1, 2> {
   void other(unsigned number) {
     actor<account> mine = take_handle(number);
@@ -130,7 +130,7 @@ struct killed : actor_model<killed, 1, 2> {
   }
 };
 
-/// Killed while a method runs that ends only when it is asked to stop.
+/// The actor is killed while a method runs that ends only when a stop is requested.
 struct killed_while_it_runs : actor_model<killed_while_it_runs, 1, 2> {
   void other(unsigned number) {
     const actor<account> mine = take_handle(number);
@@ -139,8 +139,8 @@ struct killed_while_it_runs : actor_model<killed_while_it_runs, 1, 2> {
   }
 };
 
-/// A call that has begun is cancelled, or goes on, while a thread ends whatever only ends, as the spare thread of a pool
-/// does: it never does so before the call has the turn again.
+/// A call that has begun is cancelled, or continues, while another thread ends the tasks that are left to end, as the
+/// spare thread of a pool does: it ends this call only once the call has its turn again.
 struct ended_by_a_spare_thread : actor_model<ended_by_a_spare_thread, 1, 3> {
   std::optional<promise<int>> given;
   std::optional<ref<int>> call;
@@ -175,8 +175,8 @@ struct ended_by_a_spare_thread : actor_model<ended_by_a_spare_thread, 1, 3> {
   }
 };
 
-/// A generator method yields into a stream that has no room: it is suspended with the turn that it keeps, goes on once
-/// something is taken, or ends when its stream is dropped; then the others' calls run.
+/// A generator method yields into a full stream: it is suspended, keeps its turn, and resumes once a value is taken, or
+/// ends when its stream is dropped; then the other calls run.
 template <bool Dropped>
 struct suspended_call : actor_model<suspended_call<Dropped>, 1, 2> {
   void other(unsigned number) {
@@ -190,7 +190,7 @@ struct suspended_call : actor_model<suspended_call<Dropped>, 1, 2> {
   }
 };
 
-/// With room for two, the calls of two generators take turns.
+/// With a capacity of two, the calls of two generators take turns.
 struct two_at_a_time : model::tasks_model<two_at_a_time, 2, 2> {
   model::shared<int> inside;
   std::optional<actor<account>> handles[2];
@@ -208,7 +208,7 @@ struct two_at_a_time : model::tasks_model<two_at_a_time, 2, 2> {
   void end() { MODEL_CHECK(inside.get() == -1); }
 };
 
-/// The constructor fails: so do the calls.
+/// The constructor fails, and so do all calls.
 struct never_built : model::tasks_model<never_built, 1, 2> {
   struct broken {
     broken() { throw 1; }

@@ -11,8 +11,8 @@ using model::movable;
 
 namespace {
 
-/// One task awaits, and parks; the promise comes, and perhaps a cancel, from two others. If it never comes, the cancel
-/// alone must wake the task [S-CANCEL-7].
+/// One task awaits a promise, and parks; two other threads fulfil it and perhaps cancel the task. If it is never
+/// fulfilled, the cancel alone must wake the task [S-CANCEL-7].
 enum class wakes { value, value_or_cancel, cancel };
 
 task<int> await_one(model::shared<int>& steps, ref<movable> r) {
@@ -53,7 +53,7 @@ struct awaits_a_promise : model::tasks_model<awaits_a_promise<How, Workers>, Wor
   }
 };
 
-/// Two promises, both or any of them, and a cancel that leaves the other registered.
+/// A task awaits both or any of two promises, and is cancelled while it is registered at one of them.
 task<int> await_all(ref<movable> a, ref<movable> b) {
   auto [x, y] = co_await when_all(a, b);
   co_return x.number() + y.number();
@@ -121,7 +121,7 @@ struct reads_a_stream : model::tasks_model<reads_a_stream<Cancelled>, 2, 1> {
   void end() { result.reset(); }
 };
 
-/// A task lets others run first, while it is cancelled.
+/// A task yields to other tasks, while it is cancelled.
 struct lets_others_run : model::tasks_model<lets_others_run, 2, 1> {
   model::shared<int> steps;
   std::optional<ref<int>> result;
@@ -182,7 +182,7 @@ struct promised : rl::test_suite<promised<How>, 3> {
   void after() { model::check_all_gone(); }
 };
 
-/// The end of something is waited for, and nothing else.
+/// Threads wait only for the end of a task.
 struct promised_nothing : rl::test_suite<promised_nothing, 3> {
   model::fresh_start fresh;
   model::shared<int> written;

@@ -10,7 +10,7 @@ using model::movable;
 
 namespace {
 
-/// Two streams of two values each share room for one.
+/// Two streams of two values each share a budget for one value.
 template <class Model, unsigned Workers, unsigned Others>
 struct budget_model : model::tasks_model<Model, Workers, Others> {
   static constexpr int values = 2;
@@ -31,7 +31,7 @@ struct budget_model : model::tasks_model<Model, Workers, Others> {
       }
     };
     auto cost = [this](const movable&) {
-      // The limit, one value for each stream, and those that are built and wait.
+      // The limit, one value for each stream, and the values that are built and wait to be charged.
       MODEL_CHECK(in_flight.fetch_add(1, detail::relaxed) < 5);
       return 1;
     };
@@ -51,7 +51,7 @@ struct budget_model : model::tasks_model<Model, Workers, Others> {
   }
 };
 
-/// A consumer for each.
+/// Each stream has its own consumer.
 template <unsigned Workers>
 struct drained_by_two : budget_model<drained_by_two<Workers>, Workers, 2> {
   void other(unsigned number) {
@@ -69,7 +69,7 @@ struct drained_in_turn : budget_model<drained_in_turn, 1, 1> {
   }
 };
 
-/// One consumer takes a value and goes, or lets the task run; the other takes all.
+/// One consumer takes a value and drops or detaches the stream; the other takes all values.
 template <bool Detached>
 struct dropped : budget_model<dropped<Detached>, 1, 2> {
   void other(unsigned number) {
@@ -79,7 +79,7 @@ struct dropped : budget_model<dropped<Detached>, 1, 2> {
   }
 };
 
-/// A third thread cancels one of the tasks, perhaps while its value waits for room.
+/// A third thread cancels one of the tasks, perhaps while its value waits to be charged.
 struct cancelled : budget_model<cancelled, 1, 3> {
   std::optional<ref<void>> first;
 

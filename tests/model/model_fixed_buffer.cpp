@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The buffer of a task that knows the number of its values: one thread stores, others read, wait, copy their holds and
-// drop. A value is seen whole, destroyed once, and by its last holder; a holder that finds itself alone is alone.
+// The buffer of a task that knows the number of its values: one thread stores; others read, wait, copy
+// references and drop them. A value is read whole and destroyed once, by its last holder; a holder that finds its
+// reference to be the only one is right.
 
 #include "records.hpp"
 
@@ -53,7 +54,8 @@ struct stored_and_dropped : buffer_model<stored_and_dropped<Count, Staged>, 3, C
   }
 };
 
-/// Whoever finds its hold to be the only one may change the value, as `get() &&` does: also while the buffer ends.
+/// A thread that finds its reference to be the only one may change the value, as `get() &&` does, also while the buffer
+/// ends.
 template <staging Staged>
 struct sole_owner : buffer_model<sole_owner<Staged>, 3, 1> {
   void before() { this->producer = values::create(1, Staged, 2); }
@@ -65,7 +67,7 @@ struct sole_owner : buffer_model<sole_owner<Staged>, 3, 1> {
     }
     ref<value> mine = this->adopt(0);
     if (!mine.ready()) return;
-    // As ref::give().
+    // What ref::give() does.
     slot& s = *detail::access::slot_of(mine);
     value& v = this->producer->value_of(s);
     if (slot::holders_of(s.word.load(detail::acquire)) == 1) {
@@ -101,7 +103,7 @@ struct nothing : buffer_model<nothing, 3, 2> {
   }
 };
 
-/// What is not stored fails one by one where nothing is staged.
+/// Where nothing is staged, the values that were not stored fail one by one.
 struct ends_early : buffer_model<ends_early, 3, 2> {
   void before() {
     producer = values::create(2, staging::none, 2);
@@ -123,7 +125,7 @@ struct ends_early : buffer_model<ends_early, 3, 2> {
   }
 };
 
-/// The holders of the completion come and go, also from none to one again; the record goes once, and last.
+/// References to the completion are added and dropped, also from none to one again; the record is freed once, and last.
 template <bool Ended>
 struct completion_comes_back : buffer_model<completion_comes_back<Ended>, 3, 1> {
   void before() {
@@ -152,7 +154,8 @@ struct completion_comes_back : buffer_model<completion_comes_back<Ended>, 3, 1> 
   }
 };
 
-/// A wait for a value and for the end of its task: whichever comes first wakes it, and the other finds it gone.
+/// A wait for a value and for the end of its task: the first of the two wakes the waiter, and the other finds no
+/// waiter.
 struct any_of_two : buffer_model<any_of_two, 2, 1> {
   void before() { producer = values::create(1, staging::none, 1); }
   void thread(unsigned index) {
@@ -173,7 +176,7 @@ struct any_of_two : buffer_model<any_of_two, 2, 1> {
   }
 };
 
-/// A wait for both of two: neither counts twice.
+/// A wait for two values: neither counts twice.
 struct both_of_two : buffer_model<both_of_two, 2, 2> {
   void before() { producer = values::create(2, staging::none, 1); }
   void thread(unsigned index) {

@@ -28,7 +28,7 @@ struct pool : rl::test_suite<Model, Threads> {
   unsigned woken = 0;
 
   bool look() { return queue.maybe_nonempty(); }
-  /// For a thread that has said that it will sleep.
+  /// For a thread that has announced that it will sleep.
   bool look_to_sleep() { return queue.can_pop(); }
 
   void notify() { woken += idle_workers.notify(); }
@@ -74,7 +74,7 @@ struct pool : rl::test_suite<Model, Threads> {
     if (done.fetch_add(1, detail::acq_rel) + 1 == Tasks) idle_workers.stop();
   }
 
-  /// A running thread takes what it finds in the queue, and begins to search if that is nothing.
+  /// A running thread pops an item, and begins to search if the queue is empty.
   park_result next_task() {
     for (;;) {
       if (idle_workers.oversubscribed()) return idle_workers.park_surplus([this] { return look_to_sleep(); });
@@ -108,15 +108,15 @@ struct pool : rl::test_suite<Model, Threads> {
     if (idle_workers.start_parked([this] { return look_to_sleep(); }) == park_result::search) work();
   }
 
-  /// After all: every thread came back counted as searching, and no token is on its way.
+  /// At the end every thread is counted as searching, and no token is under way.
   void check_end(unsigned pool_threads) {
     MODEL_CHECK(done.load() == Tasks && !look());
     MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == pool_threads && idle_workers.seated() == pool_threads);
   }
 };
 
-/// Outside threads push; more threads in the pool than tasks, or fewer; never more awake than the width, and no more
-/// wake-ups than pushes.
+/// Outside threads push to a pool of more threads than tasks, or fewer: never are more threads awake than the pool is
+/// wide, and there are no more wake-ups than pushes.
 template <unsigned Workers, unsigned Width, unsigned Pushers, unsigned Each>
 struct no_lost_wake_up
   : pool<no_lost_wake_up<Workers, Width, Pushers, Each>, Workers + Pushers, Width, Pushers * Each> {
@@ -168,7 +168,7 @@ struct no_lost_parallelism : pool<no_lost_parallelism<How, Spares>, 4 + Spares, 
 };
 
 /// Width 1, one worker, one spare. Task 0 blocks until task 1, pushed from outside at any moment, has run; a third
-/// task keeps both busy, so that one of them finds itself surplus.
+/// task keeps both busy, so that one of them finds the pool oversubscribed.
 template <unsigned Tasks, unsigned Pushers>
 struct the_only_worker_blocks : pool<the_only_worker_blocks<Tasks, Pushers>, 2 + Pushers, 1, Tasks> {
   using base = pool<the_only_worker_blocks, 2 + Pushers, 1, Tasks>;
@@ -208,7 +208,7 @@ struct both_are_surplus : pool<both_are_surplus, 3, 1, 1> {
   void after() { check_end(2); }
 };
 
-/// stop() comes at any moment, also between a claim and its token: global_inspector leaves, and is counted right.
+/// stop() is called at any moment, also between a claim and its token: every thread leaves, and the counts are right.
 template <unsigned Sleepers>
 struct stopped_at_any_moment : rl::test_suite<stopped_at_any_moment<Sleepers>, Sleepers + 2> {
   detail::idle_workers idle_workers{Sleepers};
@@ -222,7 +222,7 @@ struct stopped_at_any_moment : rl::test_suite<stopped_at_any_moment<Sleepers>, S
       idle_workers.stop();
     } else {
       while (idle_workers.start_parked([] { return false; }) == park_result::search) {
-        // Woken before the stop: leaves altogether, and comes again as a new thread.
+        // Woken before the stop: returns, and is started again as a new thread.
         (void)idle_workers.found_work();
         idle_workers.leave();
       }

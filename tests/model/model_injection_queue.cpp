@@ -25,7 +25,7 @@ int take(detail::work_item* work, item* items) {
   return index;
 }
 
-/// Two pushers, two poppers that try a few times, singly or first in a batch. What they leave is popped at the end.
+/// Two pushers, and two poppers that try a few times, singly or first in a batch. The rest is popped at the end.
 template <unsigned Each, bool Batch>
 struct every_item_once : rl::test_suite<every_item_once<Each, Batch>, 4> {
   detail::injection_queue queue;
@@ -160,7 +160,7 @@ struct no_sleeper_beside_an_item : rl::test_suite<no_sleeper_beside_an_item<Push
   }
 };
 
-/// Of three threads that each leave it to the one that has the lock to take what they pushed, one takes it.
+/// Each of three threads leaves its item to the thread that has the lock: one of them pops it.
 struct no_item_is_left_behind : rl::test_suite<no_item_is_left_behind, 3> {
   detail::injection_queue queue;
   item items[3];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The threads that serve a pool beside its workers: how the monitor sleeps and is rung [D1], how it takes streams off the
-// list of those that are kept for their readers [K1], and how tasks that only end reach the spare thread. No ring is lost,
+// The threads that serve a pool beside its workers: how the monitor sleeps and is woken by a ring [D1], how it takes
+// streams off the list of those that are kept for their readers [K1], and how tasks that only have to end reach the
+// spare thread. No ring is lost,
 // no stream stays kept unmonitored, and each task ends once, on whichever thread comes first.
 
 #include "executors.hpp"
@@ -12,7 +13,8 @@ using namespace dyngen;
 
 namespace {
 
-/// Threads write what they want done, and ring; the monitor does it, with a limit of time or without one, until it is closed.
+/// Threads store a request and ring; the monitor serves it, sleeping with a time limit or without one, until it is
+/// closed.
 template <unsigned Ringers>
 struct rung : rl::test_suite<rung<Ringers>, Ringers + 1> {
   model::fresh_start fresh;
@@ -57,8 +59,8 @@ struct closed : rl::test_suite<closed, 3> {
   }
 };
 
-/// A queued task that was cancelled: a worker pops it, a waiter may help it, and the monitor hands it to the spare thread. It
-/// ends once, and nothing is left.
+/// A queued task that was cancelled: a worker pops it, a waiter may run it, and the monitor hands it to the spare
+/// thread. It ends once, and nothing leaks.
 template <bool Helped>
 struct ends_somewhere : model::tasks_model<ends_somewhere<Helped>, 1, 2> {
   detail::ending_tasks ending;

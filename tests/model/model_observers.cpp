@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// How tasks are looked at while others run them: an observer reads the inside of a task that is parked, or follows the
-// list of what a thread runs, while the task is claimed, left, and freed. An observer reads nothing that another thread
-// writes at the same time or has freed. Uses the real dyngen/detail/task/inspector.hpp, for which other models have a
-// substitute.
+// How observers look at tasks while other threads run them: an observer reads the inside of a task that is parked, or
+// follows the list of what a thread runs, while the task is claimed, left, and freed. An observer reads nothing that
+// another thread writes at the same time or has freed. Uses the real dyngen/detail/task/inspector.hpp, for which other
+// models have a substitute.
 
 #include "model.hpp"
 
@@ -53,7 +53,8 @@ struct parked : rl::test_suite<parked<Claimers>, 1 + Claimers> {
   void after() { MODEL_CHECK(state_word::phase_of(state.load()) == phase::parked); }
 };
 
-/// Threads run tasks, one inside the other, and free them once they have left them, while all that run are looked at [O2].
+/// Threads run tasks, one nested in the other, and free each one after it has run, while an observer looks at all
+/// running tasks [O2].
 template <unsigned Runners>
 struct running : rl::test_suite<running<Runners>, 1 + Runners> {
   struct task {
@@ -96,8 +97,8 @@ struct running : rl::test_suite<running<Runners>, 1 + Runners> {
   void after() {}
 };
 
-/// An observer that has stopped in the middle of its look holds up no thread but one that wants what it watches: it goes on
-/// only when the others have run their tasks. One of them adds itself meanwhile.
+/// An observer that has stopped in the middle of its look delays only a thread that needs the watched task: it
+/// continues only when the other threads have run their tasks. One of them adds itself meanwhile.
 struct stopped : rl::test_suite<stopped, 2> {
   detail::inspector all;
   detail::thread_context others;
@@ -125,7 +126,7 @@ struct stopped : rl::test_suite<stopped, 2> {
   void after() {}
 };
 
-/// Threads add themselves and end while their list is gone through.
+/// Threads add and remove themselves while an observer walks their list.
 struct known : rl::test_suite<known, 3> {
   detail::inspector all;
   detail::thread_context threads[2];

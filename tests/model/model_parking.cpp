@@ -12,7 +12,7 @@ using value = model::large_value;
 
 namespace {
 
-/// All values and the end.
+/// The consumer reads all values and the end.
 template <unsigned Backpressure, unsigned Values, bool Helps>
 struct all_taken : stream_model<all_taken<Backpressure, Values, Helps>, 1, Values> {
   void begin() {
@@ -26,7 +26,7 @@ struct all_taken : stream_model<all_taken<Backpressure, Values, Helps>, 1, Value
   }
 };
 
-/// values() takes in place.
+/// values() reads the values in place.
 template <unsigned Backpressure, unsigned Values>
 struct taken_in_place : stream_model<taken_in_place<Backpressure, Values>, 1, Values> {
   void begin() { this->start(Backpressure); }
@@ -58,8 +58,8 @@ struct constructor_throws : stream_model<constructor_throws, 1, 1> {
   }
 };
 
-/// Having taken one value, the consumer waits for what the code behind the yield does: through the library, which gives
-/// the room back first, whatever half-room rule holds [L-8].
+/// After taking one value, the consumer waits for an effect of the code behind the yield, in a wait of the library,
+/// which returns all credits first [L-8].
 template <unsigned Backpressure>
 struct waits_for_something_else : stream_model<waits_for_something_else<Backpressure>, 1, Backpressure + 1> {
   static constexpr unsigned values = Backpressure + 1;
@@ -73,7 +73,7 @@ struct waits_for_something_else : stream_model<waits_for_something_else<Backpres
   }
 };
 
-/// It polls, then waits for the end of the task, which the room left lets it reach.
+/// The consumer polls, then waits for the end of the task, which the remaining capacity lets it reach.
 struct polled : stream_model<polled, 1, 2> {
   void begin() { start(2); }
   void other(unsigned) {
@@ -88,7 +88,7 @@ struct polled : stream_model<polled, 1, 2> {
   }
 };
 
-/// Nothing but polls: each value, then the exception, then nothing.
+/// The consumer only polls: it gets each value, then the exception, then nothing.
 template <unsigned Backpressure, unsigned Values, bool Throws>
 struct only_polled : stream_model<only_polled<Backpressure, Values, Throws>, 1, Values> {
   void begin() { this->start(Backpressure, Throws); }
@@ -147,7 +147,7 @@ struct abandoned : stream_model<abandoned<How, Backpressure, Values, Take, Throw
   }
 };
 
-/// A third thread cancels the task, while the consumer takes what comes, and waits for more: values in order, then
+/// A third thread cancels the task while the consumer takes values and waits for more: it gets values in order, then
 /// perhaps the exception, then the end.
 template <unsigned Backpressure, unsigned Values>
 struct cancelled : stream_model<cancelled<Backpressure, Values>, 2, Values> {
@@ -185,7 +185,7 @@ struct gives_up : stream_model<gives_up, 1, 2> {
   }
 };
 
-/// A stream is dropped, or let run, while a ref it handed out and one on the end live on in a third thread.
+/// A stream is dropped or detached while a third thread still holds a ref to one of its values and one to its end.
 template <how How>
 struct outlived : stream_model<outlived<How>, 2, 2> {
   std::optional<ref<void>> end_of_it;

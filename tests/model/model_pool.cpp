@@ -44,7 +44,7 @@ struct pool_model : rl::test_suite<Model, Others> {
   void end() {}
 };
 
-/// One submits and destroys the pool at once; another one waits for a result, and perhaps helps [L-10].
+/// One thread submits a task and destroys the pool at once; another one waits for the result, and perhaps helps [L-10].
 struct destroyed_under_a_waiter : pool_model<destroyed_under_a_waiter, 2, 1> {
   std::optional<ref<int>> value;
 
@@ -64,8 +64,8 @@ struct destroyed_under_a_waiter : pool_model<destroyed_under_a_waiter, 2, 1> {
   }
 };
 
-/// The reader of a stream that is kept for it waits, unseen by the library, for what the stream's code does next; and so does,
-/// perhaps, a task on a worker. The monitor has another worker run the stream [L-1][L-22].
+/// The reader of a stream that is kept for it waits, unseen by the library, for the next effect of the stream's code,
+/// and so perhaps does a task on a worker. The monitor makes another worker run the stream [L-1][L-22].
 template <unsigned Width, bool Occupied>
 struct reader_waits_unseen : pool_model<reader_waits_unseen<Width, Occupied>, Occupied ? 2 : 1, Width> {
   model::event passed;
@@ -124,7 +124,7 @@ struct pushed_too_late : pool_model<pushed_too_late, 2, 1> {
 };
 
 /// A submit from outside either throws or its ref becomes ready, while the pool is shut down [S-STOP-3]. No task runs
-/// after that has come back. The task may wait for something that never comes.
+/// after the shutdown has returned. The task may wait for a promise that is never fulfilled.
 template <shutdown_mode Mode, bool Depends>
 struct shut_down_under_a_submit : pool_model<shut_down_under_a_submit<Mode, Depends>, 2, 1> {
   std::optional<promise<int>> never;
@@ -161,7 +161,7 @@ struct shut_down_under_a_submit : pool_model<shut_down_under_a_submit<Mode, Depe
   void end() { never.reset(); }
 };
 
-/// A task submits another one, while the pool is shut down or destroyed: that one runs, or is cancelled.
+/// A task submits another one while the pool is shut down or destroyed: the new task runs, or is cancelled.
 template <bool Cancelled>
 struct submits_while_it_closes : pool_model<submits_while_it_closes<Cancelled>, 1, 1> {
   model::shared<int> ran;
@@ -185,8 +185,8 @@ struct submits_while_it_closes : pool_model<submits_while_it_closes<Cancelled>, 
   }
 };
 
-/// A task of the pool destroys it: it does not wait for itself, and the rest runs all the same [L-11]. Also a task that
-/// the thread runs which waits for it.
+/// A task of the pool destroys the pool: the destructor does not wait for that task, and all other tasks still run
+/// [L-11]. Also where the thread that waits for the task runs it.
 template <unsigned Width, bool WaitersHelp>
 struct destroyed_by_its_own_task : pool_model<destroyed_by_its_own_task<Width, WaitersHelp>, 1, Width> {
   std::optional<ref<void>> first;
@@ -199,7 +199,7 @@ struct destroyed_by_its_own_task : pool_model<destroyed_by_its_own_task<Width, W
     this->make_pool(Width, WaitersHelp);
   }
   void other(unsigned) {
-    // What waits for something outside is cancelled when all else has ended.
+    // Tasks that wait for something outside are cancelled when all others have ended.
     never.emplace(this->pool->submit([](int n) { return n; }, outside->get_ref()));
     model::event submitted;
     first.emplace(this->pool->submit([this, &submitted] {
@@ -216,8 +216,8 @@ struct destroyed_by_its_own_task : pool_model<destroyed_by_its_own_task<Width, W
   void end() { first.reset(), second.reset(), never.reset(), outside.reset(); }
 };
 
-/// What waits for a promise when the pool is destroyed: the value comes at any moment, or never. In a dependency, in a
-/// co_await, or blocking its thread.
+/// A task waits for a promise while the pool is destroyed; the value is set at any moment, or never. The task waits as
+/// a dependency, in a co_await, or by blocking its thread.
 enum class waits { as_dependency, suspended, blocked };
 
 task<int> await_it(ref<int> r) { co_return co_await r; }
@@ -246,7 +246,8 @@ struct waits_for_outside : pool_model<waits_for_outside<How, Comes>, Comes ? 2 :
   void end() { outside.reset(), result.reset(); }
 };
 
-/// The pool is destroyed while one of its tasks fulfils what another one waits for: that one is not taken for lost.
+/// The pool is destroyed while one of its tasks fulfils the promise that another one waits for: the waiting task is not
+/// cancelled as lost.
 template <waits How>
 struct fulfilled_from_inside : pool_model<fulfilled_from_inside<How>, 1, How == waits::blocked ? 3 : 2> {
   std::optional<promise<int>> given;
@@ -307,7 +308,7 @@ struct submits_what_waits_for_it : pool_model<submits_what_waits_for_it, 1, 1> {
   void end() { result.reset(); }
 };
 
-/// One task tells the pool to cancel, and another one just comes to wait for what never comes.
+/// One task shuts the pool down by cancel while another one begins to wait for a promise that is never fulfilled.
 struct told_to_cancel_by_its_own_task : pool_model<told_to_cancel_by_its_own_task, 1, 2> {
   std::optional<promise<int>> never;
   std::optional<ref<int>> result;
@@ -325,7 +326,7 @@ struct told_to_cancel_by_its_own_task : pool_model<told_to_cancel_by_its_own_tas
   void end() { never.reset(), result.reset(); }
 };
 
-/// A stream is full, and its consumer takes while the pool is destroyed.
+/// A stream is full, and its consumer takes values while the pool is destroyed.
 struct destroyed_under_a_stream : pool_model<destroyed_under_a_stream, 2, 1> {
   std::optional<ref_stream<int>> stream;
 
@@ -349,8 +350,8 @@ struct destroyed_under_a_stream : pool_model<destroyed_under_a_stream, 2, 1> {
   }
 };
 
-/// The only worker blocks in a task that waits for one submitted later, from outside: a spare runs that one [L-2]. Without
-/// a thread to be had, the blocked one does.
+/// The only worker blocks in a task that waits for one submitted later, from outside: a spare thread runs the latter
+/// [L-2]. If no spare can be started, the blocked thread does.
 template <bool Spare>
 struct the_only_worker_blocks : pool_model<the_only_worker_blocks<Spare>, 2, Spare ? 2 : 1> {
   std::optional<promise<int>> given;
@@ -370,8 +371,8 @@ struct the_only_worker_blocks : pool_model<the_only_worker_blocks<Spare>, 2, Spa
   void end() { given.reset(), result.reset(); }
 };
 
-/// The hook is called by workers, and goes with the pool, after them: with the last record of a pool that has destroyed
-/// itself, on any thread.
+/// Workers call the hook. It is destroyed after them with the pool, or, if a task has destroyed the pool, with the last
+/// record, on any thread.
 struct hook_goes_last : pool_model<hook_goes_last, 2, 1> {
   struct hook {
     explicit hook(model::shared<int>& c) : calls(&c) {}
@@ -403,8 +404,8 @@ struct hook_goes_last : pool_model<hook_goes_last, 2, 1> {
   void end() { MODEL_CHECK(calls.get() == -1); }
 };
 
-/// The last ref on a failure goes while the pool is destroyed, or before that: then its destructor returns after the report.
-/// The hook is not called after the pool's end, and nothing is left [C5].
+/// The last ref to a failure is dropped while the pool is destroyed, or before: in the latter case the destructor
+/// returns after the report. The hook is not called after the end of the pool, and nothing leaks [C5].
 template <bool Before>
 struct failure_goes_unseen : pool_model<failure_goes_unseen<Before>, 2, 1> {
   model::shared<int> calls;
@@ -460,7 +461,7 @@ struct failure_goes_unattended : pool_model<failure_goes_unattended, 1, 1> {
   void end() { MODEL_CHECK(calls.get() <= 1); }
 };
 
-/// A worker blocks and has a spare started, while another one looks for work.
+/// A worker blocks and starts a spare thread, while another one searches for work.
 struct one_of_two_blocks : pool_model<one_of_two_blocks, 1, 3> {
   std::optional<promise<int>> given;
   std::optional<ref<int>> result;
@@ -477,8 +478,8 @@ struct one_of_two_blocks : pool_model<one_of_two_blocks, 1, 3> {
   void end() { given.reset(), result.reset(); }
 };
 
-/// Two tasks that wait for each other run at once on two workers, pushed by one thread [L-17]; perhaps behind one that
-/// keeps a worker from searching.
+/// Two tasks that wait for each other run at once on two workers, pushed by one thread [L-17]; perhaps after a task
+/// that keeps a worker from searching.
 template <bool Behind>
 struct two_tasks_meet : pool_model<two_tasks_meet<Behind>, 1, 2> {
   model::event arrived[2];
@@ -506,7 +507,7 @@ struct polls_its_token : pool_model<polls_its_token, 1, 1> {
   }
 };
 
-/// An actor's calls, its handle gone, and its pool destroyed.
+/// An actor has queued calls and no handle, and its pool is destroyed.
 struct destroyed_under_an_actor : pool_model<destroyed_under_an_actor, 2, 1> {
   struct counter {
     int add() { return ++n; }
@@ -560,9 +561,9 @@ task<int> sum_of_three() {
 
 enum class at_the_end { waits, destroys, cancels_all, cancels_it };
 
-/// Children run in their parent's place, or as tasks of the worker that comes for them, each once, and its parent sees what
-/// it has made; a pool that is destroyed takes none of them for one that waits for the outside. Cancelled, whenever that is,
-/// all come to an end.
+/// Each child runs once, in its parent's place or as a task of the worker that steals it, and its parent sees its
+/// result. A pool that is destroyed does not take a child for a task that waits for something outside. When cancelled
+/// at any moment, all of them end.
 template <task<int> (*Parent)(), unsigned Width, at_the_end End>
 struct children_of_a_task : pool_model<children_of_a_task<Parent, Width, End>, End == at_the_end::waits ? 1 : 2, Width> {
   std::optional<ref<int>> result;
@@ -619,7 +620,7 @@ int main(int count, char** arguments) {
   run.random<destroyed_by_its_own_task<2, false>>("destroyed by its own task, two workers", 20);
   run.random<destroyed_by_its_own_task<1, true>>("destroyed by its own task, which may be helped", 20);
   run.random<hook_goes_last>("the hook goes last", 20);
-  (void)!std::freopen("/dev/null", "w", stderr);  // where a failure is printed that is lost after its pool
+  (void)!std::freopen("/dev/null", "w", stderr);  // a failure that outlives its pool is printed here
   run.random<failure_goes_unseen<true>>("a failure goes unseen before the end", 20);
   run.random<failure_goes_unseen<false>>("a failure goes unseen at the end", 20);
   run.random<failure_goes_unattended>("a failure goes unseen as the pool is destroyed by its own task", 20);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An executor that runs work inside execute(), while waiters are fired: what it runs waits for a thread, and for a task,
-// that the same publication wakes. No waiter is claimed and then left behind by code of the user.
+// An executor runs work inside execute(), while a publication fires waiters: that work waits for a thread and for a
+// task which the same publication wakes. So no waiter may be claimed but not yet woken while user code runs.
 
 #include "executors.hpp"
 
@@ -12,7 +12,7 @@ struct at_once {
   void execute(work w) noexcept { w(); }
 };
 
-/// A value makes ready: a task that runs at once, a task of the workers, and a thread. The first waits for both others.
+/// A value releases a task that runs at once, a task of the workers, and a thread. The first waits for both others.
 struct three_wait_for_a_value : model::tasks_model<three_wait_for_a_value, 1, 2> {
   at_once mine;
   std::optional<promise<int>> value;

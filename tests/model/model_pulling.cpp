@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A stream whose reader makes its values: the reader claims the task for one value after the other, and keeps it in between,
-// until another thread wants it to run: one that cancels it, waits for its end or takes over as the reader, the monitor,
-// or the closing pool. One thread at a time runs its code, it does not stay kept when it is wanted, and each value is
-// there once [L-1][L-21][L-22].
+// Pull mode: the reader claims the producer for one value after the other, and keeps it in between, until another
+// thread needs it to run: a thread that cancels it, waits for its end or becomes the reader, the monitor, or the
+// closing pool. One thread at a time runs its code, it does not stay kept once another thread needs it, and each value
+// is made once [L-1][L-21][L-22].
 
 #include "streams.hpp"
 
@@ -22,7 +22,7 @@ struct pulled_model : model::stream_model<Model, Others, Values> {
   }
 };
 
-/// By refs or in place, to the end; the worker may have claimed it first.
+/// The reader reads to the end, by refs or in place; the worker may have claimed the task first.
 template <bool InPlace, unsigned Values>
 struct all_taken : pulled_model<all_taken<InPlace, Values>, 1, Values> {
   void other(unsigned) {
@@ -37,7 +37,8 @@ struct all_taken : pulled_model<all_taken<InPlace, Values>, 1, Values> {
   }
 };
 
-/// Another thread cancels it, or wants its end, while it is pulled; or the consumer drops it, lets it run, or polls.
+/// Another thread cancels the task, or waits for its end, while it is pulled; or the consumer drops or detaches the
+/// stream, or polls.
 enum class disturbance { cancels, awaits_end, drops, detaches, polls };
 
 template <disturbance What>
@@ -85,7 +86,7 @@ struct disturbed : pulled_model<disturbed<What>, 2, 3> {
     this->end_early(to_its_end ? 3 : 0, 0);
   }
 
-  // The end is asked for while the stream may be pulled already.
+  // A thread asks for the end while the stream may be pulled already.
   std::optional<ref<value>> given;
   model::event is_given;
   void end_given(ref_stream<value>& mine) {
@@ -98,7 +99,7 @@ struct disturbed : pulled_model<disturbed<What>, 2, 3> {
   }
 };
 
-/// The thread that made a value hands the stream on; the next reader makes the next ones, or waits.
+/// The thread that made a value hands the stream on; the next reader makes the next values, or waits.
 struct changes_hands : pulled_model<changes_hands, 2, 3> {
   std::optional<ref_stream<value>> moved;
   model::event there;
@@ -119,8 +120,8 @@ struct changes_hands : pulled_model<changes_hands, 2, 3> {
   }
 };
 
-/// A coroutine makes the values of a stream, and its own are made by a thread that waits for something else in between: both
-/// go on on a worker then. The one below may run, and wait for room, before the one above asks for its next value.
+/// A coroutine pulls a stream, and a thread pulls that coroutine and waits for something else in between: then both
+/// resume on a worker. The inner producer may run, and wait for capacity, before the outer one asks for its next value.
 generator<int> count_four() {
   for (int i = 0; i != 4; ++i) co_yield i;
 }
@@ -148,17 +149,18 @@ struct relayed : model::tasks_model<relayed<Workers>, Workers, 1> {
   void end() { stream.reset(); }
 };
 
-/// Passes a point in its code before value `at`, the last one.
+/// Sets `passed` before value `at`, the last one.
 generator<int> count_to(int at, model::event& passed) {
   for (int i = 0; i != at; ++i) co_yield i;
   passed.set();
   co_yield at;
 }
 
-/// The reader waits, unseen by the library, for what the code behind a yield does. The monitor comes at any moment, and again
-/// until the end. The reader makes each value itself, or takes one from the buffer that a worker has filled and then waits
-/// for the producer, which had parked: the value has given it room [L-21][L-22]. `Unused`: the monitor releases only what it
-/// finds unused, as its looks do; else all of it, as a closing pool does.
+/// The reader waits, unseen by the library, for what the code behind a yield does. The monitor runs at any moment, and
+/// again until the end. The reader makes each value itself, or takes one from the buffer that a worker has filled and
+/// then waits for the producer, which had parked: taking the value has returned a credit [L-21][L-22]. `Unused`: the
+/// monitor releases only streams that it finds unused, as it does periodically; otherwise all of them, as a closing
+/// pool does.
 template <unsigned Room, bool Unused>
 struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room, Unused>, 1, 2> {
   std::optional<ref_stream<int>> stream;
@@ -188,11 +190,11 @@ struct released_by_the_monitor : model::tasks_model<released_by_the_monitor<Room
   void end() { stream.reset(); }
 };
 
-/// The reader takes fewer values than it gives room back for, and waits, unseen by the library, for what the producer does with
-/// that room; or another thread reads on, and waits so [K4].
+/// The reader takes fewer values than the batch for which it returns credits, and waits, unseen by the library, for
+/// what the producer does with those credits; or another thread reads on and waits like that [K4].
 template <unsigned Taken, bool HandsOver>
 struct owes_room : model::tasks_model<owes_room<Taken, HandsOver>, 1, HandsOver ? 3 : 2> {
-  static constexpr int room = 17;  // the least for which it is given back when half of it is free
+  static constexpr int room = 17;  // the smallest capacity whose credits are returned half at a time
   static constexpr int last = room + static_cast<int>(Taken) - 1;
   std::optional<ref_stream<int>> stream;
   model::event handed_over;
@@ -215,7 +217,7 @@ struct owes_room : model::tasks_model<owes_room<Taken, HandsOver>, 1, HandsOver 
     if (number == 0) {
       for (int i = 0; i != static_cast<int>(Taken); ++i) MODEL_CHECK(stream->next()->get() == i);
       handed_over.set();
-      if (HandsOver) return over.wait();  // and has still not given the room back
+      if (HandsOver) return over.wait();  // and has still not returned the credits
     }
     handed_over.wait();
     passed.wait();
@@ -226,7 +228,8 @@ struct owes_room : model::tasks_model<owes_room<Taken, HandsOver>, 1, HandsOver 
   void end() { stream.reset(); }
 };
 
-/// Before it waits for anything else, the reader lets the stream run: here for what its code does next.
+/// Before the reader waits for anything else, it lets the stream leave pull mode: here it waits for the next effect of
+/// the producer's code.
 struct waits_for_something_else : pulled_model<waits_for_something_else, 1, 2> {
   void other(unsigned) {
     MODEL_CHECK(take(*stream, 1) == 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The return buffer of a task that sets the number of its values itself: the producer appends block after block, the
-// consumer reads in place, hands over or drops, others drop what was handed over. Each value is there once, each block
-// goes once, after all that was done with it, and is filled anew by its producer only.
+// The return buffer of a task that sets the number of its values itself: the producer appends block after block; the
+// consumer reads values in place, hands them over or drops them; other threads drop the values that were handed over.
+// Each value exists once, each block is freed once, after all accesses to it, and only the producer refills it.
 
 #include "records.hpp"
 
@@ -12,7 +12,7 @@ using detail::slot;
 
 namespace {
 
-/// One reference for the model itself; counts the values that blocks report gone.
+/// Has one reference for the model itself; counts the values that blocks report as destroyed.
 template <class T>
 class sequence final : public detail::shared_state {
 public:
@@ -121,7 +121,7 @@ struct consumed : rl::test_suite<consumed<Bytes, Values, Fates...>, 3> {
   }
 };
 
-/// Nothing but the blocks orders what is done with their values: a block is emptied by two threads, and used again.
+/// Only the blocks themselves order the accesses to their values: two threads empty a block, and it is used again.
 struct used_again : rl::test_suite<used_again, 3> {
   using value = model::value<2500>;
   model::fresh_start fresh;
@@ -152,7 +152,7 @@ struct used_again : rl::test_suite<used_again, 3> {
   }
   void after() {
     for (const unsigned i : {2u, 3u}) MODEL_CHECK(destroyed[i] == 0);
-    // Everybody's reference is gone, the blocks' keep it.
+    // All references are dropped but those of the blocks, which keep it alive.
     owner->buffer().drop_front(2);
     owner->add_references(1);
     owner->buffer().leave();

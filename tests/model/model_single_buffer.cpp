@@ -51,7 +51,7 @@ struct single_model : rl::test_suite<Model, Threads> {
   }
 };
 
-/// One waits and reads, one drops at any moment.
+/// One thread waits and reads, one drops its ref at any moment.
 struct fulfilled : single_model<fulfilled, 3> {
   void thread(unsigned index) {
     if (index == 0) return fulfil();
@@ -60,7 +60,8 @@ struct fulfilled : single_model<fulfilled, 3> {
   }
 };
 
-/// One waits for the completion, which may outlive the value or come and go; the value is there when it is.
+/// One thread waits for the completion, to which refs may be added and dropped, and which may outlive the value; when
+/// it is ready, so is the value.
 struct completed : single_model<completed, 3> {
   void thread(unsigned index) {
     if (index == 0) return fulfil();

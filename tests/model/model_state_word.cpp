@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The life of a task: threads pop it, help it, cancel it, tidy up the queue and make room. One of them runs it at a
-// time, its link is in the queue at most once, it is never queued with no link in the queue, and the queue's reference
-// goes with the link.
+// The life of a task: threads pop it, help it, cancel it, purge the queue and return credits. One of them runs it at a
+// time, its link is in the queue at most once, it is never queued without a link in the queue, and the reference of the
+// queue is dropped with the link.
 
 #include "model.hpp"
 
@@ -14,7 +14,7 @@ using next = state_word::next;
 
 namespace {
 
-/// A task that stores `Values` values, one a run, and the queue that its link may be in. Each caller does as
+/// A task that stores `Values` values, one in each run, and the queue that its link may be in. Each caller does what
 /// task_record does, and no more.
 template <class Model, unsigned Threads, unsigned Values>
 struct task : rl::test_suite<Model, Threads> {
@@ -80,7 +80,7 @@ struct task : rl::test_suite<Model, Threads> {
       }
       made.set(now + 1);
       if (!helper) continue;
-      // Has what it wanted.
+      // The awaited value is stored.
       if (state.requeue() == next::push) push();
       return;
     }
@@ -106,7 +106,7 @@ struct task : rl::test_suite<Model, Threads> {
   }
 };
 
-/// The worker pops; a waiter helps, and leaves it after each value; a third cancels, or tidies up the queue.
+/// The worker pops; a waiter helps, and leaves it after each value; a third thread cancels, or purges the queue.
 enum class third { cancels, tidies_up, helps_too };
 
 template <third What, unsigned Values>
@@ -130,7 +130,8 @@ struct queued : task<queued<What, Values>, 3, Values> {
   }
 };
 
-/// It parks for room, which comes bit by bit; room is made, then the word is looked at, as return_credits() does.
+/// The task parks for capacity, which another thread adds bit by bit: it adds credits, then reads the word, as
+/// return_credits() does.
 template <third What>
 struct parked : task<parked<What>, 3, 2> {
   using base = task<parked, 3, 2>;
@@ -156,7 +157,7 @@ struct parked : task<parked<What>, 3, 2> {
 };
 
 /// Kept for its reader, which claims it for one value after the other; other threads queue it, and a worker pops it then.
-/// One thread at a time runs it, and once it was queued, or has a flag that keeps it from being kept, it ends without the reader.
+/// One thread at a time runs it; once it was queued, or has a flag that forbids keeping it, it ends without the reader.
 template <unsigned Others, std::uint32_t Flag = state_word::eager>
 struct kept : task<kept<Others, Flag>, 2 + Others, 3> {
   using base = task<kept, 2 + Others, 3>;
@@ -180,7 +181,7 @@ struct kept : task<kept<Others, Flag>, 2 + Others, 3> {
   void thread(unsigned index) {
     if (index == 0) return this->pop_until_ended();
     if (index != 1) {
-      if (index == 2) return this->make_ready();  // as the monitor: if it is kept at this moment
+      if (index == 2) return this->make_ready();  // what the monitor does if the task is kept at this moment
       this->state.set(Flag);
       return this->make_ready();
     }
@@ -189,7 +190,7 @@ struct kept : task<kept<Others, Flag>, 2 + Others, 3> {
   }
 };
 
-/// Flags are never lost, whatever else happens to the word; a task that was told to stop does not park for good.
+/// Flags are never lost, whatever else happens to the word; a task with a requested stop does not stay parked.
 struct detached_while_it_parks : task<detached_while_it_parks, 2, 1> {
   void before() {
     task::before();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Whole tasks, submitted as users do: several threads wait for them and help, cancel them, fulfil what they depend on,
-// copy and drop what they have stored; the tasks fail, and are run again. Whatever happens first, each ref becomes ready,
-// what it holds fits what was done, one thread at a time runs the code of a task, and nothing is left.
+// copy and drop their values; the tasks fail, and are retried. In every order of events each ref becomes ready with a
+// result that fits them, one thread at a time runs the code of a task, and nothing leaks.
 
 #include "executors.hpp"
 
@@ -82,7 +82,7 @@ struct cancelled_at_its_end : model::tasks_model<cancelled_at_its_end, 1, 2> {
   void end() { value.reset(), second.reset(); }
 };
 
-/// A cancel against an exception that leaves the task: cancel() says whether it came in time [S-CANCEL-6].
+/// A cancel races with an exception that leaves the task: cancel() says whether it came in time [S-CANCEL-6].
 struct cancelled_as_it_throws : model::tasks_model<cancelled_as_it_throws, 1, 2> {
   std::optional<ref<int>> value;
   std::optional<ref<int>> second;
@@ -107,7 +107,8 @@ struct cancelled_as_it_throws : model::tasks_model<cancelled_as_it_throws, 1, 2>
 
 enum class carrier { copy, completion, dependent, completion_of_a_value };
 
-/// A task fails while the two last holders of its failure go. It is reported once, unless one of them looks at it [S-ERR-9].
+/// A task fails while the last two handles on its failure are dropped. It is reported once, unless one of their owners
+/// reads it [S-ERR-9].
 template <carrier Second, bool Looks>
 struct unseen_failure : model::tasks_model<unseen_failure<Second, Looks>, 1, 2> {
   std::optional<ref<int>> first;
@@ -146,8 +147,8 @@ struct unseen_failure : model::tasks_model<unseen_failure<Second, Looks>, 1, 2> 
   }
 };
 
-/// A cancel against a retry: one attempt more, or none; what the failed one leaves is gone before [L-19]. With `Handshake`
-/// the first attempt fails only when it was cancelled: there must be no second.
+/// A cancel races with a retry: one more attempt runs, or none, after the locals of the failed one are destroyed
+/// [L-19]. With `Handshake` the first attempt fails only when it was cancelled: there must be no second.
 template <bool Handshake>
 struct cancelled_while_it_retries : model::tasks_model<cancelled_while_it_retries<Handshake>, 1, 2> {
   struct local {
@@ -200,7 +201,7 @@ struct cancelled_while_it_retries : model::tasks_model<cancelled_while_it_retrie
   }
 };
 
-/// What was yielded by a first attempt stays while the second one runs; its reader sees every value once.
+/// The values of the first attempt stay while the second one runs; the reader sees every value once.
 struct read_while_it_retries : model::tasks_model<read_while_it_retries, 1, 1> {
   model::shared<int> attempts;
   std::optional<ref_stream<movable>> values;
@@ -225,7 +226,8 @@ struct read_while_it_retries : model::tasks_model<read_while_it_retries, 1, 1> {
   void end() { values.reset(); }
 };
 
-/// Two dependencies come, or the first fails and the second comes whenever it likes; or the task is cancelled before.
+/// Two dependencies become ready, or the first fails and the second becomes ready at any moment; or the task is
+/// cancelled before.
 enum class dependencies { come, fail, come_or_are_given_up };
 
 template <dependencies How>

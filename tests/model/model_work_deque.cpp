@@ -26,7 +26,7 @@ int take(detail::work_item* work, item* items) {
 }
 
 /// The owner pushes all items, and pops one after every `PopEvery`th push and whenever the deque is full; or, if it looks
-/// at old work, takes the oldest one as a thief does.
+/// at old work, takes the oldest item as a thief does.
 template <std::size_t Capacity, int Items, int PopEvery, unsigned Thieves, bool OwnerTakesOldest = false>
 struct every_item_once
   : rl::test_suite<every_item_once<Capacity, Items, PopEvery, Thieves, OwnerTakesOldest>, 1 + Thieves> {
@@ -83,8 +83,8 @@ struct every_item_once
   }
 };
 
-/// A thread steals what it can, says that it will sleep, and looks. If an item is left, then it has seen that, or the
-/// owner has seen the sleeper after it pushed the item.
+/// A thread steals what it can, announces that it will sleep, and looks again. If an item is left, then the thread has
+/// seen it, or the owner has seen the sleeper after pushing the item.
 struct no_sleeper_beside_an_item : rl::test_suite<no_sleeper_beside_an_item, 3> {
   detail::basic_work_deque<2> deque;
   item items[3];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the models of values and tasks share: a clean start for each schedule, a value whose every fault is seen, and
-// something that stands behind values without being a task.
+// What the models of values and tasks share: a clean start for each schedule, a value that detects misuse, and an
+// owner of slots and memory that is no task.
 
 #include "model.hpp"
 
@@ -13,9 +13,9 @@
 
 namespace dyngen::model {
 
-/// First member of a model: forgets what a schedule that failed has left behind, and watches the places where values
-/// stand. A place outlives the values in it, and the block around it: a thread that builds a value, reads it, destroys
-/// it or frees the block must come after every earlier access.
+/// First member of a model: forgets what a failed schedule has left behind, and watches the places of values. A place
+/// outlives the values in it, and the block around it: a thread that builds a value, reads it, destroys it or frees the
+/// block must come after every earlier access.
 class fresh_start {
 public:
   fresh_start() {
@@ -51,7 +51,7 @@ private:
   std::pair<const void*, std::optional<shared<int>>> places_[32] = {};
 };
 
-/// In after(): nothing is left, neither memory nor anything that a thread still owes.
+/// To be called in after(): checks that neither memory nor an owed operation of a thread is left.
 inline void check_all_gone() {
   for (const long live : detail::model::arena::live) MODEL_CHECK(live == 0);
   for (const detail::thread_context& each : detail::model::things_of_fibers<detail::thread_context>)
@@ -60,11 +60,11 @@ inline void check_all_gone() {
                 (each.helping == 0 || each.helping == detail::stranger));
 }
 
-/// A value made from it is none: its constructor throws.
+/// The constructor of a value made from this throws.
 struct not_built {};
 
-/// Constructed and destroyed once each, and read in between; what it holds is in its place. `Bytes` is its size, for
-/// the size of blocks.
+/// A value that is constructed and destroyed once, and read only in between; its content is in its own memory. `Bytes`
+/// is its size, for the size of blocks.
 template <std::size_t Bytes = 0>
 class value {
 public:
@@ -81,7 +81,7 @@ public:
     ++*destroyed_;
   }
   int number() const { return fresh_start::place(this).get(); }
-  /// What the only holder may do.
+  /// An access that only the sole owner may make.
   void change(int number) { fresh_start::place(this).set(number); }
 
 private:

@@ -57,7 +57,7 @@ class sampling_scheduler : public rl::scheduler<sampling_scheduler<Threads>, rl:
 
   unsigned rand_impl(unsigned limit, rl::sched_type) { return below(limit); }
 
-  // That a schedule that failed can be run again: its number says all but how long the ones before it were.
+  // So that a failed schedule can be run again: its number determines all but the lengths of the earlier ones.
   void get_state_impl(std::ostream& to) const { to << longest_ << ' '; }
   void set_state_impl(std::istream& from) { from >> longest_; }
   void on_thread_block(rl::thread_id_t, bool) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the models of streams share: a generator that does as it is told, on a worker of the model, and its stream.
+// What the models of streams share: a generator with a given behaviour, on a worker of the model, and its stream.
 
 #include "executors.hpp"
 
@@ -10,10 +10,10 @@
 
 namespace dyngen::model {
 
-/// One value a block: a block goes whenever its value has gone.
+/// One value in each block: a block is freed as soon as its value is destroyed.
 using large_value = value<2500>;
 
-/// What the code of a task does.
+/// The behaviour of a task.
 struct script {
   unsigned values = 0;
   unsigned* destroyed = nullptr;  ///< how often, for each value
@@ -66,7 +66,7 @@ struct stream_model : tasks_model<Model, Workers, Others> {
     stream.emplace(this->on_workers().options(dyngen::backpressure{backpressure}).submit(follow, told(throws, value_throws)));
   }
 
-  /// Takes what comes up to `count` values, of which the first is number `first`; returns how many came.
+  /// Takes at most `count` values, of which the first is number `first`; returns how many there were.
   unsigned take(ref_stream<large_value>& from, unsigned count, unsigned first = 0) {
     for (unsigned i = 0; i != count; ++i) {
       const std::optional<ref<large_value>> item = from.next();
@@ -76,13 +76,14 @@ struct stream_model : tasks_model<Model, Workers, Others> {
     return count;
   }
 
-  /// All values were made, and are destroyed.
+  /// Checks that all values were made, and are destroyed.
   void end() {
     stream.reset();
     for (const unsigned times : destroyed) MODEL_CHECK(times == 1);
     check_over(0);
   }
-  /// Perhaps not all were made; the first `taken` were. Up to so many exceptions were reported.
+  /// Checks that at least the first `taken` values were made, and that all are destroyed. Up to `reported` exceptions
+  /// were reported.
   void end_early(unsigned taken, unsigned reported) {
     stream.reset();
     for (unsigned i = 0; i != Values; ++i) MODEL_CHECK(destroyed[i] <= 1 && (i >= taken || destroyed[i] == 1));

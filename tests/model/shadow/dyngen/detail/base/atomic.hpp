@@ -58,11 +58,11 @@ using where = std::source_location;
 
 inline rl::debug_info at(const where& line) { return {line.function_name(), line.file_name(), line.line()}; }
 
-/// Sees each operation before it is made, and may make its orders weaker: `failure` is null but in a compare-exchange.
+/// Is called before each operation, and may make its orders weaker: `failure` is null but in a compare-exchange.
 inline void (*watcher)(const where& line, std::memory_order& order, std::memory_order* failure) = nullptr;
 
-/// Relacy follows what `new` gives, and when it is freed either uses it again or does not. An exhaustive search would
-/// go through both for each string; what counts is in detail::allocate().
+/// Relacy tracks memory from `new`, and either uses freed memory again or does not. An exhaustive search would try both
+/// for each string; the memory that matters comes from detail::allocate().
 template <int rl::context::*Member>
 struct opened {
   friend int& allocations_not_followed(rl::context& c) { return c.*Member; }
@@ -70,9 +70,9 @@ struct opened {
 template struct opened<&rl::context::disable_alloc_>;
 int& allocations_not_followed(rl::context& c);
 
-/// Stands around each point where the scheduler may switch. Relacy's threads share one real thread, and with it the
-/// exceptions that are being handled: here each keeps its own. And a thread that goes round and round while it waits for
-/// another one must let that one go on now and then, as few schedulers would.
+/// Lives around each point where the scheduler may switch. Relacy's threads share one real thread, and with it the
+/// exceptions that are being handled: here each keeps its own. A thread that spins while it waits for another one must
+/// also let that one run now and then, which few schedulers ensure.
 class switching_point {
  public:
   explicit switching_point(const where& line) : kept_(*exceptions()) {
@@ -151,7 +151,8 @@ class life {
     }
   }
 
-  /// Changes from schedule to schedule in models with such memory: what one that failed has left behind is dead.
+  /// Changes from schedule to schedule in models with such memory: so objects that a failed schedule has left behind
+  /// are known to be dead.
   static inline std::uintptr_t epoch = 0;
 
  private:
@@ -166,7 +167,7 @@ class life {
   void (*end_)(void* object);
 };
 
-/// Does an object of static duration stand here? It outlives every schedule, and no model depends on its orders.
+/// Is there an object of static duration here? It outlives every schedule, and no model depends on its orders.
 inline bool is_static(const void* object) {
   extern char first asm("__data_start");
   extern char end asm("_end");
@@ -318,7 +319,7 @@ class atomic {
   };
 };
 
-// --- Dekker pairs with a cheap side: once as where the system call is there, once as where it is refused ---
+// --- Dekker pairs with a cheap side: with the system call, and where it is refused ---
 
 namespace model {
 /// Chosen anew for each schedule.
@@ -387,7 +388,7 @@ class mutex {
 };
 
 namespace model {
-/// How many threads may still be started. No more than the model's dynamic_thread_count.
+/// How many threads may still be started: no more than the model's dynamic_thread_count.
 inline unsigned threads_left = 0;
 }  // namespace model
 

@@ -23,7 +23,7 @@ namespace model {
 
 inline std::uint64_t last_number = 0;
 
-/// All that was allocated under one schedule. In malloc's memory: Relacy must not see it come and go.
+/// All that was allocated under one schedule. Stored in memory from malloc, which Relacy does not track.
 struct arena {
   struct piece {
     piece* before;
@@ -34,7 +34,7 @@ struct arena {
 
   static inline piece* last = nullptr;
   static inline long live[4] = {};
-  static inline void (*freed)(const std::byte* memory, std::size_t bytes) = nullptr;  ///< told before it is poisoned
+  static inline void (*freed)(const std::byte* memory, std::size_t bytes) = nullptr;  ///< called before poisoning
 
   static void clear() {
     while (last != nullptr) std::free(std::exchange(last, last->before));
