@@ -2,30 +2,31 @@
 #pragma once
 // Asymmetric fence: a Dekker pair in which one side costs an ordinary store.
 //
-// In a Dekker pair two threads each write a word and then read the other's word; at least one of them must see the other's
-// write. Ordinarily both write with seq_cst, which is a locked instruction. If one side runs a million times a second and
-// the other side hardly ever, the rare side (heavy) executes a fence on all running threads, and the frequent side (light)
-// executes an ordinary store. On Linux the fence is the system call membarrier. After Dice, Huang and Yang, Asymmetric
-// Dekker Synchronization (2001).
+// In a Dekker pair two threads each write a word and then read the other's word; at least one of them must see the
+// other's write. Ordinarily both write with seq_cst, which is a locked instruction. If one side runs a million times a
+// second and the other side hardly ever, the rare side (heavy) executes a fence on all running threads, and the
+// frequent side (light) executes an ordinary store. On Linux the fence is the system call membarrier. After Dice, Huang
+// and Yang, Asymmetric Dekker Synchronization (2001).
 //
-// | pair                   | light side: asymmetric_store()                  | heavy side: asymmetric_fence_heavy()           |
-// | [C1] closing a pool    | counts a start or an end; reads whether the     | marks the pool as closing; then sums up the    |
-// |                        | pool is closing                                 | counts                                         |
-// | [W1] waiting, a stream | publishes a value; reads whether a thread waits | registers a waiter; then reads whether a value |
-// |                        |                                                 | is there                                       |
-// | [K4] consumer's count  | counts a value as consumed; reads whether it    | asks for credits; then reads the count         |
-// |                        | must return credits                             |                                                |
+// | pair                | light side: asymmetric_store()               | heavy side: asymmetric_fence_heavy()   |
+// | [C1] closing a pool | counts a start or an end; reads whether the  | marks the pool as closing; then sums   |
+// |                     | pool is closing                              | up the counts                          |
+// | [W1] of a stream    | publishes a value; reads whether a thread    | registers a waiter; then reads whether |
+// |                     | waits                                        | there is a value                       |
+// | [K4] of a reader    | counts a value as consumed; reads whether it | asks for credits; then reads the count |
+// |                     | must return credits                          |                                        |
 //
-// At least one side of each pair must be heavy: two light sides do not order each other. If the kernel refuses to register
-// the process, both sides use seq_cst. A stream of expensive values reverses [W1] permanently: its producer stores with
-// seq_cst, and a waiting thread needs no fence (segmented_buffer.hpp).
+// At least one side of each pair must be heavy: two light sides do not order each other. If the kernel refuses to
+// register the process, both sides use seq_cst. A stream of expensive values reverses [W1] permanently: its producer
+// stores with seq_cst, and a waiting thread needs no fence (segmented_buffer.hpp).
 //
-// The kernel may also refuse a membarrier after it has registered the process, because a seccomp filter was installed or
-// memory ran out. The light side cannot learn of that in time, so the heavy side makes up for it: it asks for the
-// system-wide membarrier, and if the kernel refuses that too, it waits for 1 ms. The wait acts as a fence because no store
-// stays in a store buffer, and no load stays unfinished in a pipeline, for that long: on a running processor both last less
-// than a few microseconds, and an interrupt ends them (Morrison and Afek, Temporally Bounding TSO for Fence-Free Asymmetric
-// Synchronization, 2015). A refusal is not remembered: when the kernel has memory again, the fence is fast again.
+// The kernel may also refuse a membarrier after it has registered the process, because a seccomp filter was installed
+// or memory ran out. The light side cannot learn of that in time, so the heavy side makes up for it: it asks for the
+// system-wide membarrier, and if the kernel refuses that too, it waits for 1 ms. The wait acts as a fence because no
+// store stays in a store buffer, and no load stays unfinished in a pipeline, for that long: on a running processor both
+// last less than a few microseconds, and an interrupt ends them (Morrison and Afek, Temporally Bounding TSO for
+// Fence-Free Asymmetric Synchronization, 2015). A refusal is not remembered: when the kernel has memory again, the
+// fence is fast again.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/process.hpp>

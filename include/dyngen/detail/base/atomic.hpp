@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The library's names for atomics and memory orders. Every header uses these names. The models (tests/model) replace this
-// header, asymmetric_fence.hpp, park.hpp and spin.hpp by stand-ins, and so check the code that users run.
+// The library's names for atomics and memory orders. Every header uses these names. The models (tests/model) replace
+// this header, asymmetric_fence.hpp, park.hpp and spin.hpp by stand-ins, and so check the code that users run.
 
 #include <atomic>
 #include <cstddef>

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The memory of records, coroutine frames, blocks and waiters: allocate() and deallocate() with a cache for each thread. They
-// count the live objects, so that a test can check that nothing was left behind. Any thread may deallocate what another
-// thread allocated.
+// The memory of records, coroutine frames, blocks and waiters: allocate() and deallocate() with a cache for each
+// thread. They count the live objects, so that a test can check that nothing was left behind. Any thread may deallocate
+// what another thread allocated.
 //
-// Each thread caches two batches of free pieces of each size. Full and empty batches change hands in a depot, so memory that
-// one thread allocates and another one deallocates goes back to the first without a lock for each piece. After Bonwick and
-// Adams, Magazines and Vmem (2001).
+// Each thread caches two batches of free pieces of each size. Full and empty batches change hands in a depot, so memory
+// that one thread allocates and another one deallocates goes back to the first without a lock for each piece. After
+// Bonwick and Adams, Magazines and Vmem (2001).
 //
-// All objects of a process that contain this library share each thread's cache, its number, and the counts (process.hpp). Each
-// object has a depot of its own; all pieces come from operator new, so they may move between objects. A thread never waits for
-// a depot: if another thread has locked the mutex, it calls operator new or delete instead. In a child process after fork() the
-// thread that had locked the mutex may not exist; such a depot is never used again.
+// All objects of a process that contain this library share each thread's cache, its number, and the counts
+// (process.hpp). Each object has a depot of its own; all pieces come from operator new, so they may move between
+// objects. A thread never waits for a depot: if another thread has locked the mutex, it calls operator new or delete
+// instead. In a child process after fork() the thread that had locked the mutex may not exist; such a depot is never
+// used again.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/process.hpp>
@@ -46,19 +47,20 @@ inline constexpr bool keeps_memory_by_default = true;
 #endif
 inline atomic<bool> keeps_memory{keeps_memory_by_default};
 
-/// A free piece. `next` links the pieces of a batch; in the depot, the first piece of a batch also links to the next batch.
+/// A free piece. `next` links the pieces of a batch; in the depot, the first piece of a batch also links to the next
+/// batch.
 struct free_piece {
   free_piece* next;
   free_piece* next_batch;
 };
 
-/// Compilers place over-aligned locals of a coroutine correctly only if its frame is aligned to at least the same boundary, but
-/// they do not request such a frame. So all frames have this alignment: enough for the registers of every x86-64 processor and
-/// for a cache line.
+/// Compilers place over-aligned locals of a coroutine correctly only if its frame is aligned to at least the same
+/// boundary, but they do not request such a frame. So all frames have this alignment: enough for the registers of every
+/// x86-64 processor and for a cache line.
 inline constexpr std::size_t frame_alignment = 64;
 
-/// The sizes that are cached: first those in steps of 32 bytes, then, for pieces with the alignment of frames, those in steps of
-/// 64 bytes. Each is smaller by the word that common allocators keep beside each piece.
+/// The sizes that are cached: first those in steps of 32 bytes, then, for pieces with the alignment of frames, those in
+/// steps of 64 bytes. Each is smaller by the word that common allocators keep beside each piece.
 struct size_class {
   static constexpr std::size_t step = 32;
   static constexpr std::size_t frame_step = frame_alignment;
@@ -160,7 +162,8 @@ class thread_memory {
   /// The cache of the calling thread if it has one already, else null.
   static thread_memory* already_here() noexcept { return current_; }
 
-  // Fast paths. The slow paths are separate functions, so that these inline to a few instructions for each frame and record.
+  // Fast paths. The slow paths are separate functions, so that these inline to a few instructions for each frame and
+  // record.
 
   /// Null if the cache has no such piece.
   void* take(std::size_t index) noexcept {
@@ -235,7 +238,8 @@ class thread_memory {
     if (is_new) here.memory = reuse(common);
     if (here.memory == nullptr) here.memory = add(common);
     if (here.memory == nullptr) return nullptr;
-    // When the thread ends, each object resets its pointer; the first object, whose destructor runs last, gives the cache back.
+    // When the thread ends, each object resets its pointer; the first object, whose destructor runs last, gives the
+    // cache back.
     if (is_new) {
       static thread_local ending at_end;
       (void)at_end;
@@ -292,8 +296,10 @@ class thread_memory {
   atomic<bool> used_{true};
   thread_memory* next_ = nullptr;  ///< in the list of all caches, which only grows
 
-  static inline thread_local constinit thread_memory* current_ = nullptr;  ///< this object's copy of the context's pointer
-  static inline thread_local constinit bool leaving_ = false;              ///< set when the thread ends: from then on use the context's pointer
+  /// This object's copy of the context's pointer.
+  static inline thread_local constinit thread_memory* current_ = nullptr;
+  /// Set when the thread ends: from then on use the context's pointer.
+  static inline thread_local constinit bool leaving_ = false;
 };
 
 /// A new number for a task, from 1; never returned twice in the process. fresh_trace_number() has numbers of its own.
@@ -317,7 +323,8 @@ inline constexpr unsigned no_thread_number = ~0u;
 /// Arrays with an entry for each thread have this many entries; threads with a higher number share one.
 inline constexpr unsigned threads_apart = 40;
 
-/// A small number of the calling thread, which another thread gets after this one has ended; no_thread_number if it has none.
+/// A small number of the calling thread, which another thread gets after this one has ended; no_thread_number if it has
+/// none.
 [[gnu::noinline]] inline unsigned thread_number() noexcept {
   const thread_memory* const mine = thread_memory::here();
   return mine != nullptr ? mine->number : no_thread_number;
@@ -356,7 +363,8 @@ inline void* piece_from_elsewhere(std::size_t index) {
 }
 
 /// Allocates `bytes` bytes aligned to `alignment`, counted as `kind`. Throws std::bad_alloc.
-// allocate() and deallocate() are not inlined: a coroutine that calls them again after a suspension may be on another thread.
+// allocate() and deallocate() are not inlined: a coroutine that calls them again after a suspension may be on another
+// thread.
 [[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
                                         std::size_t alignment = alignof(std::max_align_t)) {
   thread_memory* const mine = thread_memory::already_here();

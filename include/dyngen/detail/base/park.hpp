@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How threads start, sleep and wake: the clock, mutexes and threads under the library's names, and a futex, or a table of
-// condition variables where the system has none.
+// How threads start, sleep and wake: the clock, mutexes and threads under the library's names, and a futex, or a table
+// of condition variables where the system has none.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/integer.hpp>
@@ -67,8 +67,8 @@ using thread = std::thread;
 
 static_assert(sizeof(atomic<std::uint32_t>) == sizeof(std::uint32_t), "a futex is a plain 32-bit word");
 
-/// Blocks the calling thread while `word` holds `expected`, until wake_one(), wake_all() or the time `until`. May return
-/// spuriously.
+/// Blocks the calling thread while `word` holds `expected`, until wake_one(), wake_all() or the time `until`. May
+/// return spuriously.
 inline void sleep_on(atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = never) noexcept {
   timespec at{};
   if (until != never) {
@@ -96,8 +96,8 @@ inline void wake_all(atomic<std::uint32_t>& word) noexcept {
 
 #else
 
-// Without futexes: sleeping threads share 64 condition variables, chosen by the word's address. They are never destroyed,
-// because static pools may use them until the process ends; all objects of the process share them.
+// Without futexes: sleeping threads share 64 condition variables, chosen by the word's address. They are never
+// destroyed, because static pools may use them until the process ends; all objects of the process share them.
 struct sleeping_place {
   std::mutex mutex;
   std::condition_variable changed;

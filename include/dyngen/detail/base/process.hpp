@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Objects that exist once in a process, or once in each thread of it, even if several loaded objects (the executable, shared
-// objects, plugins) contain this library. Below, "instance" is such a thing, and "object" is a loaded object.
+// Objects that exist once in a process, or once in each thread of it, even if several loaded objects (the executable,
+// shared objects, plugins) contain this library. Below, "instance" is such a thing, and "object" is a loaded object.
 //
-// An inline variable does not suffice: an object has its own copy if the symbol is hidden, if the object is a plugin of an
-// executable that exports nothing (no -rdynamic), or if it was opened with RTLD_LOCAL or linked with -Bsymbolic. So this header
-// does not rely on symbols. On ELF systems each object contains a note for each instance: a record in a loaded segment with the
-// type of the instance and the place of the object's pointer to it. The first use in an object walks the notes of all loaded
-// objects. If one of their pointers is set, the object copies it; if none is, it creates the instance and publishes it in the
-// first of these objects. The object keeps the pointer, so only its first use is slow.
+// An inline variable does not suffice: an object has its own copy if the symbol is hidden, if the object is a plugin of
+// an executable that exports nothing (no -rdynamic), or if it was opened with RTLD_LOCAL or linked with -Bsymbolic. So
+// this header does not rely on symbols. On ELF systems each object contains a note for each instance: a record in a
+// loaded segment with the type of the instance and the place of the object's pointer to it. The first use in an object
+// walks the notes of all loaded objects. If one of their pointers is set, the object copies it; if none is, it creates
+// the instance and publishes it in the first of these objects. The object keeps the pointer, so only its first use is
+// slow.
 //
-// [G1] A compare-exchange (release) on the pointer of the first object that has a note publishes the instance, and an acquire load finds it. Two objects that search at the same time agree on the first object: the list of loaded objects grows only at its end, and an object is not unloaded while one of its functions runs.
+// [G1] A compare-exchange (release) on the pointer of the first object that has a note publishes the instance, and an
+//      acquire load finds it. Two objects that search at the same time agree on the first object: the list of loaded
+//      objects grows only at its end, and an object is not unloaded while one of its functions runs.
 //
-// An instance of the process is in memory from malloc, contains no pointer to code, and is neither freed nor destroyed, because
-// two kinds of users may need it later: threads and static objects that outlive main(), and objects that stay loaded when the
-// object that created it is unloaded. An instance of a thread is in the thread-local storage of the object that used it first
-// on that thread; the other objects find it by a pthread key. A thread-local destructor keeps that object loaded until the
-// thread ends.
+// An instance of the process is in memory from malloc, contains no pointer to code, and is neither freed nor destroyed,
+// because two kinds of users may need it later: threads and static objects that outlive main(), and objects that stay
+// loaded when the object that created it is unloaded. An instance of a thread is in the thread-local storage of the
+// object that used it first on that thread; the other objects find it by a pthread key. A thread-local destructor keeps
+// that object loaded until the thread ends.
 //
-// In a child process after fork() only the thread that called fork() exists, and it finds each instance as the other threads
-// left it at that moment. A type for which this matters has a member after_fork(), which initializes the instance anew. It
-// runs in the child before fork() returns, at least once; each object registers a handler, which is removed when the object is
-// unloaded.
+// In a child process after fork() only the thread that called fork() exists, and it finds each instance as the other
+// threads left it at that moment. A type for which this matters has a member after_fork(), which initializes the
+// instance anew. It runs in the child before fork() returns, at least once; each object registers a handler, which is
+// removed when the object is unloaded.
 //
-// Two objects share instances if they were compiled with the same version of this library and with the same C++ standard
-// library; the type in the note covers both. Objects that differ must not pass pools or handles to each other. Without ELF an
-// instance exists once for each copy of its symbol, which has default visibility.
+// Two objects share instances if they were compiled with the same version of this library and with the same C++
+// standard library; the type in the note covers both. Objects that differ must not pass pools or handles to each other.
+// Without ELF an instance exists once for each copy of its symbol, which has default visibility.
 
 #include <array>
 #include <atomic>
@@ -98,7 +101,8 @@ class shared_notes {
  public:
   static constexpr char owner[12] = "dyngen once";
 
-  /// Returns the instance to which one of the objects points. If none does, publishes `fresh` in the first object that has a note, and returns it. Returns null if no object has a note.
+  /// Returns the instance to which one of the objects points. If none does, publishes `fresh` in the first object that
+  /// has a note, and returns it. Returns null if no object has a note.
   static void* find_or_publish(std::uint32_t type, void* fresh) noexcept {
     search look{type, nullptr, nullptr};
     dyngen_iterate_objects(&visit_object, &look);
@@ -224,7 +228,8 @@ template <class T>
   return process_wide_thing<T>::get();
 }
 
-/// The only T of the calling thread. T is constinit and trivially destructible, and has a static member `name_in_process`.
+/// The only T of the calling thread. T is constinit and trivially destructible, and has a static member
+/// `name_in_process`.
 template <class T>
 class thread_wide_thing {
  public:
@@ -268,7 +273,8 @@ class thread_wide_thing {
     key = static_cast<pthread_key_t>(value - 1);
     return true;
   }
-  /// Keeps the object loaded until the thread ends: the runtime does not unload an object with a pending thread-local destructor.
+  /// Keeps the object loaded until the thread ends: the runtime does not unload an object with a pending thread-local
+  /// destructor.
   static void stay_loaded() noexcept {
     struct pin {
       ~pin() { asm volatile("" : : "r"(this) : "memory"); }
