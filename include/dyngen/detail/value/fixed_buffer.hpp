@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The return buffer of a task whose number of values is known at submit: all slots stand behind the task's record, in
-// groups of 64, in one allocation. Slot 0 is the task's completion, slot i + 1 its value i. One producer at a time
-// stores the values in order; any number of threads read, wait and drop.
+// The return buffer of a task whose number of values is known at submit. All slots follow the task's record, in groups
+// of 64, in one allocation. Slot 0 is the task's completion, slot i + 1 its value i. One producer at a time stores the
+// values in order; any number of threads read, wait and drop.
 //
-// Under all_or_nothing no slot is ready before the completion is, and the producer's hold on each stays until then: a
-// failure turns all values that were stored into failures. Those values, and values that no handle has, are destroyed by
-// destroy_staged(), until when their slots say `failed` and the producer keeps its hold.
+// Under all_or_nothing no slot is ready before the completion is, and the producer stays a holder of each slot until
+// then: a failure turns all stored values into failures. destroy_staged() destroys those values, and values that no
+// handle has. Until then their slots have the stage `failed`, and the producer stays their holder.
 
 #include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/value/slot_operations.hpp>
@@ -17,7 +17,7 @@
 
 namespace dyngen::detail {
 
-/// What a buffer is to hold: `count` values, `stride` bytes from one to the next.
+/// The layout of a buffer: `count` values, `stride` bytes from one to the next.
 struct fixed_shape {
   std::size_t stride;
   std::size_t alignment;
@@ -31,7 +31,7 @@ struct fixed_shape {
   constexpr std::size_t alignment_of_groups() const noexcept { return slot_group::alignment_for(alignment); }
   constexpr std::uint64_t groups() const noexcept { return count / slots_per_group + 1; }
 
-  /// Bytes from group `k` to the next one.
+  /// Bytes from the beginning of a group to the beginning of the next one.
   constexpr std::size_t group_bytes(bool first) const noexcept {
     const std::size_t end = slot_group::values_offset(slots_per_group, alignment) + (slots_per_group - (first ? 1 : 0)) * stride;
     return (end + alignment_of_groups() - 1) / alignment_of_groups() * alignment_of_groups();
@@ -55,7 +55,8 @@ enum class staging { none, all_or_nothing };
 
 class fixed_buffer {
  public:
-  /// Builds groups and slots in `memory`, of shape.bytes(). Each value slot has `holders` holders besides the producer.
+  /// Constructs groups and slots in `memory`, which has shape.bytes() bytes. Each value slot has `holders` holders
+  /// besides the producer.
   fixed_buffer(shared_state& owner, void* memory, fixed_shape shape, staging staged, std::uint64_t holders = 1) noexcept
       : shape_(shape), staged_(staged), memory_(static_cast<std::byte*>(memory)) {
     for (std::uint64_t k = 0; k < shape.groups(); ++k) {
@@ -73,7 +74,7 @@ class fixed_buffer {
     current_ = &results();
   }
 
-  /// The last reference on the owner is gone: so are all values. Ends the groups.
+  /// Destroys the groups. Called when the last reference on the owner is gone, and with it all values.
   void destroy() noexcept {
     for (std::uint64_t k = 0; k < shape_.groups(); ++k) group_at(k).~slot_group();
   }
@@ -89,10 +90,10 @@ class fixed_buffer {
     return group_at((i + 1) / slots_per_group).slot_array()[(i + 1) % slots_per_group];
   }
 
-  /// Where the next value is to be constructed. Not when full().
+  /// The storage of the next value. Must not be called if full().
   void* place() noexcept { return current_->value_at(next_); }
 
-  /// The value at place() is constructed: publishes it.
+  /// Publishes the value that the caller has constructed at place().
   template <class T>
   void commit() noexcept {
     slot_group& g = *current_;
@@ -103,22 +104,22 @@ class fixed_buffer {
       next_ = 0;
     }
     if (staged_ == staging::all_or_nothing) {
-      // release: pairs with the acquire of whoever reads the word once the completion is published [S1].
+      // release: pairs with the acquire of a thread that reads the word after the completion is published [S1].
       s.word.fetch_add(static_cast<std::uint64_t>(stage::value), release);
       return;
     }
     const std::uint64_t before = publish(s, stage::value);
     if (slot::holders_of(before) == 1)
-      discard<T>(s, before + static_cast<std::uint64_t>(stage::value));  // nobody wants it any more
+      discard<T>(s, before + static_cast<std::uint64_t>(stage::value));  // no handle refers to it any more
     else
       g.waiters.notify(g.ready());
   }
 
   struct sealed {
-    bool has_carrier;    ///< there is a slot that failed
-    bool leaves_values;  ///< destroy_staged() must follow
+    bool has_carrier;    ///< a slot has failed
+    bool leaves_values;  ///< the caller must call destroy_staged()
   };
-  /// The task has ended: what was not stored fails; under all_or_nothing, with `failed`, everything does.
+  /// Called when the task has ended: slots without a value fail; under all_or_nothing, if `failed`, all slots fail.
   sealed seal(bool failed) noexcept {
     const std::uint64_t failing = failed && staged_ == staging::all_or_nothing ? shape_.count : shape_.count - made_;
     shared_state& owner = *results().owner;
@@ -129,10 +130,10 @@ class fixed_buffer {
       constexpr std::uint64_t to_failed = static_cast<std::uint64_t>(stage::failed) - static_cast<std::uint64_t>(stage::value);
       for (std::uint64_t i = 0; i < made_; ++i) {
         slot& s = at(i);
-        // [S1][S2] acq_rel: as publish() and drop(); ready only with the completion.
+        // [S1][S2] acq_rel: as in publish() and drop(); the slot becomes ready only with the completion.
         const std::uint64_t before = s.word.fetch_add(failed ? to_failed : 0 - slot::one_holder, acq_rel);
         const bool unheld = slot::holders_of(before) == 1;
-        // relaxed: no other thread has the slot.
+        // relaxed: no other thread can reach the slot.
         if (unheld && !failed) s.word.fetch_add(to_failed + slot::one_holder, relaxed);
         leaves_values = leaves_values || failed || unheld;
       }
@@ -150,20 +151,20 @@ class fixed_buffer {
         g.waiters.notify(g.ready());
       }
     }
-    if (unheld_failed != 0) owner.drop_carriers(unheld_failed);  // not the last ones: the end is one
+    if (unheld_failed != 0) owner.drop_carriers(unheld_failed);  // never the last ones: the end is a carrier, too
     return {failing != 0, leaves_values};
   }
 
-  /// Under all_or_nothing, after seal(): `destroy(slot&)` ends each value that no handle will have.
+  /// Called after seal() under all_or_nothing: calls `destroy(slot&)` for each value that no handle will have.
   template <class Destroy>
   void destroy_staged(Destroy destroy) noexcept {
     shared_state& owner = *results().owner;
     for (std::uint64_t i = 0; i < made_; ++i) {
       slot& s = at(i);
-      // relaxed: seal() has left it so, and other threads change only the number of holders.
+      // relaxed: seal() set the stage; other threads change only the number of holders.
       if (slot::stage_of(s.word.load(relaxed)) != stage::failed) continue;
       destroy(s);
-      // [S2] acq_rel: as drop().
+      // [S2] acq_rel: as in drop().
       const std::uint64_t before = s.word.fetch_sub(slot::one_holder, acq_rel);
       if (slot::holders_of(before) != 1) continue;
       if (owner.failure()) owner.drop_carriers(1);
@@ -178,7 +179,7 @@ class fixed_buffer {
 
   fixed_shape shape_;
   staging staged_;
-  std::uint32_t next_ = 1;  ///< slot of the next value in current_
+  std::uint32_t next_ = 1;  ///< index in current_ of the next value's slot
   std::uint64_t made_ = 0;
   std::byte* memory_;
   slot_group* current_ = nullptr;

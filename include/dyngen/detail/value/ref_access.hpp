@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How the library gets at the slot behind a ref<T>, which itself is a public header: what stands here needs only its name.
+// The library's access to the slot behind a ref<T>. ref.hpp is a public header, and this one needs only the class's
+// name.
 
 #include <dyngen/detail/value/slot.hpp>
 #include <dyngen/error.hpp>
@@ -16,13 +17,13 @@ class ref<void>;
 
 namespace detail {
 
-/// Lets the library's own parts see the slot behind a handle.
+/// Access to the private parts of handles, for the library itself.
 struct access {
   template <class T>
   static slot* slot_of(const ref<T>& r) noexcept {
     return r.slot_;
   }
-  /// A ref that takes over one hold.
+  /// A ref that takes over one holder of the slot.
   template <class T>
   static ref<T> adopt(slot& s) noexcept {
     return ref<T>(s);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The return buffer of a task that sets the number of its values itself: blocks of slots, appended by the producer,
-// each given back as soon as its values are gone. One producer at a time, one consumer at a time; refs that the
-// consumer has handed out are dropped by anybody.
+// The return buffer of a task that sets the number of its values itself: blocks of slots, which the producer appends.
+// Each block is freed as soon as its values are gone. One producer at a time, one consumer at a time; any thread may
+// drop the refs that the consumer has handed out.
 //
-// Every slot is born with one holder, the sequence: a stream hands that hold over with the ref, a list keeps it.
-// A block is held by each of its slots (the producer stands for those not stored yet) and by the consumer's cursor.
-// An emptied block waits in spare_ for the producer of the same buffer, who alone takes blocks from there.
+// Every slot begins with one holder, the sequence. A stream hands this holder over with the ref, a list keeps it.
+// References of a block: one for each of its slots (the producer has those of slots not stored yet) and one for the
+// consumer's cursor. An emptied block waits in spare_ for the producer of the same buffer; only the producer takes
+// blocks from there.
 //
 // [B1] `published` (release store by the producer) makes all slots below it, and the links to their blocks, visible to
-//      the consumer's acquire load. It is also the publisher's half of [W1]: the light side, until the values have proved
-//      dear, and whoever waits sees that.
+//      the consumer's acquire load. It is also the publisher's write of [W1]: on the light side until the values have
+//      proved expensive, which a waiting thread sees in `fences`.
 //
-// A slot is born as one that has a value: nobody looks at it before `published` says that it has.
+// A slot begins with the stage `value`: no thread reads it before `published` covers it.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/integer.hpp>
@@ -27,7 +28,7 @@
 
 namespace dyngen::detail {
 
-/// A block: its slots and values follow.
+/// A block. Its slots and values follow it in memory.
 struct segment {
   segment(shared_state* owner, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
           std::uint64_t first) noexcept
@@ -35,9 +36,9 @@ struct segment {
         capacity(slot_count),
         head(owner, slot_count, value_size, value_alignment, static_cast<std::int64_t>(first), true) {}
 
-  atomic<std::uint32_t> live;  ///< slots not released, and one for the cursor
+  atomic<std::uint32_t> live;  ///< slots not released, plus one for the cursor
   std::uint32_t capacity;
-  segment* next = nullptr;     ///< written before [B1] by the producer
+  segment* next = nullptr;     ///< written by the producer before [B1]
   slot_group head;                  ///< last: its slots follow it
 
   static segment& of(slot_group& g) noexcept {
@@ -48,26 +49,26 @@ struct segment {
 
 static_assert(alignof(segment) == alignof(slot_group) && sizeof(segment) % alignof(slot_group) == 0);
 
-/// Places that a producer may fill one after the other without asking, and how it says that it has filled one.
+/// The range of values that the producer may fill without further checks, and the publication of filled ones.
 template <class T>
 struct value_window {
   T* next = nullptr;
-  T* end = nullptr;         ///< of those that may be filled
-  T* block_end = nullptr;   ///< of those that there are
-  bool suspends = false;    ///< who fills the last one suspends
-  bool plain = false;       ///< who commits need not fence, for who looks does
-  atomic<bool> fences{false};  ///< whoever commits does, from now on: so who looks need not
+  T* end = nullptr;         ///< end of the values that may be filled
+  T* block_end = nullptr;   ///< end of the values in the block
+  bool suspends = false;    ///< the producer suspends after it has filled the last one
+  bool plain = false;       ///< commits are release stores: waiting threads execute the heavy fence
+  atomic<bool> fences{false};  ///< commits use seq_cst from now on: waiting threads need no fence
   atomic<std::uint64_t> published{0};
   waiter_list* waiters = nullptr;
-  const atomic<std::uint64_t>* taken = nullptr;  ///< by the reader: how many values
+  const atomic<std::uint64_t>* taken = nullptr;  ///< number of values that the reader has consumed
 
-  /// Fires the reader's waiter, if it waits for a value that is there. A reader that has taken all that was published before
-  /// may have begun to wait for the next one: it is not woken for nothing.
+  /// Fires the reader's waiter if it waits for a value that is there. A reader that has consumed everything published
+  /// may have begun to wait for the next value; it is not woken before that.
   void notify() noexcept {
-    // relaxed: the reader wrote it before it entered the list, from where this thread has the waiter.
+    // relaxed: the reader wrote it before it entered the list, and this thread got the waiter from the list.
     waiters->notify([this](std::uint32_t) noexcept { return made() > taken->load(relaxed); });
   }
-  // relaxed: written by the producer only, who asks.
+  // relaxed: only the producer writes it, and only the producer calls this.
   std::uint64_t made() const noexcept { return published.load(relaxed); }
   void open(std::uint64_t most) noexcept {
     const auto there = static_cast<std::uint64_t>(block_end - next);
@@ -80,15 +81,15 @@ struct value_window {
     else
       asymmetric_store_as<false>(published, made() + 1);  // [B1][W1]
   }
-  /// By the producer, before it commits anything: values that take long to make are waited for one by one, and the fence
-  /// that the waiter would make for all threads costs more than one for each of them.
-  void begin(bool dear) noexcept {
-    // [W1] release: who sees it sees what was committed without a fence as well.
-    if (dear) fences.store(true, release);
-    // relaxed: the producer's own.
+  /// Called by the producer before it commits anything. Values that take long to make are waited for one by one, and
+  /// then the waiting thread's fence, which interrupts all threads, costs more than a fence for each commit.
+  void begin(bool expensive) noexcept {
+    // [W1] release: a thread that sees it also sees what was committed without a fence before.
+    if (expensive) fences.store(true, release);
+    // relaxed: only the producer writes it.
     plain = has_membarrier() && !fences.load(relaxed);
   }
-  /// The same if whoever may wait for the value is who asked for it.
+  /// commit() if the only thread that may wait for the value is the one that runs the producer now.
   void commit_unwatched() noexcept {
     ++next;
     published.store(made() + 1, release);  // [B1]
@@ -102,7 +103,7 @@ class segmented_buffer {
   static constexpr std::uint32_t full_block = sizeof(T) <= 256 ? 64 : sizeof(T) <= 2048 ? 8 : 1;
   static constexpr std::uint32_t first_block = full_block < 8 ? full_block : 8;
 
-  /// `room`: so many values wait at most; of no account with random access.
+  /// `room`: the most values that are stored and not consumed at a time; ignored with random access.
   explicit segmented_buffer(shared_state& owner, bool random_access, std::uint64_t room = full_block) noexcept
       : random_access_(random_access), largest_(random_access ? full_block : largest_for(room)), owner_(owner) {
     window_.waiters = &waiters;
@@ -114,40 +115,40 @@ class segmented_buffer {
     if (segment* spare = spare_.load(relaxed)) free_segment(spare);
   }
 
-  // --- the producer's side ---
+  // --- called by the producer ---
 
   std::uint64_t made() const noexcept { return window_.made(); }
   value_window<T>& window() noexcept { return window_; }
 
-  /// Where the next value is to be constructed. Throws std::bad_alloc.
+  /// The storage of the next value. Throws std::bad_alloc.
   void* place() {
     if (window_.next == window_.block_end) append();
     return window_.next;
   }
 
-  /// The value at place() is constructed: publishes it.
+  /// Publishes the value that the caller has constructed at place().
   void commit() noexcept { window_.commit(); }
 
-  /// No value will follow: the slots that were never used go back.
+  /// Called when no value will follow: releases the slots that were never used.
   void close() noexcept {
     const auto unused = static_cast<std::uint32_t>(window_.block_end - window_.next);
     if (unused != 0) release_slots(*tail_, unused);  // a full tail may be gone by now
   }
 
-  // --- the consumer's side ---
+  // --- called by the consumer ---
 
-  /// How many values are there, or were: by acquire [B1].
+  /// The number of values published so far; acquire [B1].
   std::uint64_t published() const noexcept { return window_.published.load(acquire); }
   std::uint64_t published_for_waiting() const noexcept { return window_.published.load(seq_cst); }  // [W1]
   bool producer_fences() const noexcept { return window_.fences.load(acquire); }                    // [W1]
 
-  /// The first value not taken yet. Only when published() says that it is there.
+  /// The slot of the first value not consumed yet. Only if published() covers it.
   slot& front() noexcept {
     if (position_ == cursor_end_) [[unlikely]]
       enter_next();
     return cursor_->head.slot_array()[position_];
   }
-  /// Takes front()'s value where it is; its slot goes back by destroyed_in_place(), with block_taken_from().
+  /// Consumes front()'s value in place. destroyed_in_place(), with block_taken_from(), releases its slot.
   T& take_in_place() noexcept {
     if (position_ == cursor_end_) [[unlikely]]
       enter_next();
@@ -155,10 +156,10 @@ class segmented_buffer {
   }
   segment* block_taken_from() const noexcept { return cursor_; }
 
-  /// front() was handed over, with its hold.
+  /// Called when front() was handed over with its holder.
   void pop_handed_over() noexcept { ++position_; }
-  /// A value of `block` that was taken in place is destroyed: its slot goes back, with the others of its block if the
-  /// consumer is still there.
+  /// Called when a value of `block` that was consumed in place is destroyed. Releases its slot, together with the
+  /// others of its block if the consumer is still there.
   void destroyed_in_place(segment& block) noexcept {
     if (cursor_ == &block)
       ++finished_;
@@ -175,14 +176,14 @@ class segmented_buffer {
     }
   }
 
-  /// The consumer will not look at the buffer again, all that was published is popped, and nothing will be added.
+  /// Called when the consumer will not use the buffer again, all published values are popped, and none will be added.
   void leave() noexcept {
     segment* at = cursor_ == nullptr ? first_ : cursor_;
     cursor_ = nullptr;
     first_ = nullptr;
     position_ = cursor_end_ = 0;
     std::uint32_t finished = std::exchange(finished_, 0u);
-    // Behind the last value's block may stand one more: appended for a value whose constructor threw.
+    // One more block may follow the last value's block: appended for a value whose constructor threw.
     while (at != nullptr) {
       segment* next = at->next;
       release_slots(*at, 1 + std::exchange(finished, 0u));
@@ -190,7 +191,7 @@ class segmented_buffer {
     }
   }
 
-  // --- random access, once the producer has closed ---
+  // --- random access, after the producer has called close() ---
 
   slot& at(std::uint64_t i) noexcept {
     std::uint64_t block;
@@ -206,7 +207,7 @@ class segmented_buffer {
   }
   static T& value_of(slot& s) noexcept { return *static_cast<T*>(slot_group::of(s).value_at(s.index())); }
 
-  /// Gives up the hold of a list on all `made()` values and on every block.
+  /// Drops the list's holders of all `made()` values and its references on all blocks.
   void drop_all() noexcept {
     const std::uint64_t count = made();
     for (std::uint64_t i = 0; i < count; ++i) drop<T>(at(i));
@@ -214,17 +215,17 @@ class segmented_buffer {
     directory_.clear();
   }
 
-  // --- anybody's ---
+  // --- called by any thread ---
 
   void release_slots(segment& s, std::uint32_t n) noexcept {
-    // [B2] acq_rel: who brings the count to 0 comes after all that was done with the block's values.
+    // [B2] acq_rel: the thread that brings the count to 0 sees all that was done with the block's values.
     if (s.live.load(acquire) != n && s.live.fetch_sub(n, acq_rel) != n) return;
     // Every block but the last is full.
     const auto first = static_cast<std::uint64_t>(s.head.first >> 1);
     const std::uint64_t stored = made() - first;  // relaxed: ordered by the count above
     owner_.segment_is_free(stored < s.capacity ? static_cast<std::uint32_t>(stored) : s.capacity);
     segment* old = &s;
-    // [B3] acq_rel: hands the emptied block to the producer, or gets back one it did not fetch.
+    // [B3] acq_rel: hands the emptied block to the producer, or takes back one that it did not take.
     if (s.capacity == largest_ && !random_access_) old = spare_.exchange(&s, acq_rel);
     if (old != nullptr) free_segment(old);
     owner_.drop_references(1);
@@ -253,8 +254,8 @@ class segmented_buffer {
   void append() {
     const std::uint32_t capacity = next_capacity();
     if (random_access_ && directory_.size() == directory_.capacity()) directory_.reserve(directory_.size() * 2 + 4);
-    // [B3] acquire: what was done with the block's former values comes before the new ones. A block that was emptied is
-    // one of the largest, and so are all that follow it.
+    // [B3] acquire: what was done with the block's former values comes before the new ones. A block in spare_ has the
+    //      largest size, and so have all blocks that follow it.
     segment* const fresh = spare_.exchange(nullptr, acquire);
     void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
     owner_.add_references(1);
@@ -293,17 +294,17 @@ class segmented_buffer {
 
   static_assert(atomic<segment*>::is_always_lock_free);
 
-  // The producer's.
+  // Used by the producer.
   segment* tail_ = nullptr;
   std::uint32_t capacity_ = 0;  ///< of the tail
   const bool random_access_;
   const std::uint8_t largest_;  ///< slots in a block
   value_window<T> window_;
 
-  // Rarely written, both sides': they keep apart what each of them writes with each value, a cache line at least, at no
-  // alignment of the whole.
+  // Rarely written, and used by both sides. They separate what each side writes with each value by at least a cache
+  // line, whatever the alignment of the object.
   shared_state& owner_;
-  segment* first_ = nullptr;  ///< written by the producer once, before [B1]; then the consumer's
+  segment* first_ = nullptr;  ///< written once by the producer, before [B1]; then used by the consumer
   std::vector<segment*> directory_;
   atomic<segment*> spare_{nullptr};
 
@@ -311,7 +312,7 @@ class segmented_buffer {
   waiter_list waiters;  ///< of the consumer: for the next value or the end
 
  private:
-  // The consumer's.
+  // Used by the consumer.
   segment* cursor_ = nullptr;
   T* cursor_values_ = nullptr;
   std::uint32_t position_ = 0;

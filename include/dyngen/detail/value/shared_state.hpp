@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What stands behind slots: a task, a promise or a plain value. It has the references, the failure, and a number or name.
+// What stands behind slots: a task, a promise or a plain value. It has the references, the failure, and a number or
+// name.
 //
-// A failure is one object: the exception, the shared state whose code threw it (the thrower), the number of its carriers,
-// and whether it was seen. It is stored in the thrower. A carrier is a slot that has a holder and through which the failure
-// can be read: a failed slot, or the completion. A shared state that ended with the failure of another one (a dependent) is
-// also a carrier, as long as it has a carrier itself. Each shared state counts its own carriers. A dependent refers to the
-// thrower, never to another dependent, so that no chain of them has to be followed.
+// A failure is one object: the exception, the shared state whose code threw it (the thrower), the number of its
+// carriers, and whether it was seen. It is stored in the thrower. A carrier is a slot that has a holder and through
+// which the failure can be read: a failed slot, or the completion. A shared state that ended with the failure of
+// another one (a dependent) is also a carrier, as long as it has a carrier itself. Each shared state counts its own
+// carriers. A dependent refers to the thrower, never to another dependent, so that no chain of them has to be followed.
 //
 //   begin_failure()            the last carrier goes, or the task ends with no carrier that has a holder
 //   carried ──────────────────▶ settled: reported, unless seen or silent
 //
 // Settled is final: a completion() that is requested later carries the failure, but does not report it again.
 //
-// [F1] The holder of a carrier marks the failure as seen before it drops the carrier. Both either change the same word or
-//      are ordered by the acq_rel of the slot's word, so the thread that settles the failure reads the mark.
+// [F1] The holder of a carrier marks the failure as seen before it drops the carrier. Both either change the same word
+//      or are ordered by the acq_rel of the slot's word, so the thread that settles the failure reads the mark.
 // [F2] begin_failure() releases exception and thrower to the thread that drops the last carrier (acq_rel).
 
 #include <dyngen/detail/base/atomic.hpp>
@@ -33,7 +34,7 @@
 
 namespace dyngen::detail {
 
-/// Writes an exception that no handle and no hook gets to stderr, in one line.
+/// Writes an exception that reaches neither a handle nor the hook to stderr, in one line.
 inline void print_unhandled(std::exception_ptr e, std::string_view task, const char* noun = "task") noexcept {
   const char* what = "an exception that is no std::exception";
   try {
@@ -46,7 +47,7 @@ inline void print_unhandled(std::exception_ptr e, std::string_view task, const c
   std::fprintf(stderr, "dyngen: unhandled in %s %.*s: %s\n", noun, static_cast<int>(task.size()), task.data(), what);
 }
 
-/// Is it an exception that says only that something was cancelled, or is gone? A failure of this kind is never reported.
+/// True if the exception says only that something was cancelled or is gone. Such a failure is never reported.
 inline bool is_silent(const std::exception_ptr& failure) noexcept {
   try {
     std::rethrow_exception(failure);
@@ -61,56 +62,59 @@ inline bool is_silent(const std::exception_ptr& failure) noexcept {
   }
 }
 
-/// What stands behind a value. Reference-counted: each held slot of its own memory is one reference, each block of a
-/// segmented buffer too. `completion()` is slot 0 of its first group.
+/// A task, a promise or a plain value. Reference-counted: each slot in its own memory that has holders is one
+/// reference, and so is each block of a segmented buffer. `completion()` is slot 0 of its first group.
 class shared_state {
  public:
   shared_state(const shared_state&) = delete;
   shared_state& operator=(const shared_state&) = delete;
 
-  /// Destroys the value in `s`, whose holders are all gone.
+  /// Destroys the value in `s`, which has no holders any more.
   virtual void destroy_value(slot& s) noexcept = 0;
-  /// Gives back the memory of the block that `g` heads, once all its slots are released.
+  /// Counts released slots of the block that `g` heads; deallocates the block when all of them are released.
   virtual void release_segment_slots(slot_group&, std::uint32_t) noexcept {}
-  /// All values of a block are gone.
+  /// Called when all values of a block are gone.
   virtual void segment_is_free(std::uint32_t /*values*/) noexcept {}
-  /// Runs the task on this thread up to the moment value `wanted` is stored, if that may be done. False if not.
+  /// Runs the task on this thread until value `wanted` is stored. Returns false if the task may not be run here.
   virtual bool help(std::uint64_t) noexcept { return false; }
-  /// Asks the task to stop. False if it has ended.
+  /// Asks the task to stop. Returns false if it has ended.
   virtual bool cancel() noexcept { return false; }
-  /// What the task awaits has come.
+  /// Called when what the task awaits is ready.
   virtual void wake() noexcept {}
-  /// By a list of waiters, in a publication or not: it may be the last one, and what goes with the task the user's code.
+  /// Drops the reference of a waiter. May be called in a publication; the reference may be the last one, and then user
+  /// code (destructors) runs with the end of the task.
   virtual void drop_waiters_reference() noexcept { drop_references(1); }
-  /// Somebody may wait for what the task does, not only for its next value.
+  /// Ends the keeping of a stream for good: a thread may wait for something else than the stream's next value, such as
+  /// a side effect of the task or its completion.
   virtual void make_eager() noexcept {}
-  /// What runs it, for telling tasks of one pool from others; null for a plain value.
+  /// Identifies the pool of a task; null for a plain value.
   virtual const void* pool_id() const noexcept { return nullptr; }
-  /// The actor whose turn it needs to run; null for what is no call of an actor. One turn, one method in progress: not
-  /// even a coroutine may wait for another call of its own actor then.
+  /// Identifies the actor whose turn the task needs to run; null if the task is no call of an actor. If
+  /// takes_whole_turn(), one method at a time is in progress, and not even a coroutine may wait for another call of its
+  /// own actor.
   virtual const void* actor_id() const noexcept { return nullptr; }
   virtual bool takes_whole_turn() const noexcept { return false; }
-  /// What number the value in `s` has among the task's.
+  /// The number of the value in `s` among the values of the task.
   virtual std::uint64_t number_of(slot& s) const noexcept { return slot_group::of(s).number_of(s.index()); }
-  /// The name given by the user, or empty.
+  /// The name that the user gave, or empty.
   virtual std::string_view name() const noexcept { return {}; }
-  /// The task's code blocks its thread in `wait`, or, if that is null, goes on after it.
+  /// The task's code blocks its thread in `wait`; if `wait` is null, the code continues.
   virtual void blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
-  /// What to call it in a description, before its label.
+  /// The word for it in a description, before its label.
   virtual const char* noun() const noexcept { return "value"; }
-  /// Writes down what it is doing. From any thread that keeps it alive.
+  /// Records what the task is doing. Any thread may call it that keeps the task alive.
   virtual void observe(task_snapshot&) noexcept {}
-  /// Hands an exception that no handle carries to the hook, or prints it, on this thread.
+  /// Passes an exception that no handle carries to the hook, or prints it, on this thread.
   virtual void report(std::exception_ptr e) noexcept {
     number_text text;
     print_unhandled(std::move(e), name_or_number(text), noun());
   }
 
   void add_references(std::uint32_t n) noexcept {
-    // relaxed: the caller holds a reference already.
+    // relaxed: the caller has a reference already.
     references_.fetch_add(n, relaxed);
   }
-  /// Gives up one reference if it is not the last one. Returns whether it did. For a thread that may not run user code.
+  /// Drops one reference unless it is the last one. Returns whether it did. For threads that must not run user code.
   bool drop_reference_unless_last() noexcept {
     // relaxed: verified by the exchange. [P1] release: as in drop_references().
     std::uint32_t count = references_.load(relaxed);
@@ -119,44 +123,45 @@ class shared_state {
     return false;
   }
   void drop_references(std::uint32_t n = 1) noexcept {
-    // [P1] acquire: pairs with the release below, so that the last one sees all that the others did.
+    // [P1] acquire: pairs with the release of the other drops, so that the last one sees all that the others did.
     if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) failure_ ? free_in_turn() : free_memory();
   }
 
   slot_group& results() noexcept { return *results_; }
   slot& completion() noexcept { return results_->slot_array()[0]; }
 
-  /// The task has ended, and everything about it may be read.
+  /// True if the task has ended; then everything about it may be read.
   bool completed() const noexcept {
     // [S1]
     return slot::stage_of(results_->slot_array()[end_index_].word.load(acquire)) != stage::empty;
   }
   slot& end_slot() noexcept { return results_->slot_array()[end_index_]; }
-  /// Where to wait for that.
+  /// The wait point of the task's end.
   wait_point end_point() noexcept { return {&results_->waiters, &slot_group::published, results_, end_index_, nullptr, this}; }
 
-  /// Set once, before anything that failed with it is published.
+  /// Null, or the exception with which the task ended. Set once, before anything that failed with it is published.
   const std::exception_ptr& failure() const noexcept { return failure_; }
 
-  // --- its failure ---
+  // --- the failure (see the top of this header) ---
 
-  /// Whose failure it is. For holders of a carrier, and for what this producer's own code does.
+  /// The shared state whose code threw the failure. For holders of a carrier, and for the task's own code.
   shared_state& thrower() noexcept {
     // relaxed: set before the failure is published [F2].
     const std::uintptr_t other = thrower_.load(relaxed);
     return other == 0 || (other & linked) != 0 ? *this : *reinterpret_cast<shared_state*>(other);
   }
-  /// By the holder of a carrier, which it drops only afterwards [F1]: the failure need not be reported.
+  /// Marks the failure as seen, so that it need not be reported. The caller holds a carrier and drops it only later
+  /// [F1].
   void see() noexcept {
     shared_state& t = thrower();
     // relaxed, both: see [F1].
     if ((t.carriers_.load(relaxed) & was_seen) == 0) t.carriers_.fetch_or(was_seen, relaxed);
   }
-  /// A failure of its own is not reported, whether it has happened or not.
+  /// Makes a failure of its own silent, whether it has happened or not.
   void give_up() noexcept { carriers_.fetch_or(was_seen, relaxed); }  // relaxed: as in see()
 
   void add_carriers(std::uint64_t n) noexcept {
-    // relaxed: the caller has another carrier, or has published none yet.
+    // relaxed: the caller has another carrier, or has not published any yet.
     carriers_.fetch_add(n * one_carrier, relaxed);
   }
   void drop_carriers(std::uint64_t n) noexcept {
@@ -172,41 +177,43 @@ class shared_state {
       lost();
   }
 
-  /// One more carrier of the failure of who threw it, and a reference there. The caller sees to it that there is a carrier.
+  /// Adds a carrier and a reference to the thrower, and returns the thrower. The caller must guarantee that the failure
+  /// has a carrier.
   shared_state& share_failure() noexcept {
     shared_state& t = thrower();
     t.add_references(1);
     t.add_carriers(1);
     return t;
   }
-  /// By who has a share of its failure.
+  /// Drops what share_failure() has added. Called on the thrower.
   void drop_share() noexcept {
     drop_carriers(1);
     drop_references(1);
   }
 
-  /// Reports its failure, which no carrier is left for, on this thread; unless it is of a kind that is not reported.
+  /// Reports its failure, which has no carrier any more, on this thread, unless it is of a silent kind.
   void report_lost() noexcept {
     const interlude user_code(context());
     if (!is_silent(failure_)) report(failure_);
   }
 
-  /// For a list of producers, each with a failure of its own that is to be reported: the next one.
-  void link(shared_state* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }  // relaxed: the list orders it
+  /// Links of a list of shared states, each with a failure of its own to be reported.
+  // relaxed: the list orders it.
+  void link(shared_state* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }
   shared_state* unlink() noexcept {
     return reinterpret_cast<shared_state*>(thrower_.exchange(0, relaxed) & ~linked);  // relaxed: as in link()
   }
 
-  /// A number of its own, given when first asked for.
+  /// Its number, unique in the process; assigned by the first call.
   std::uint64_t id() noexcept {
-    // relaxed: the number stands for itself.
+    // relaxed: only the number itself matters.
     std::uint64_t id = id_.load(relaxed);
     if (id != 0) return id;
     const std::uint64_t fresh = fresh_number();
     return id_.compare_exchange_strong(id, fresh, relaxed, relaxed) ? fresh : id;
   }
 
-  /// The name in quotes, or the number: how messages call the task.
+  /// How messages name the task: its name in quotes, or its number.
   std::string label() {
     const std::string_view given = name();
     std::string text;
@@ -226,33 +233,37 @@ class shared_state {
   ~shared_state() = default;
 
   virtual void free_memory() noexcept = 0;
-  /// The last carrier of its own failure has gone unseen. It may be called on any thread, inside a destructor of the user's.
+  /// Called when the last carrier of its own failure is dropped and the failure was not seen. Any thread may call it,
+  /// also inside a user's destructor.
   virtual void lost() noexcept { report_lost(); }
 
-  // Of `carriers_`; above them, their number.
+  // Flags in the lower bits of `carriers_`; the bits above are the number of carriers.
   static constexpr std::uint64_t has_failure = 1;   ///< there is a failure
   static constexpr std::uint64_t was_seen = 2;
-  static constexpr std::uint64_t is_settled = 4;    ///< reported, or found not to be
+  static constexpr std::uint64_t is_settled = 4;    ///< reported, or found not to need a report
   static constexpr std::uint64_t one_carrier = 8;
 
-  /// It ends with the failure of `shared`, of which the caller has a share.
+  /// Ends it with the failure of `shared`, of which the caller has a share.
   void fail_with(shared_state& shared) noexcept {
     thrower_.store(reinterpret_cast<std::uintptr_t>(&shared), relaxed);  // relaxed: [F2]
   }
-  /// `failure_` is set, and nothing of it is published: its end is a carrier. A silent failure is treated as seen.
+  /// Called when `failure_` is set and nothing of it is published: the end slot becomes a carrier. A silent failure
+  /// counts as seen.
   void begin_failure(bool silent) noexcept {
     add_carriers(1);
     carriers_.fetch_or(silent ? has_failure | was_seen : has_failure, acq_rel);  // [F2]
   }
-  /// Does nothing hold the failure but the end, which is not published yet?
+  /// True if the end slot, not published yet, is the only carrier.
   bool only_end_carries_failure() noexcept { return carriers_.load(acquire) / one_carrier == 1; }
-  /// By the producer, before it publishes its end: nobody is to report its failure later. Is it to be reported now?
-  bool settle_failure() noexcept { return (carriers_.fetch_or(is_settled, acq_rel) & (is_settled | was_seen)) == 0; }  // [F1]
+  /// Called by the producer before it publishes the end: no later call reports the failure. Returns whether to report
+  /// it now.
+  // [F1].
+  bool settle_failure() noexcept { return (carriers_.fetch_or(is_settled, acq_rel) & (is_settled | was_seen)) == 0; }
 
   struct number_text {
     char text[24];
   };
-  /// How reports call it. `text` is where its number stands, if it has no name.
+  /// How reports name it. `text` is the buffer for its number, used if it has no name.
   std::string_view name_or_number(number_text& text) noexcept {
     const std::string_view given = name();
     if (!given.empty()) return given;
@@ -265,7 +276,7 @@ class shared_state {
   slot_group* results_ = nullptr;
   std::exception_ptr failure_;
 
-  /// Its last reference is gone, and it has a failure.
+  /// Frees a shared state that has a failure and no references.
   void free_in_turn() noexcept;
 
  private:
@@ -275,22 +286,26 @@ class shared_state {
     p.free_memory();
     if (!is_own) t.drop_references(1);
   }
-  static constexpr std::uintptr_t linked = 1;  ///< of thrower_: it is no thrower, but the next in a list
-  atomic<std::uintptr_t> thrower_{0};          ///< of the failure, if that is another one: this holds a reference and a carrier
-  atomic<std::uint64_t> carriers_{0};          ///< of its failure, and those flags
+  /// Flag in thrower_: the rest is not a thrower but the next one in a list.
+  static constexpr std::uintptr_t linked = 1;
+  /// The other shared state that threw its failure, or null; counted there as a reference and a carrier.
+  atomic<std::uintptr_t> thrower_{0};
+  atomic<std::uint64_t> carriers_{0};          ///< number of carriers of its failure, and the flags above
 
  protected:
   atomic<std::uint64_t> id_{0};
   atomic<std::uint32_t> references_;
-  std::uint8_t end_index_ = 0;  ///< in results_, of the slot that is its end
+  std::uint8_t end_index_ = 0;  ///< index in results_ of the end slot
 };
 
-/// Frees producers with failures. An exception may hold refs on others, whose exceptions hold refs again: nested ones wait
-/// in a list that the outermost call empties, so that a chain of any length takes constant stack.
+/// Frees shared states that have failures. An exception may hold refs of other shared states, whose exceptions hold
+/// refs in turn. Nested calls add to a list that the outermost call empties, so a chain of any length uses constant
+/// stack.
 [[gnu::noinline]] inline void shared_state::free_in_turn() noexcept {
   thread_context& here = context();
   if (here.freed != nullptr) {
-    id_.store(reinterpret_cast<std::uint64_t>(*here.freed), relaxed);  // relaxed, here and below: nobody else has it
+    // relaxed, also below: no other thread has a reference.
+    id_.store(reinterpret_cast<std::uint64_t>(*here.freed), relaxed);
     *here.freed = this;
     return;
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The return buffer of a task with one value that becomes ready when the task has ended: that of a plain function, of a
-// task<R>, of a promise. Value and end are one event, so the value's slot is the end; the completion, slot 0, follows it.
+// The return buffer of a task with one value that becomes ready when the task has ended: the task of a plain function,
+// a task<R>, or a promise. Value and end are one event, so the value's slot is the end slot; the completion, slot 0,
+// follows it.
 
 #include <dyngen/detail/value/slot_operations.hpp>
 
@@ -12,7 +13,7 @@
 
 namespace dyngen::detail {
 
-/// Where it is, whatever the producer.
+/// The layout, which does not depend on the producer.
 struct single_shape {
   static constexpr std::uint8_t end_index = 1;
   static constexpr std::size_t bytes(std::size_t size, std::size_t alignment) noexcept {
@@ -20,7 +21,7 @@ struct single_shape {
   }
 };
 
-/// A producer that has one, in memory of its own.
+/// A producer (a class derived from shared_state) with such a buffer, whose memory is separate from it.
 template <class Producer>
 class single_buffer : public Producer {
  public:
@@ -31,26 +32,27 @@ class single_buffer : public Producer {
   slot& value() noexcept { return this->results_->slot_array()[single_shape::end_index]; }
   bool is_stored() const noexcept { return stored_; }
 
-  /// Where the value is to be constructed, once.
+  /// The storage of the value, which is constructed at most once.
   void* place() noexcept { return this->results_->value_at(single_shape::end_index); }
-  /// It is; nobody sees it before publish_single().
+  /// Called when the value is constructed. No other thread sees it before publish_single().
   template <class T>
   void commit() noexcept {
     stored_ = true;
   }
 
-  /// It has ended: value, of type T, and completion become ready. The caller keeps a reference on the producer.
+  /// Called when the task has ended: publishes the value, of type T, and with it the completion. The caller must keep a
+  /// reference on the producer.
   template <class T>
   void publish_single() noexcept {
     slot_group& results = *this->results_;
     const stage as = stored_ ? stage::value : stage::failed;
     const std::uint64_t before = publish(value(), as);
     results.waiters.notify(results.ready());
-    if (slot::holders_of(before) == 1) discard<T>(value(), before + static_cast<std::uint64_t>(as));  // nobody wants it
+    if (slot::holders_of(before) == 1) discard<T>(value(), before + static_cast<std::uint64_t>(as));  // no handle
   }
 
  protected:
-  /// Builds the group in `memory`. The value has one holder beside its producer; the completion has none.
+  /// Constructs the group in `memory`. The value has one holder besides its producer; the completion has none.
   template <class... Args>
   single_buffer(void* memory, std::size_t size, std::size_t alignment, Args&&... args) noexcept
       : Producer(std::forward<Args>(args)...) {

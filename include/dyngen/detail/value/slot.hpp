@@ -2,8 +2,8 @@
 #pragma once
 // The slot of one value: a 64-bit word with its stage and the number of its holders.
 //
-// Up to 64 slots stand in a `slot_group`, and the values follow them. Behind the group is a `shared_state`: a task, a promise
-// or a plain value.
+// Up to 64 slots stand in a `slot_group`, and the values follow them. Behind the group is a `shared_state`: a task, a
+// promise or a plain value.
 //
 //   [ slot_group: owner, waiters, where the values are ][ slot 0 … slot n-1 ][ value 0 … value n-1 ]
 //
@@ -17,9 +17,9 @@
 // The producer of a slot is one of its holders until it publishes. One operation publishes and drops the producer's
 // reference, so a reader that sees a published value with one holder is the only holder.
 //
-// Each shared state has one end slot; publishing it means that the task has ended. It is slot 0 (the completion), except for
-// a task with a single value that becomes ready only with the end: there it is the value's slot. A slot with the flag at_end
-// (all_or_nothing) is not ready before the end slot is, even if it already holds a value.
+// Each shared state has one end slot; publishing it means that the task has ended. It is slot 0 (the completion),
+// except for a task with a single value that becomes ready only with the end: there it is the value's slot. A slot with
+// the flag at_end (all_or_nothing) is not ready before the end slot is, even if it already holds a value.
 //
 // [S1] publish (acq_rel or stronger) makes the value visible to every acquire load of the word.
 // [S2] The last holder's decrement acquires what the other holders did with the value before they dropped it.
@@ -54,10 +54,10 @@ struct slot {
     return static_cast<std::uint64_t>(s) | flags | (std::uint64_t{index} << index_shift) | (holders << 32);
   }
 
-  // A value without holders that waits to be destroyed: its slot's word also leads to another such slot. The index and
-  // at_end stay where they are; the stage is known. That leaves 57 bits, enough for addresses below 2^60: also for those
-  // that ARM's memory tagging (MTE) has marked in bits 56 to 59. Where an address has more (Intel's LAM, tools that use the
-  // whole top byte), can_link() says so.
+  // A value without holders that waits to be destroyed: its slot's word is also the link to another such slot. The
+  // index and at_end stay in place; the stage is known to be `value`. That leaves 57 bits, enough for addresses below
+  // 2^60. Those include addresses that ARM's memory tagging (MTE) has marked in bits 56 to 59. can_link() returns false
+  // for larger addresses (Intel's LAM, tools that use the whole top byte).
   static constexpr bool can_link(std::uint64_t address) noexcept { return address >> 60 == 0; }
   static constexpr std::uint64_t linked(std::uint64_t word, std::uint64_t address) noexcept {
     const std::uint64_t kept = word & (at_end | (index_mask << index_shift));
@@ -71,13 +71,13 @@ struct slot {
   }
 
   std::uint32_t index() const noexcept {
-    // relaxed: the index never changes while anybody holds the slot.
+    // relaxed: the index never changes while the slot has a holder.
     return index_of(word.load(relaxed));
   }
 
-  /// One more holder; the caller is one already.
+  /// Adds a holder. The caller must be a holder.
   void hold() noexcept {
-    // relaxed: nothing is published by it, and the caller's own hold keeps the value alive.
+    // relaxed: it publishes nothing, and the caller's own reference keeps the value alive.
     word.fetch_add(one_holder, relaxed);
   }
 };
@@ -89,7 +89,7 @@ inline constexpr std::uint32_t slots_per_group = 64;
 class shared_state;
 struct task_snapshot;
 
-/// The head of up to 64 slots.
+/// The head of up to 64 slots, which follow it in memory.
 struct alignas(slot) slot_group {
   slot_group(shared_state* o, std::uint32_t slot_count, std::size_t value_size, std::size_t value_alignment,
         std::int64_t first_number, bool segment, std::uint32_t slots_without_value = 0) noexcept
@@ -101,9 +101,10 @@ struct alignas(slot) slot_group {
 
   shared_state* owner;
   waiter_list waiters;
-  std::int32_t values;   ///< bytes from here to where the value of slot 0 is, or would be
+  std::int32_t values;   ///< bytes from here to the value of slot 0, or to where it would be
   std::uint32_t stride;  ///< bytes from one value to the next
-  std::int64_t first;    ///< 2 × the number of slot 0 among the task's values, + 1 if it is a block of a segmented buffer
+  /// 2 × the number of slot 0 among the task's values, + 1 if it is a block of a segmented buffer.
+  std::int64_t first;
 
   slot* slot_array() noexcept { return reinterpret_cast<slot*>(this + 1); }
   void* value_at(std::uint32_t index) noexcept {
@@ -123,7 +124,7 @@ struct alignas(slot) slot_group {
   static slot_group& of(slot& s) noexcept { return of(s, s.index()); }
   static slot_group& of(slot& s, std::uint32_t index) noexcept { return *(reinterpret_cast<slot_group*>(&s - index) - 1); }
 
-  /// For waiter_list: is slot `index`, which is not at_end, published?
+  /// For waiter_list: true if slot `index`, which does not have the flag at_end, is published.
   static bool published(const void* self, std::uint32_t index) noexcept {
     auto& s = static_cast<slot_group*>(const_cast<void*>(self))->slot_array()[index];
     return slot::stage_of(s.word.load(seq_cst)) != stage::empty;  // [W1]
@@ -135,22 +136,22 @@ struct alignas(slot) slot_group {
 
 static_assert(sizeof(slot_group) % alignof(slot) == 0);
 
-/// Where to wait for something: a list, and the question whether it has come.
+/// Something to wait for: the list of its waiters, and a function that tells whether it is published.
 struct wait_point {
   waiter_list* list = nullptr;
   bool (*published)(const void* object, std::uint32_t index) noexcept = nullptr;
   const void* object = nullptr;
   std::uint32_t index = 0;
-  void (*fence)(const void* object) noexcept = nullptr;  ///< of a stream's next value: the heavy side of [W1]
-  shared_state* owner = nullptr;                             ///< who brings it
+  void (*fence)(const void* object) noexcept = nullptr;  ///< only for a stream's next value: the heavy side of [W1]
+  shared_state* owner = nullptr;                             ///< the shared state that publishes it
 
-  // What it is, of what the owner brings, if it is no value with a number.
+  // Results of what() for things that are not a value with a number.
   static constexpr std::int64_t the_end = -1;
   static constexpr std::int64_t the_next = -2;
   std::int64_t what() const noexcept;
 
   bool ready() const noexcept { return published(object, index); }
-  /// The same for who has just begun to wait.
+  /// ready() for a thread that has just registered a waiter: executes the fence first if there is one.
   bool ready_after_all() const noexcept {
     if (fence != nullptr) fence(object);
     return ready();

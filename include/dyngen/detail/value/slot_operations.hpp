@@ -14,7 +14,7 @@
 
 namespace dyngen::detail {
 
-/// The slot is nobody's any more: its share of memory goes back.
+/// Gives back the memory of a slot that has neither holders nor a value.
 inline void release_slot(slot& s, std::uint32_t index) noexcept {
   slot_group& g = slot_group::of(s, index);
   if (g.is_segment())
@@ -28,7 +28,7 @@ inline void destroy_now(slot& s, std::uint32_t index) noexcept {
   release_slot(s, index);
 }
 
-/// Values that destructors have dropped which were nested too deeply.
+/// A list of values that were dropped when too many destructors were nested.
 class dropped_values final : public put_off_work {
  public:
   explicit dropped_values(thread_context& here) noexcept
@@ -58,9 +58,10 @@ class dropped_values final : public put_off_work {
   slot* first_ = nullptr;
 };
 
-/// How many destructors of values may be nested, each dropping the next value. The innermost of them empties a list of
-/// what is dropped beyond that, so that a chain of any length takes constant stack; except on a system whose addresses
-/// have no room in a slot's word, see slot::can_link(): there each is destroyed inside the one before it.
+/// How many destructors of values may be nested, each of which drops the next value. Values that are dropped at this
+/// depth go to a list, which the innermost of these destructors' callers empties, so a chain of any length uses
+/// constant stack. Exception: on a system where slot::can_link() is false for an address, values are destroyed
+/// recursively.
 inline constexpr unsigned most_nested_destructors = 16;
 
 /// Destroys a value whose destructor may drop further values, and may wait.
@@ -84,8 +85,8 @@ inline constexpr unsigned most_nested_destructors = 16;
   --here.destroying;
 }
 
-/// The same for a slot without a value: a carrier of the failure, or a completion that is not the end itself, which counts
-/// as one, whatever the end.
+/// discard() for a slot without a value. It may be a carrier of the failure; a completion that is not the end slot
+/// counts as one, even if the task succeeded.
 [[gnu::noinline]] inline void discard_without_value(slot& s, std::uint64_t word) noexcept {
   const std::uint32_t index = slot::index_of(word);
   if (slot::stage_of(word) == stage::failed || (index == 0 && (word & slot::at_end) != 0))
@@ -93,7 +94,7 @@ inline constexpr unsigned most_nested_destructors = 16;
   release_slot(s, index);
 }
 
-/// The last holder of a slot has let go; `word` is what it read.
+/// Called after the last holder of a slot was dropped; `word` is the word that it read.
 template <class T>
 void discard(slot& s, std::uint64_t word) noexcept {
   if ((word & static_cast<std::uint64_t>(stage::value)) == 0) [[unlikely]]  // a bit that no other stage has
@@ -105,20 +106,20 @@ void discard(slot& s, std::uint64_t word) noexcept {
   release_slot(s, index);
 }
 
-/// One holder less. `T` is the type of the value.
+/// Drops a holder. `T` is the type of the value.
 template <class T>
 void drop(slot& s) noexcept {
-  // [S2] acquire: a count of one is this caller's own hold, and nobody can make another from it.
+  // [S2] acquire: if the count is one, the caller is the only holder, and no other thread can become one.
   std::uint64_t word = s.word.load(acquire);
   if (std::is_void_v<T> || slot::holders_of(word) != 1) {
-    // [S2] release: what this holder did with the value comes before its destruction.
+    // [S2] release: the value is destroyed after what this holder did with it.
     word = s.word.fetch_sub(slot::one_holder, acq_rel);
     if (slot::holders_of(word) != 1) return;
   }
   discard<T>(s, word);
 }
 
-/// Destroys `object`; an exception that its destructor throws goes to the hook.
+/// Destroys `object`; reports an exception of its destructor.
 template <class T>
 void destroy_reporting(T& object, shared_state& owner) noexcept {
   if constexpr (std::is_nothrow_destructible_v<T>) {
@@ -134,14 +135,14 @@ void destroy_reporting(T& object, shared_state& owner) noexcept {
   }
 }
 
-/// Publishes a slot of which the caller is the producer, and gives up its hold. Returns the word as it was before:
-/// one holder means that nobody else is left, and that the caller must discard the slot.
+/// Publishes a slot and drops the holder of its producer, which is the caller. Returns the word as it was before. If
+/// that has one holder, no other one is left, and the caller must discard the slot.
 inline std::uint64_t publish(slot& s, stage as) noexcept {
-  // [S1][W1] seq_cst: also the publisher's half of the promise that no wake-up is lost.
+  // [S1][W1] seq_cst: also the publisher's side of the pair by which no wake-up is lost.
   return s.word.fetch_add(static_cast<std::uint64_t>(as) - slot::one_holder, seq_cst);
 }
 
-/// Is it stored, and may it be read? By acquire [S1].
+/// True if the slot is published and may be read; acquire [S1].
 inline bool slot_ready(slot& s) noexcept {
   const std::uint64_t word = s.word.load(acquire);
   if ((word & slot::at_end) != 0) [[unlikely]]
@@ -149,24 +150,25 @@ inline bool slot_ready(slot& s) noexcept {
   return slot::stage_of(word) != stage::empty;
 }
 
-/// The exception of a slot that is ready and failed, for who looks at it.
+/// The exception of a slot that is ready and failed. Marks the failure as seen.
 inline const std::exception_ptr& seen_failure(shared_state& owner) noexcept {
   owner.see();
   return owner.failure();
 }
 
-/// Is it ready, and holds a value? A glance, by acquire [S1]: no also of the end of a task.
+/// Fast check with acquire [S1]: true if the slot has a value. Also false for slots that become ready only with the end
+/// of the task.
 inline bool slot_has_value(slot& s) noexcept {
   const std::uint64_t word = s.word.load(acquire);
   return (word & slot::at_end) == 0 && slot::stage_of(word) == stage::value;
 }
 
-/// Of a slot that is ready: does it hold an exception?
+/// For a slot that is ready: true if it failed.
 inline bool slot_failed(slot& s) noexcept {
-  // relaxed: who knows that it is ready has acquired it.
+  // relaxed: the caller knows that the slot is ready, and so has acquired it.
   const std::uint64_t word = s.word.load(relaxed);
   if (slot::stage_of(word) != stage::empty) return slot::stage_of(word) == stage::failed;
-  return slot_group::of(s, slot::index_of(word)).owner->failure() != nullptr;  // a completion that is not the end itself
+  return slot_group::of(s, slot::index_of(word)).owner->failure() != nullptr;  // a completion that is not the end slot
 }
 
 }  // namespace dyngen::detail

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Who waits for something to be published, and the lists they wait in. A list has any number of registering threads,
-// any number of leavers, and any number of sweepers (the publisher, and whoever registers and finds many leavers).
-// No thread waits for another one here, in a loop or asleep; but see [W3].
+// Waiters for something to be published, and the lists that contain them. Any number of threads register with a list,
+// leave it, and sweep it at the same time. The threads that sweep are the publisher, and a thread that registers and
+// finds that many waiters have left. Here no thread waits for another one, neither in a loop nor asleep; but see [W3].
 //
 //            add()                    sweep(), ready and claimed by the sweeper
 //   (free) ─────────▶ armed, linked ────────────────────────────────────────────▶ fired
@@ -10,21 +10,24 @@
 //                        ▼
 //                  claimed, linked ── any later sweep(), or the end of the list ─▶ discarded
 //
-// Exactly one party claims a waiter. A linked waiter is referenced by its list, so leaving never unlinks: fired or
-// discarded, `settle` gives that reference up, once for each add().
+// Exactly one thread claims a waiter. The list has a reference on each linked waiter, so a thread that leaves does not
+// unlink it. `settle` drops that reference, once for each add(), whether the waiter is fired or discarded.
 //
-// [W1] No wake-up is lost: the publisher stores (seq_cst), then looks at head_ (seq_cst); the registering thread
-//      pushes on head_ (seq_cst), then looks whether it is published (seq_cst). One of the two sees the other. The
-//      producer of a stream stores by the light side of it, and who waits for that passes the heavy fence between.
-// [W2] A sweeper that puts waiters back does as a registering thread does: pushes, then looks at what they wait for.
-// [W3] Between the exchange that detaches the list and the push that puts the rest back, a sweeper runs no code of the
-//      user, frees nothing and takes no lock: it looks at slots and claims. Waiters that have left are settled after that
-//      too, since the last reference of one may end a task's record, and with it an exception of the user. If the system
-//      takes the sweeper's processor away meanwhile, then the waiters that it has detached get what others publish only
-//      when it goes on: no wake-up is lost, since it looks at every slot again [W2], and no thread spins for it, since
-//      they sleep. So what it can delay is what a mutex held for these instructions could, by no more than the system
-//      keeps it from running. To let other publishers claim waiters that are detached would need a list whose nodes
-//      outlive their owners; most of these are on a stack, or in a frame.
+// [W1] No wake-up is lost. The publisher stores (seq_cst), then reads head_ (seq_cst). The registering thread pushes to
+//      head_ (seq_cst), then reads whether it is published (seq_cst). At least one of the two sees the other's write.
+//      The producer of a stream is the light side of this pair: a thread that waits for it executes the heavy fence
+//      between its push and its read.
+// [W2] A thread that sweeps and puts waiters back acts like a registering thread: it pushes them, then reads what they
+//      wait for.
+// [W3] Between the exchange that detaches the list and the push that puts the rest back, the sweeping thread runs no
+//      user code, frees nothing and takes no lock: it reads slots and claims waiters. Waiters that have left are also
+//      settled only after that push, because the last reference of one may end a task's record, and with it a user's
+//      exception. If the system suspends the sweeping thread in this section, the detached waiters learn of other
+//      publications only when it runs again. No wake-up is lost, because it reads every slot again [W2]; and no thread
+//      spins for it, because the waiting threads sleep. So it can delay them as long as a mutex held for these
+//      instructions could: no longer than the system keeps it from running. To let other publishers claim detached
+//      waiters, the list would need nodes that outlive their owners; most of the nodes are on a stack or in a coroutine
+//      frame.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -34,23 +37,23 @@
 
 namespace dyngen::detail {
 
-/// One party that waits for slot `index` of the group whose list it is in.
+/// A waiter for slot `index` of the group with this list.
 struct waiter {
-  waiter* next = nullptr;  ///< touched only by whoever has detached it, or is about to push it
-  /// Called once per add(): `fired` tells whether the caller claimed it. Drops the list's reference on the waiter.
+  waiter* next = nullptr;  ///< used only by the thread that has detached it, or is about to push it
+  /// Called once for each add(); `fired`: the caller has claimed the waiter. Drops the list's reference on it.
   void (*settle)(waiter& self, bool fired) noexcept = nullptr;
   atomic<std::uint32_t> claimed{0};
   std::uint32_t index = 0;
 
-  /// True for exactly one caller.
+  /// Returns true for exactly one caller.
   bool try_claim() noexcept {
-    // seq_cst: what the claimer publishes before (a cancel flag) competes with what the waiter's owner looks at after
-    // registering.
+    // seq_cst: the claiming thread may have published something before (a cancel flag), and the waiter's owner reads it
+    // after it has registered.
     return claimed.exchange(1, seq_cst) == 0;
   }
 
   bool is_claimed() const noexcept {
-    // relaxed: only lets a sweeper discard the waiter; the claimer's effects are not looked at.
+    // relaxed: it only lets a sweep discard the waiter; nothing that the claiming thread wrote is read.
     return claimed.load(relaxed) != 0;
   }
 };
@@ -61,9 +64,9 @@ class waiter_list {
   waiter_list(const waiter_list&) = delete;
   waiter_list& operator=(const waiter_list&) = delete;
 
-  /// Discards what is left. Nobody else may use the list any more.
+  /// Discards the waiters that are left. No other thread may use the list any more.
   ~waiter_list() {
-    // relaxed: exclusive access was handed over with the last reference on the owner.
+    // relaxed: this thread got exclusive access with the last reference on the owner.
     for (waiter* w = head_.load(relaxed); w != nullptr;) {
       waiter* next = w->next;
       w->settle(*w, false);
@@ -71,26 +74,26 @@ class waiter_list {
     }
   }
 
-  /// Registers `w`. The caller then looks whether its slot is ready, and claims `w` itself if so.
-  /// `ready(index)` tells whether slot `index` is published (with seq_cst loads).
+  /// Registers `w`. After that the caller must read whether its slot is ready, and claim `w` itself if so.
+  /// `ready(index)` returns whether slot `index` is published (with seq_cst loads).
   template <class Ready>
   void add(waiter& w, Ready ready) noexcept {
-    // relaxed: both counters only decide when to tidy up.
+    // relaxed: both counters only decide when to remove waiters that have left.
     const std::int32_t linked = linked_.fetch_add(1, relaxed) + 1;
     push(w, w);  // [W1]
     const std::int32_t left = left_.load(relaxed);
     if (left > purge_from && left > linked / 2) sweep(ready);
   }
 
-  /// To be called by whoever claimed a linked waiter without being its sweeper.
+  /// Must be called by a thread that has claimed a linked waiter without sweeping.
   void note_left() noexcept {
-    // relaxed: see add().
+    // relaxed: as in add().
     left_.fetch_add(1, relaxed);
   }
 
-  /// Does anybody wait? To be asked after publishing.
+  /// Returns whether a waiter is linked. Called after publishing.
   bool any() const noexcept { return head_.load(seq_cst) != nullptr; }  // [W1]
-  /// To be called after publishing: fires those that wait for something published.
+  /// Fires the waiters for slots that are published. Called after publishing.
   template <class Ready>
   void notify(Ready ready) noexcept {
     if (any()) [[unlikely]]
@@ -101,11 +104,11 @@ class waiter_list {
   static constexpr std::int32_t purge_from = 16;
 
   void push(waiter& first, waiter& last) noexcept {
-    // relaxed: the value is only a guess that the exchange below verifies.
+    // relaxed: the exchange verifies the value.
     waiter* head = head_.load(relaxed);
     do {
       last.next = head;
-      // relaxed on failure: as above.
+      // relaxed on failure: the next exchange verifies the value.
     } while (!head_.compare_exchange_weak(head, &first, seq_cst, relaxed));
   }
 
@@ -139,7 +142,7 @@ class waiter_list {
           if (last == nullptr) last = w;
         }
       }
-      // relaxed: see add().
+      // relaxed: as in add().
       linked_.fetch_sub(removed, relaxed);
       left_.fetch_sub(discarded, relaxed);
       if (first == nullptr) break;
@@ -152,7 +155,7 @@ class waiter_list {
     left.settle(false);
   }
 
-  /// Waiters that this sweep has claimed, or found claimed [W3]. They are settled when those it keeps are back in the list.
+  /// Waiters that this sweep has claimed or found claimed [W3]. They are settled after the others are back in the list.
   class chain {
    public:
     void append(waiter& w) noexcept {
