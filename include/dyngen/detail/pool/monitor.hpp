@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The monitor of a pool, and the spare thread that ends tasks. It is a layer of pool_core.
+// The monitor of a pool: one more thread, for what no worker notices while all of them run user code. The ender: a
+// spare thread that only ends tasks. A layer of pool_core.
 //
-// itself, takes no lock that is held across it, and only marks and pushes:
-//   - a stream that is kept for a reader which does not ask is queued (kept_streams.hpp);
-//   - a worker that has run one task for `time_slice` while other work is queued is told so, by a word of its own. What it
-//     runs then suspends at its next co_yield or co_await. The worker clears the word when it begins its next task; a mark
-//     that comes too late ends the slice of the wrong task early, which costs that task one turn;
-//   - a cancelled or doomed task that is queued, and that no worker ends, is handed to a spare thread (ending_tasks.hpp).
-// It sleeps without a limit while there is none of this: no stream is kept, no task is noted for its end, and no work is
-// queued without a worker that could come for it. Whatever changes that rings (doorbell.hpp, [D1]): is_kept(), a push of a
-// task that only ends, and a notify() that finds neither a sleeping nor a searching worker. As long as work is queued it
-// looks again every few milliseconds.
-//
-// A failure that goes unseen after its task has ended is reported by a worker: the record is put into a list, without an
-// allocation, as the thread that dropped the last handle may be anywhere.
+// The monitor runs no user code, takes no lock that is held while user code runs, and only marks and pushes:
+//   - It queues the producer of a kept stream whose consumer does not ask for values (kept_streams.hpp).
+//   - It ends the time slice of a worker that has run one task for `time_slice` while other work is queued, by setting
+//     that worker's `slice_over`. The task then suspends at its next co_yield or co_await. The worker clears the mark
+//     when it begins its next task. A mark that comes too late ends the slice of the wrong task, which costs that task
+//     one turn.
+//   - It hands a cancelled or doomed task that is queued, and that no worker ends, to the ender (ending_tasks.hpp).
+// While there is none of this it sleeps without a time limit: no stream is kept, no task is noted for its end, and no
+// work is queued that lacks a worker to take it. Whatever changes that rings its bell (doorbell.hpp, [D1]): is_kept(),
+// the push of a task that only ends, and a notify() that finds neither a sleeping nor a searching worker. While work is
+// queued it looks again every few milliseconds.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/pool_threads.hpp>
@@ -51,10 +50,10 @@ class pool_monitor : public pool_threads {
       open = next != never ? monitor_bell_.doze(next) : monitor_bell_.sleep([this]() noexcept { return monitor_is_needed(); });
     }
   }
-  /// Is there anything for look_after_all()?
+  /// Is there anything for look_after_all() to do?
   bool monitor_is_needed() const noexcept { return kept_.any() || ending_.any() || ending_.any_overdue() || work_may_be_left(); }
 
-  /// By the monitor: does what is due. Returns when it is to look again, `never` if there is no need.
+  /// Called by the monitor: does what is due. Returns when to call it again, or `never`.
   deadline look_after_all(deadline now) noexcept {
     deadline next = (std::min)(kept_.release_unused(now), ending_.sort(now));
     const bool work_is_left = work_may_be_left();
@@ -69,12 +68,12 @@ class pool_monitor : public pool_threads {
       if (std::exchange(w->seen.stretch, stretch) != stretch)
         w->seen.since = now;
       else if (stretch % 2 != 0 && now - w->seen.since >= time_slice)
-        w->slice_over.store(1, relaxed);  // relaxed: as above
+        w->slice_over.store(1, relaxed);  // relaxed: see begin_stretch()
     }
   }
 
-  /// The thread that ends tasks which no worker comes for: started when first needed, by the monitor, which tries again at
-  /// its next look where it cannot be.
+  /// Called by the monitor: wakes the ender, or starts it when it is first needed. If it cannot be started, the
+  /// monitor's next look tries again.
   void wake_ender() noexcept {
     if (ender_.runs) return ender_bell_.ring();
     try {
@@ -96,9 +95,9 @@ class pool_monitor : public pool_threads {
     }
   }
 
-  /// Only the monitor's thread touches it; the thread that ends tasks reads `worker`.
+  /// Only the monitor's thread uses these; the ender reads `worker`.
   struct ender {
-    worker_with_hooks* worker = nullptr;  ///< in the list of workers, but none
+    worker_with_hooks* worker = nullptr;  ///< in the list of workers, not counted in thread_count_
     bool runs = false;
   } ender_;
 };

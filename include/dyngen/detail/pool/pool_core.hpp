@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The engine of thread_pool: workers with a deque each, a queue for all other threads, counts that say which workers may be
-// awake, spares for workers that block, a monitor, and the rules by which a pool closes. Tasks push and are run; everything
-// else about them is theirs. Four layers, each a base class of the next, and the last one of pool_core:
+// The engine of thread_pool: workers with a deque each, an injection queue for all other threads, spares for workers
+// that block, a monitor, and the protocol by which a pool closes. It pushes and runs tasks; the rest of a task's life
+// is in detail/task/. Four layers, each the base class of the next:
 //
 //   work_search ──▶ pool_shutdown ──▶ pool_threads ──▶ pool_monitor ──▶ pool_core
 
@@ -21,7 +21,7 @@ namespace dyngen::detail {
 
 class pool_core final : public pool_monitor {
  public:
-  /// Starts the threads. Throws std::system_error or std::bad_alloc, and then none is left. `end()` ends it.
+  /// Starts the threads. Throws std::system_error or std::bad_alloc, and no thread is left then. end() destroys it.
   static pool_core* create(pool_settings settings) {
     auto* core = new pool_core(std::move(settings));
     register_membarrier();
@@ -91,8 +91,7 @@ class pool_core final : public pool_monitor {
       (void)ending_.forget();
   }
 
-  // An offered child counts as something that is alive: a pool that closes must not take its parent for one that waits
-  // for something outside.
+  // An offered child counts as alive: a closing pool must not take its parent for a task that waits for the outside.
   bool offer(stealable_child& child) noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return false;
@@ -100,7 +99,7 @@ class pool_core final : public pool_monitor {
     shard.offered.add_and_look(1, shared);  // [C1]
     const bool there_is_room = w->deque.push(child.link());
     if (there_is_room)
-      idle_workers_.notify();  // without a worker that could come, the parent takes it back
+      idle_workers_.notify();  // if no worker can come, the parent takes it back
     else
       withdraw();
     return there_is_room;
@@ -152,19 +151,20 @@ class pool_core final : public pool_monitor {
   }
 
   void add_host_reference() noexcept override {
-    // relaxed: whoever retains it has it from somebody who keeps it alive.
+    // relaxed: the caller's own reference keeps the pool alive.
     references_.fetch_add(1, relaxed);
   }
   void drop_host_reference() noexcept override {
-    // acq_rel: the last one comes after all that the others did.
+    // acq_rel: the thread that drops the last reference comes after all that others did with theirs.
     if (references_.fetch_sub(1, acq_rel) == 1) delete this;
   }
 
-  // Records are counted where they are made. A place with any holds one reference: so many threads that make and free
-  // records seldom meet. Who makes one is kept alive by the pool, or by the record of the task that he runs.
+  // Records are counted in shards. A shard that counts any record holds one reference to the pool, so threads that make
+  // and free records rarely write the same word. A thread that makes a record has the pool, or runs a task whose record
+  // keeps it.
   std::uint8_t add_record() noexcept override {
     const auto [shard, index, shared] = counters_.here();
-    // relaxed: as add_host_reference().
+    // relaxed: as in add_host_reference().
     if (shard.records.fetch_add(1, relaxed) == 0) add_host_reference();
     return index;
   }
@@ -173,7 +173,7 @@ class pool_core final : public pool_monitor {
       const auto [shard, mine, shared] = counters_.here();
       shard.values_gone.add(values, shared);
     }
-    // acq_rel: the last one comes after all that the others did.
+    // acq_rel: as in drop_host_reference().
     if (counters_.at(index).records.fetch_sub(1, acq_rel) == 1) drop_host_reference();
   }
 
@@ -190,7 +190,7 @@ class pool_core final : public pool_monitor {
     print_unhandled(std::move(thrown), "on_unhandled_error");
   }
 
-  // A report counts as something that is alive, as an offered child does.
+  // A queued report counts as alive, like an offered child.
   void report_later(task_record& task) noexcept override {
     const auto [shard, index, shared] = counters_.here();
     shard.offered.add_and_look(1, shared);  // [C5]
@@ -202,12 +202,12 @@ class pool_core final : public pool_monitor {
     notify_worker();
   }
 
-  // --- as the engine of a pool ---
+  // --- the end of a pool, and what it knows of itself ---
 
-  /// Ends the pool: as close(), then its threads. From one of its own tasks it only announces it, and the workers see
-  /// to the rest. Takes over the pool's reference.
+  /// Ends the pool: closes it, joins its threads, and drops the pool's reference. Called from one of its own tasks, it
+  /// starts to close and returns; the workers do the rest.
   void end() noexcept {
-    if (is_inherited()) return;  // all of it stays as it is
+    if (is_inherited()) return;  // a child process after fork() leaves everything as it is
     if (runs_own_task() || own_worker() != nullptr) {
       announce_closing(closing::draining);
       detached_.store(true, seq_cst);
@@ -231,7 +231,7 @@ class pool_core final : public pool_monitor {
     return total;
   }
 
-  /// Is a task of this pool on the calling thread's stack, or its hook?
+  /// Is a task of this pool on the calling thread's stack, or does the thread call its hook?
   bool runs_own_task() const noexcept {
     if (const worker* const w = own_worker(); w != nullptr && w->own.reports) return true;
     for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
@@ -246,7 +246,7 @@ class pool_core final : public pool_monitor {
   explicit pool_core(pool_settings s) : pool_monitor(std::move(s)) { process_wide<pool_list>().add(*this); }
   ~pool_core() {
     process_wide<pool_list>().remove(*this);
-    // No thread is left to run what a foreign executor may have queued here, and none is in the middle of a push.
+    // No thread is left to run tasks that a foreign executor queued late, and no push is half done.
     while (injected_.maybe_nonempty())
       if (popped p = injected_.try_pop(); p.item != nullptr) static_cast<task_record*>(p.item)->abandon_popped();
   }
@@ -257,7 +257,7 @@ class pool_core final : public pool_monitor {
     return w != nullptr && w->own.starts_child;
   }
 
-  atomic<std::uint32_t> references_{1};  ///< the pool, each thread, each record
+  atomic<std::uint32_t> references_{1};  ///< of the pool object, each thread, and each shard that counts records
 };
 
 }  // namespace dyngen::detail

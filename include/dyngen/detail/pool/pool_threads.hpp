@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The threads of a pool: one for each worker, spares for workers that block, and threads that serve the others. What a
-// worker's thread does. It is a layer of pool_core.
+// The threads of a pool: one for each worker, spares for workers that block, and service threads (monitor.hpp). What
+// the thread of a worker does, and how it sleeps. A layer of pool_core.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/shutdown.hpp>
@@ -27,7 +27,7 @@ class pool_threads : public pool_shutdown {
     pool_threads& threads() const noexcept { return static_cast<pool_threads&>(pool); }
 
     bool begin_blocking() noexcept override {
-      if (is_spare_for_ends) return false;  // it sits on none, and goes on ending tasks: its wait may be for one of them
+      if (is_spare_for_ends) return false;  // it goes on ending tasks: its wait may be for one
       const bool replaced = threads().begin_blocking();
       if (replaced) end_stretch();
       return replaced;
@@ -39,7 +39,7 @@ class pool_threads : public pool_shutdown {
     }
     bool only_ends_tasks() const noexcept override { return is_spare_for_ends; }
     bool run_one() noexcept override {
-      // A pool that cancels everything cancels all that is queued, whether it was noted or not.
+      // A pool that cancels everything ends all queued tasks, noted or not.
       if (is_spare_for_ends) {
         if (threads().ending_.end_one_overdue()) return true;
         if (!threads().cancelling()) return false;
@@ -54,7 +54,7 @@ class pool_threads : public pool_shutdown {
 
   explicit pool_threads(pool_settings s) : pool_shutdown(std::move(s)) {}
   ~pool_threads() {
-    for (worker* w = workers_.load(relaxed); w != nullptr;) {  // relaxed: nobody else is left
+    for (worker* w = workers_.load(relaxed); w != nullptr;) {  // relaxed: no other thread is left
       worker* next = w->next;
       delete static_cast<worker_with_hooks*>(w);
       w = next;
@@ -70,7 +70,7 @@ class pool_threads : public pool_shutdown {
 
   worker_with_hooks* add_worker_locked() {
     auto* fresh = new worker_with_hooks(*this);
-    // The list only grows, under the mutex; the workers go with the core. [C2] release: its readers see a whole worker.
+    // relaxed: guarded by the mutex. [C2] release: readers of the list see a complete worker. ~pool_threads deletes it.
     fresh->next = workers_.load(relaxed);
     workers_.store(fresh, release);
     return fresh;
@@ -100,7 +100,7 @@ class pool_threads : public pool_shutdown {
       threads_.started.push_back(std::move(started));
   }
 
-  /// Starts a thread that runs `run`, and that the pool joins or leaves alone as it does its workers.
+  /// Starts a thread that runs `run`. The pool joins or detaches it as it does its workers.
   template <class F>
   void start_service(F run) {
     std::lock_guard lock(threads_mutex_);
@@ -127,7 +127,7 @@ class pool_threads : public pool_shutdown {
   }
   void stop_threads() noexcept {
     stop_all();
-    // Again and again: a worker that still runs a task of another executor may block in it, and be replaced.
+    // Repeated, since a worker that still runs a task of another executor may block in it, which starts a spare.
     for (;;) {
       std::vector<thread> threads;
       {
@@ -139,7 +139,7 @@ class pool_threads : public pool_shutdown {
     }
     (void)ending_.forget();
   }
-  /// From now on no thread waits for the threads to end.
+  /// No thread will wait for the threads of the pool to end.
   void detach_threads() noexcept {
     std::lock_guard lock(threads_mutex_);
     for (auto& t : threads_.started)
@@ -155,7 +155,7 @@ class pool_threads : public pool_shutdown {
     global_inspector().register_thread(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
     const auto look = [this]() noexcept { return work_can_be_had(); };
-    // A spare may be all that is left awake of an unattended pool: it looks around first.
+    // A spare may be the only thread of a detached pool that is awake, so it looks for work before it sleeps.
     bool stopping = spare && idle_workers_.start_parked([&]() noexcept { return look() || detached_.load(seq_cst); }) ==
                                  park_result::stopping;
     for (;;) {
@@ -171,7 +171,7 @@ class pool_threads : public pool_shutdown {
         continue;
       }
       if (stopping && !work_can_be_had()) {
-        // Who blocks from now on starts a thread in place of this one; who has done so before has pushed what it waits for.
+        // A worker that blocks from now on starts a spare. One that blocked before has pushed what it waits for.
         thread_count_.fetch_sub(1, seq_cst);  // [C3]
         if (!work_can_be_had()) break;
         thread_count_.fetch_add(1, seq_cst);
@@ -198,13 +198,13 @@ class pool_threads : public pool_shutdown {
     drop_host_reference();
   }
 
-  /// The worker has found something to do. If it was the last one that searched, it wakes another one for what is left.
+  /// The worker has found work. If it was the last searcher and work may be left, it wakes another worker.
   void stop_searching() noexcept {
     if (idle_workers_.found_work() && work_may_be_left()) notify_worker();
   }
 
-  /// Runs tasks until the worker's own queue and the injected one are empty. True if it slept meanwhile, for want of a
-  /// seat, and is now searching.
+  /// Runs tasks until the worker's deque and the injection queue are empty. True if the worker slept meanwhile, because
+  /// more than `width` workers ran, and is now searching.
   bool run_tasks(worker& w, task_record* task, bool& stopping) noexcept {
     do {
       w.begin_stretch();
@@ -229,7 +229,7 @@ class pool_threads : public pool_shutdown {
   void name_thread(const char* ending) const noexcept {
 #if defined(__linux__)
     if (settings_.name.empty()) return;
-    char text[16];  // as long as the system allows
+    char text[16];  // the limit of the system
     std::snprintf(text, sizeof text, "%.10s-%.4s", settings_.name.c_str(), ending);
     pthread_setname_np(pthread_self(), text);
 #else
@@ -239,7 +239,8 @@ class pool_threads : public pool_shutdown {
 
   // --- blocking ---
 
-  /// A worker is about to block. Makes sure that threads are left to fill the seats, then gives up its own.
+  /// A worker is about to block. Makes sure that `width` other threads can run, then counts this one as not running.
+  /// False if a spare was needed to run anything at all and could not be started.
   bool begin_blocking() noexcept {
     const std::uint32_t blocked = blocked_.fetch_add(1, seq_cst) + 1;
     if (thread_count_.load(seq_cst) < blocked + settings_.width && !start_spare()) {
@@ -251,7 +252,7 @@ class pool_threads : public pool_shutdown {
     return true;
   }
 
-  /// False only if no thread but blocked ones is left, and none can be had.
+  /// False only if every thread is blocked and no other one can be started.
   bool start_spare() noexcept {
     std::lock_guard lock(threads_mutex_);
     const std::uint32_t threads = thread_count_.load(seq_cst);
@@ -274,7 +275,7 @@ class pool_threads : public pool_shutdown {
   mutex threads_mutex_;
   struct under_mutex {
     std::vector<thread> started;
-    worker_with_hooks* without_thread = nullptr;  ///< in the list, for want of a thread
+    worker_with_hooks* without_thread = nullptr;  ///< in the list; its thread could not be started
   } threads_;  ///< guarded by threads_mutex_
 };
 

@@ -1,39 +1,41 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a pool closes, and how it knows that all is over. It is a layer of pool_core.
+// How a pool closes, and how it finds out that every task has ended. A layer of pool_core.
 //
-//   open ──close(drain)───▶ draining ──────────▶ stopped     submits from outside throw in all but open; tasks of the
-//     │                        │                              pool may go on submitting until none is left
-//     └────close(cancel)──▶ cancelling ──────────────┘
+//   open ──close(draining)────▶ draining ──────────▶ stopped     in all states but open, a submit from outside throws;
+//     │                            │                    ▲        tasks of the pool may submit until none is left
+//     └────close(cancelling)──▶ cancelling ─────────────┘
 //
+// The counters tell whether a task is alive (pool_counters.hpp). A list holds the live tasks that wait for a
+// dependency, for credits, or in a co_await (suspended_tasks.hpp). If all live tasks wait, only something outside the
+// pool can resume one. The closer is the thread in close().
 //
-// is in a list.
+// What the pool cannot see. A task that waits by other means than the library's (a flag, a latch, a mutex) counts as
+// running: the pool cannot tell it from one that computes what other tasks wait for.
+//  - While such a task is there, a pool that drains cancels no task that waits for something outside: the running task
+//    may hold the promise and fulfil it. If it waits itself for a task that waits for something outside, the end of the
+//    pool waits for both. Then only the outside, or shutdown(cancel), ends the wait.
+//  - A worker that blocks in a wait of the library is replaced; one that waits unseen is not. Beyond
+//    `max_spare_threads`, a spare is started only when every thread is blocked as far as the pool sees. The spare may
+//    itself come to wait unseen, and then no thread is left for what is queued. No limit on threads avoids that, since
+//    any thread that would help is one beyond the limit. The default, 64, leaves a margin; a smaller limit must count
+//    the tasks that may wait unseen.
 //
+// A worker reports a failure that no handle holds any more after its task has ended. The thread that drops the last
+// handle only puts the record into a list (lost_failures.hpp): it allocates nothing, as that thread may be in any code.
 //
-// [C3] the injected queue and thread_count_: a push links its task, then looks whether any worker is left; a worker takes
-//      itself off the count, then looks into the queue once more (seq_cst, all four). A task may have been helped to its
-//
-// that runs: it may be computing what others wait for, and nothing tells the two apart.
-//  - So while one is there, a pool that ends cancels nothing that waits for the outside: the task that runs may hold the
-// [C4] A reader lists its stream, then looks whether the pool closes; the closer closes, then looks through the list
-//      (seq_cst and the list's mutex). A stream that is kept afterwards is unlisted, so its reader comes here again.
-#include <dyngen/detail/pool/ending_tasks.hpp>
-#include <dyngen/detail/pool/idle_workers.hpp>
-#include <dyngen/detail/pool/injection_queue.hpp>
-#include <dyngen/detail/pool/lost_failures.hpp>
-#include <dyngen/detail/pool/pool_counters.hpp>
-#include <dyngen/detail/pool/pool_list.hpp>
-#include <dyngen/detail/pool/pool_settings.hpp>
-//
-//    no thread is left for what is queued. With a limit on threads there is no cure for that: whatever thread was added would
-//    be one beyond the limit. The default, 64, leaves room; a smaller one must count the tasks that may wait unseen.
-// [F]  No queued task waits for ever behind others. A worker takes the newest task of its own deque, which may never run
-//      dry: a task may push itself again until an older one has run, and a worker may block for as long as this one finds
-//      work. So of 61 picks one takes the oldest injected task, one the oldest task of another worker, each of them in
-//      turn, and one the oldest of the worker's own deque, also if it is the only worker. All three are first in, first
-//      out at that end, so each pick brings every task behind it one nearer. Only picks of tasks are counted for it: were
-//      children that run in the place of their parent counted too, 60 of them for each task would skip two of the looks
-//      for ever. They have a count of their own, by which their parent makes room for injected work.
+// [C1] closing_ and the counts. A submit counts its task, then reads closing_ (seq_cst). The closer changes closing_
+//      (seq_cst), then sums the counts. A task's end is counted, then closing_ is read. The closer has the heavy side.
+// [C4] closing_ and the kept streams. A consumer lists its stream, then reads closing_. The closer changes closing_,
+//      then goes through the list (seq_cst, and the list's mutex). A stream that is kept after that is not listed, so
+//      its consumer calls is_kept() again.
+// [C5] over_ and the counts. A thread that queues a report counts it, then reads over_ (seq_cst). The thread that ends
+//      the pool sets over_ (seq_cst), executes the heavy fence, then sums once more. So a report that was queued before
+//      is made before the workers leave, and a worker's own report before that worker leaves. Any other thread prints a
+//      later report itself.
+//      A record may hold the last reference to a failure, inside the exception that it ended with. So the pool drops
+//      its own references to records while the hook can still be called: the workers drop links, in queues or in hand;
+//      the thread that ends the pool drops the nodes of ending_tasks.hpp before it sets over_.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/park.hpp>

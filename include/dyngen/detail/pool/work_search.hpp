@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a worker of a pool finds work, and how it learns that there is some: the deques of all workers, the queue for all
-// other threads, and the reports that workers make. It is the lowest layer of pool_core.
+// How a worker finds work: the deques of all workers, the injection queue for tasks from other threads, and the
+// failures that workers report. How a push wakes a worker. The lowest layer of pool_core.
 //
-//    promise, and fulfil it. If it waits itself for a task that waits for the outside, the end of the pool waits with it;
-//    only the outside, or shutdown(cancel), ends that.
-//  - A worker that blocks in a wait of the library is replaced, one that waits unseen is not. Beyond `max_spare_threads` a
-//    spare is started only when every thread is blocked as far as the pool sees: it may itself come to wait unseen, and then
-// [C2] the list of workers only grows: a worker is complete when it is published (release), and its readers acquire it.
-// [C5] over_ and the counts: a thread that queues a report counts it, then looks whether the pool is over (seq_cst). The
-//      thread that ends the pool says so (seq_cst), passes the heavy fence, then sums once more: a report that was queued
-//      before is run before the workers go, and one of a worker's own before that worker goes. Any other thread prints a
-//      later one itself.
-//      A record may be what keeps the last ref on a failure, in the exception that it ended with. So what the pool itself
-//      has of records is dropped where the hook can still be called: links, in queues or in hand, by workers; the notes of
-//      ending_tasks.hpp by the thread that ends the pool, before it says that the pool is over.
+// [C2] The list of workers only grows. A worker is complete when it is published (release); readers acquire it.
+// [C3] The injection queue and thread_count_. A push links its task, then checks whether any worker is left. A worker
+//      that leaves decrements thread_count_, then checks the queue once more. All four operations are seq_cst. Without
+//      this, the link of a task that a waiting thread has run to its end meanwhile could stay in the queue of a pool
+//      that has ended, and keep record and pool for ever. A worker does not stay because a push is half done: its
+//      pusher finds the count at zero and takes the link out itself.
+// [F]  Every queued task is run after a finite number of other tasks. A worker runs the newest task of its own deque,
+//      and the deque may never become empty: a task may push itself again until an older task has run. Another
+//      worker may block, with tasks in its deque, for as long as this one finds work. Therefore, of 61
+//      picks, one takes the oldest task of the injection queue, one the oldest task of another worker (each of them in
+//      turn), and one the oldest task of the worker's own deque, also if it is the only worker. All three are first in,
+//      first out at that end, so each such pick advances every task behind it by one. Children that run inside their
+//      parent have a count of their own: with 60 children for each task, a common count would skip two of the three
+//      picks for ever. At every 61st child the parent is requeued if the injection queue holds work.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/doorbell.hpp>
@@ -40,7 +42,7 @@ namespace dyngen::detail {
 class work_search : public task_host, public listed_pool {
  public:
   void link_left_behind() noexcept override {
-    // relaxed: only decides when to tidy up.
+    // relaxed: a hint when to compact.
     if (links_left_.fetch_add(1, relaxed) + 1 >= purge_at_.load(relaxed)) compact_injection_queue();
   }
 
@@ -55,8 +57,8 @@ class work_search : public task_host, public listed_pool {
     return w != nullptr && &w->pool == this ? w : nullptr;
   }
 
-  /// An offered child is its parent's again, or a task. Its parent is alive, and settles what it does by its next park or its
-  /// end.
+  /// An offered child is no longer offered: its parent took it back, or it is a task now. The closer is not notified:
+  /// the parent is alive, and notifies it when it suspends or ends.
   void withdraw() noexcept {
     const auto [shard, index, shared] = counters_.here();
     shard.withdrawn.add_and_look(1, shared);  // [C1]
@@ -64,14 +66,14 @@ class work_search : public task_host, public listed_pool {
 
   // --- waking ---
 
-  /// Work may be left: wakes a worker, or, if none sleeps and none searches, the monitor.
+  /// Call it when work may be left. Wakes a worker. If no worker sleeps and none searches, rings the monitor.
   void notify_worker() noexcept {
     if (!idle_workers_.notify() && idle_workers_.searching() == 0) monitor_bell_.ring();  // [D1]
   }
-  /// After pushes into the injected queue; or in place of a thread that was turned away from it.
+  /// Call it after a push into the injection queue, and in place of threads that this one kept from the queue.
   void notify_workers_of_injected() noexcept {
     notify_worker();
-    if (thread_count_.load(seq_cst) == 0) drain_after_last_worker();  // [C3] also of those that were turned away
+    if (thread_count_.load(seq_cst) == 0) drain_after_last_worker();  // [C3]
   }
   auto in_place_of_others() noexcept {
     return [this]() noexcept { notify_workers_of_injected(); };
@@ -80,13 +82,14 @@ class work_search : public task_host, public listed_pool {
   void notify_closer() noexcept {
     progress_.fetch_add(1, seq_cst);
     wake_all(progress_);
-    // Unattended, a worker looks whether all is over when it finds nothing to do: one must be awake for that.
+    // In a detached pool, a worker that finds no work checks whether the pool is over: one must be awake for that.
     if (detached_.load(seq_cst)) notify_worker();
   }
 
   // --- finding work ---
 
-  /// What was popped from a deque, if it is a task. A child that is still offered becomes one, in this worker's deque.
+  /// Returns `item`, popped from a deque, if it is a task. Otherwise it is an offered child: if it is still offered,
+  /// makes it a task in this worker's deque. Returns null then.
   task_record* popped_task(worker& w, work_item* item) noexcept {
     stealable_child* const child = stealable_child::of(item);
     if (child == nullptr) return static_cast<task_record*>(item);
@@ -95,8 +98,8 @@ class work_search : public task_host, public listed_pool {
     w.own.starts_child = false;
     child->drop_references(1);
     if (left) {
-      withdraw();  // it is counted as a task now
-      if (closing_.load(seq_cst) != closing::open) notify_closer();  // it may have ended, and its parent have parked
+      withdraw();  // it counts as a task now
+      if (closing_.load(seq_cst) != closing::open) notify_closer();  // the child may have ended, its parent suspended
     }
     return nullptr;
   }
@@ -113,8 +116,9 @@ class work_search : public task_host, public listed_pool {
     return false;
   }
 
-  /// The same for a worker that has said that it will sleep, or leave: no also if the only work there is cannot be had yet,
-  /// and another thread will look for sleepers when it can (injection_queue.hpp).
+  /// May work be left that can be taken now? Called by a worker after it has announced that it will sleep or leave.
+  /// False also if the only work cannot be taken yet; the thread that makes it available then looks for sleepers
+  /// (injection_queue.hpp).
   bool work_can_be_had() noexcept {
     if (injected_.can_pop() || lost_.maybe_nonempty()) return true;
     for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
@@ -122,14 +126,14 @@ class work_search : public task_host, public listed_pool {
     return false;
   }
 
-  /// The next task for a worker that is running.
+  /// Returns the next task for a running worker, or null.
   task_record* next_task(worker& w) noexcept {
     if (task_record* task = next_old_task(w)) return task;
     if (task_record* task = next_own(w)) return task;
     return take_injected(w);
   }
 
-  /// Now and then the oldest task of one of three places [F]; null otherwise.
+  /// At one pick of 61 each, returns the oldest task of one of three places [F]; otherwise null.
   task_record* next_old_task(worker& w) noexcept {
     const std::uint32_t pick = std::exchange(w.own.injected_is_next, false) ? 0 : ++w.own.picks % look_period;
     if (pick == 0) return static_cast<task_record*>(injected_.try_pop(in_place_of_others()).item);
@@ -138,15 +142,15 @@ class work_search : public task_host, public listed_pool {
     return nullptr;
   }
 
-  /// Takes some of what was pushed from outside; all but the first go to the worker's own deque.
+  /// Takes up to 16 tasks from the injection queue. Returns the oldest; the others go to the worker's own deque.
   task_record* take_injected(worker& w) noexcept {
     constexpr std::size_t batch = 16;
     static_assert(batch <= work_deque::capacity());
     work_item* items[batch];
     const std::size_t n = injected_.try_pop_batch(items, batch, in_place_of_others());
     if (n == 0) return nullptr;
-    for (std::size_t i = n; i-- > 1;) w.deque.push(items[i]);  // they fit: it is empty
-    if (n > 1) notify_worker();  // a thread that parked while they were in no queue did not see them
+    for (std::size_t i = n; i-- > 1;) w.deque.push(items[i]);  // they fit: the deque is empty
+    if (n > 1) notify_worker();  // a worker that parked while they were in no queue did not see them
     return static_cast<task_record*>(items[0]);
   }
 
@@ -161,7 +165,7 @@ class work_search : public task_host, public listed_pool {
     return nullptr;
   }
 
-  /// One of the other workers, each in turn; itself, if there are no others.
+  /// Returns each of the other workers in turn; `w` itself if there is no other.
   worker& another(worker& w) const noexcept {
     worker*& at = w.own.last_looked_at;
     for (int i = 0; i < 2; ++i) {
@@ -178,21 +182,21 @@ class work_search : public task_host, public listed_pool {
     shard.steals.add(1, shared);
     return task_of(thief, p);
   }
-  /// The task that `w` runs for what it took from the old end of a deque. A child becomes the newest of its own deque.
+  /// Returns the task to run for `p`, an item that `w` stole. A stolen child becomes the newest task of its deque.
   task_record* task_of(worker& w, popped p) noexcept {
     if (p.item == nullptr) return nullptr;
     task_record* const task = popped_task(w, p.item);
     return task != nullptr ? task : next_own(w);
   }
 
-  /// Takes links of tasks that are not queued any more out of the injected queue, when there may be more of them than
-  /// of the others: a busy pool whose waiters help would keep them for ever.
+  /// Removes links of tasks that are no longer queued from the injection queue. Called when these may outnumber the
+  /// others: in a busy pool whose waiting threads run tasks they would pile up.
   void compact_injection_queue() noexcept {
     constexpr std::size_t batch = 64;
     work_item* items[batch];
     std::uint64_t kept = 0;
-    // relaxed, here and below: only decides when to tidy up.
-    std::uint64_t left = 4 * purge_at_.load(relaxed);  // others push meanwhile: not for ever
+    // relaxed, here and below: a hint when to compact.
+    std::uint64_t left = 4 * purge_at_.load(relaxed);  // a bound, since other threads go on pushing
     links_left_.store(0, relaxed);
     for (;;) {
       const std::size_t n = injected_.try_pop_batch(items, batch, in_place_of_others());
@@ -206,18 +210,19 @@ class work_search : public task_host, public listed_pool {
       left -= n;
     }
     purge_at_.store((std::max)(std::uint64_t{1024}, kept), relaxed);
-    notify_workers_of_injected();  // for what was in no queue while a worker looked
+    notify_workers_of_injected();  // for a worker that looked while the tasks were in no queue
   }
 
-  /// By a pusher that found no worker left: what it pushed has ended already, unless a foreign executor came too late, and
-  /// then the destructor sees to it. Whoever pushed holds a reference on what it pushed, so the pool outlives this.
+  /// Called by a pusher that found no worker left. The task it pushed has ended already, or came too late from a
+  /// foreign executor; then ~pool_core ends it. The pusher holds a reference to the task, so the pool outlives this
+  /// call.
   [[gnu::noinline]] void drain_after_last_worker() noexcept {
     (void)ending_.forget();
     work_list kept;
     for (bool again = true; again;) {
       again = false;
       const popped p = injected_.pop_or_leave([&again]() noexcept { again = true; });
-      if (p.item == nullptr) continue;  // another thread drops them, or another pusher is about to
+      if (p.item == nullptr) continue;  // another thread drains the queue, or another pusher is about to
       again = true;
       auto* task = static_cast<task_record*>(p.item);
       if (!task->drop_stale_link()) kept.push(*task);
@@ -233,13 +238,13 @@ class work_search : public task_host, public listed_pool {
   doorbell monitor_bell_;
   pool_counters counters_;
 
-  atomic<worker*> workers_{nullptr};  ///< [C2] the list of all, newest first
-  atomic<std::uint32_t> thread_count_{0};
-  atomic<bool> detached_{false};        ///< the pool object is gone, and nobody waits for the end
-  atomic<std::uint32_t> progress_{0};      ///< counts ends and naps while closing; the closer sleeps on it
+  atomic<worker*> workers_{nullptr};  ///< [C2] newest first
+  atomic<std::uint32_t> thread_count_{0};  ///< workers and spares whose threads run [C3]
+  atomic<bool> detached_{false};  ///< the pool object is gone, and no thread waits for the end
+  atomic<std::uint32_t> progress_{0};  ///< counts notify_closer(); the closer sleeps on it
 
  private:
-  atomic<std::uint64_t> links_left_{0};  ///< by waiters, since the last purge
+  atomic<std::uint64_t> links_left_{0};  ///< by waiting threads, since the last compaction
   atomic<std::uint64_t> purge_at_{1024};
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a pool knows of one worker: its deque of queued work, and what it has picked so far. The search for work uses both
-// (work_search.hpp); the hooks of a worker's thread are in pool_threads.hpp.
+// What a pool knows of one worker. work_search.hpp uses it to find work; pool_threads.hpp implements the worker's
+// hooks.
 //
-// A stretch is the time from one task, or one wait, to the next. Its number is odd while code of a task may run. The
-// monitor reads the numbers (monitor.hpp).
+// A stretch is the time from the start of one task, or from the end of one blocking wait, to the next. Its number is
+// odd while code of a task may run. The monitor compares the numbers to find a task that has used up its time slice
+// (monitor.hpp).
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -20,32 +21,32 @@ class work_search;
 struct worker : worker_hooks {
   explicit worker(work_search& p) noexcept : pool(p) {}
 
-  /// A new stretch begins, and with it a new time slice. By the worker.
-  // relaxed, all: the monitor compares numbers, and a mark for the wrong stretch does no harm.
-    void begin_stretch() noexcept {
-      stretch.store(stretch.load(relaxed) + 1, relaxed);
-      if (slice_over.load(relaxed) != 0) slice_over.store(0, relaxed);
-    }
-    void end_stretch() noexcept { stretch.store(stretch.load(relaxed) + 1, relaxed); }
+  /// Called by the worker: starts a stretch, and with it a time slice.
+  // relaxed, all: the monitor only compares numbers, and ending the slice of the wrong stretch does no harm.
+  void begin_stretch() noexcept {
+    stretch.store(stretch.load(relaxed) + 1, relaxed);
+    if (slice_over.load(relaxed) != 0) slice_over.store(0, relaxed);
+  }
+  void end_stretch() noexcept { stretch.store(stretch.load(relaxed) + 1, relaxed); }
 
   work_search& pool;
-  worker* next = nullptr;            ///< in the list of all workers, which only grows [C2]
-  bool is_spare_for_ends = false;    ///< only ends tasks, and is not counted among the pool's threads; set before it runs
-  work_deque deque;                  ///< the worker pushes and pops, any thread steals
+  worker* next = nullptr;  ///< in the list of all workers [C2]
+  bool is_spare_for_ends = false;  ///< only ends tasks; not in thread_count_; set before its thread starts
+  work_deque deque;  ///< the worker pushes and pops; any thread steals
   atomic<std::uint32_t> stretch{0};  ///< written by the worker, read by the monitor
-  atomic<std::uint32_t> slice_over{0};  ///< written by the monitor, and cleared by the worker
+  atomic<std::uint32_t> slice_over{0};  ///< set by the monitor, cleared by the worker
 
-  /// Only the worker's own thread touches it.
+  /// Only the worker's thread uses these.
   struct own_state {
-    std::uint32_t picks = 0;           ///< of tasks
-    std::uint32_t children = 0;        ///< that ran in the place of their parent; see [F]
-    bool injected_is_next = false;     ///< a task left the worker for what the injected queue holds
-    bool starts_child = false;         ///< makes a task of an offered child, whose parent has not ended
-    bool reports = false;              ///< calls the hook
-    worker* last_looked_at = nullptr;  ///< of the others
+    std::uint32_t picks = 0;  ///< tasks picked so far [F]
+    std::uint32_t children = 0;  ///< children that ran inside their parent so far [F]
+    bool injected_is_next = false;  ///< the next pick comes from the injection queue
+    bool starts_child = false;  ///< it is making a task of an offered child, whose parent has not ended
+    bool reports = false;  ///< it is calling the user's hook
+    worker* last_looked_at = nullptr;  ///< the worker that another() returned last
   } own;
 
-  /// Only the monitor's thread touches it.
+  /// Only the monitor's thread uses these.
   struct seen_by_monitor {
     std::uint32_t stretch = 0;
     deadline since{};
