@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a thread waits for published things: for one, for any of several, for k of them, with or without a deadline.
-// A wait registers one waiter for each point, in one allocation that outlives it for as long as a list refers to it;
-// leaving is claiming what is left. A worker of a pool gives its seat to another thread meanwhile.
+// How a thread waits for things to be published: for one, for k of several, with or without a deadline. A wait
+// registers one waiter for each wait point. The waiters share one allocation, which exists as long as a list refers to
+// it. To leave a wait, the thread claims the waiters that have not fired. While a worker of a pool blocks, the pool
+// lets another thread run in its place.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
@@ -16,28 +17,28 @@
 
 namespace dyngen::detail {
 
-/// A deadline from any clock's duration, without overflow. `until` in the past does not wait.
+/// The deadline in a given time from now, for a duration of any clock; saturates at `never`. Not positive: now.
 template <class Rep, class Period>
 deadline deadline_after(const std::chrono::duration<Rep, Period>& d) noexcept {
   const deadline now = time_now();
   if (!(d > std::chrono::duration<Rep, Period>::zero())) return now;
-  // Compared in floating point: a duration of years in a coarse unit would overflow the clock's.
+  // The comparison uses floating point: a duration of years in a coarse unit would overflow the clock's unit.
   if (std::chrono::duration<double>(d) >= std::chrono::duration<double>(never - now)) return never;
   return now + std::chrono::ceil<deadline::duration>(d);
 }
 
-/// The same from a point in time of any clock.
+/// The deadline for a time point of any clock; saturates at `never`.
 template <class Clock, class Duration>
 deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcept {
   using seconds = std::chrono::duration<double>;
   const auto now = Clock::now();
-  // Far from now the exact difference might overflow, and a second more or less means nothing.
+  // Far from now the exact difference might overflow, and an error of a second does not matter.
   const seconds about = seconds(at.time_since_epoch()) - seconds(now.time_since_epoch());
   if (!(about < std::chrono::years(10) && about > -std::chrono::years(10))) return deadline_after(about);
   return deadline_after(at - now);
 }
 
-/// Where to wait for slot `s`: its group's list, or that of the end for slots that are ready only then.
+/// The wait point of slot `s`: its group's list, or that of the end if the slot becomes ready only then.
 inline wait_point point_of(slot& s) noexcept {
   // relaxed: the flag and the index never change.
   const std::uint64_t word = s.word.load(relaxed);
@@ -46,7 +47,8 @@ inline wait_point point_of(slot& s) noexcept {
   return {&g.waiters, &slot_group::published, &g, slot::index_of(word), nullptr, g.owner};
 }
 
-/// The number to help up to: the value's own, or the end of the task.
+/// Up to which value a helping thread must run the task of `s`: the number of the value, or the maximum for the task's
+/// end.
 inline std::uint64_t wanted_number(slot& s) noexcept {
   // relaxed: as in point_of().
   const std::uint64_t word = s.word.load(relaxed);
@@ -61,8 +63,9 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
               " waits for a value that only it could still produce; its code is on this thread's stack");
 }
 
-/// Is it certain that a wait on this thread for what `task` has not stored yet would never end? Its own code is below on
-/// the stack, or that of another call of its actor. `awaiting`, if not null, suspends instead of blocking.
+/// Deadlock check. Returns the task that would make a wait for `task` on this thread endless: `task` itself if its code
+/// is on this stack, or the method of the same actor whose code is on this stack. Returns null if the wait may succeed.
+/// `awaiting` is the coroutine's task if it suspends rather than blocks, else null.
 inline shared_state* holds_up(shared_state& task, const shared_state* awaiting) noexcept {
   if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return task.completed() ? nullptr : &task;
   const void* const turn = task.actor_id();
@@ -72,7 +75,7 @@ inline shared_state* holds_up(shared_state& task, const shared_state* awaiting) 
   return nullptr;
 }
 
-/// Throws in that case.
+/// Throws `error` if a wait for `task` on this thread would never end.
 inline void refuse_self_wait(shared_state& task, const shared_state* awaiting = nullptr) {
   shared_state* const holder = holds_up(task, awaiting);
   if (holder == nullptr) return;
@@ -82,7 +85,7 @@ inline void refuse_self_wait(shared_state& task, const shared_state* awaiting = 
               "directly, or give the ref away");
 }
 
-/// Throws if fewer than `needed` of several could ever come.
+/// Throws `error` if, for that reason, fewer than `needed` of the `count` tasks could ever bring what is awaited.
 inline void refuse_self_waits(shared_state* const* tasks, std::size_t count, std::int64_t needed, const shared_state* awaiting = nullptr) {
   if (context().tasks == nullptr) return;
   auto hope = static_cast<std::int64_t>(count);
@@ -90,16 +93,17 @@ inline void refuse_self_waits(shared_state* const* tasks, std::size_t count, std
     if (holds_up(*tasks[i], awaiting) != nullptr && --hope < needed) refuse_self_wait(*tasks[i], awaiting);
 }
 
-/// One party's wait for `needed` of several points: a thread's, or that of a task which suspends meanwhile.
+/// A wait for `needed` of several wait points, by a thread that sleeps or by a task that suspends.
 class thread_wait {
  public:
-  /// Registers with all `count` points. Wakes the thread that sleeps in it, or `task`. Throws std::bad_alloc.
+  /// Registers with all `count` points. When the wait is satisfied, wakes `task`, or the thread in sleep(). Throws
+  /// std::bad_alloc.
   static thread_wait* start(const wait_point* points, std::size_t count, std::int64_t needed, shared_state* task = nullptr) {
     void* memory = allocate(memory_kind::waiter, bytes(count));
     auto* self = ::new (memory) thread_wait(count, needed, task);
     for (std::size_t i = 0; i < count; ++i) {
       node* n = ::new (self->nodes() + i) node(*self, points[i]);
-      // relaxed: only this thread adds references, before the list has the node.
+      // relaxed: no other thread has the node before it is in the list.
       self->references_.fetch_add(1, relaxed);
       points[i].list->add(*n, [&point = points[i]](std::uint32_t index) noexcept {
         return point.published(point.object, index);
@@ -114,33 +118,33 @@ class thread_wait {
   }
 
   bool satisfied() const noexcept {
-    // [N1] seq_cst: sees what whoever fired the last one has published; and a task that has parked looks here, while who
-    // fires looks whether it has parked [T2].
+    // [N1] seq_cst: sees what the thread that fired the last waiter has published. Also, a task that has parked reads
+    //      this, while the firing thread reads whether the task has parked [T2].
     return needed_.load(seq_cst) <= 0;
   }
 
-  /// Keeps it alive beyond leave(), until released.
+  /// Keeps the object alive beyond leave(), until release_hold().
   void hold() noexcept {
-    // relaxed: the caller has it from somebody who keeps it alive.
+    // relaxed: the caller has a reference, or another thread keeps one meanwhile.
     references_.fetch_add(1, relaxed);
   }
   void release_hold() noexcept { drop_reference(); }
 
-  /// Notes what has not come yet. By who knows that the wait goes on meanwhile.
+  /// Records what is not ready yet. The caller knows that the wait lasts meanwhile.
   void observe(task_snapshot& o) const noexcept {
     const node* const all = reinterpret_cast<const node*>(this + 1);
     for (std::size_t i = 0; i < count_; ++i)
       if (!all[i].is_claimed()) o.add(*all[i].from, all[i].what);
-    // relaxed: what was true a moment ago.
+    // relaxed: the number may be outdated when it is shown.
     o.needed = needed_.load(relaxed);
   }
 
-  /// Sleeps until satisfied or past `until`. May return early.
+  /// Sleeps until the wait is satisfied or `until` has passed. May return early.
   void sleep(deadline until) noexcept {
     if (!satisfied()) sleep_on(signal_, 0, until);
   }
 
-  /// Ends the wait: claims what has not fired.
+  /// Ends the wait: claims the waiters that have not fired, and drops the caller's reference.
   void leave() noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
       node& n = nodes()[i];
@@ -168,13 +172,13 @@ class thread_wait {
   }
 
   void settle(bool fired) noexcept {
-    // [N1] seq_cst: as satisfied().
+    // [N1] seq_cst: as in satisfied().
     if (fired && needed_.fetch_sub(1, seq_cst) == 1) {
       if (task_ != nullptr) {
         task_->wake();
         return drop_reference();
       }
-      // [N1] release: as above; this wait stays alive until the reference below is dropped.
+      // [N1] release: pairs with satisfied(). This wait stays alive until the reference below is dropped.
       signal_.store(1, release);
       wake_one(signal_);
     }
@@ -182,7 +186,7 @@ class thread_wait {
   }
 
   void drop_reference() noexcept {
-    // acq_rel: the last one comes after all that the others did.
+    // acq_rel: the last drop comes after all that the others did.
     if (references_.fetch_sub(1, acq_rel) != 1) return;
     const std::size_t size = bytes(count_);
     shared_state* const task = task_;
@@ -201,7 +205,8 @@ class thread_wait {
   shared_state* task_;
 };
 
-/// Tells the hosts of the tasks on this thread's stack that their code is blocked in `wait`, if it is not null.
+/// While it exists, the hosts of the tasks on this thread's stack know that the tasks' code is blocked in `wait`. Null:
+/// no effect.
 class blocked_tasks {
  public:
   explicit blocked_tasks(const thread_wait* wait) noexcept : wait_(wait) {
@@ -214,8 +219,8 @@ class blocked_tasks {
   }
 
  private:
-  // A task may be blocked already, and the code of another one, run by its wait, blocks on top of it: as it goes on only
-  // after that one, it is blocked in the innermost wait.
+  // Waits nest: task A blocks, its thread runs task B meanwhile, and B blocks. A cannot continue before B, so both are
+  // recorded as blocked in B's wait.
   void tell(const thread_wait* wait) noexcept {
     bool was_blocked = false;
     for (running_task* t = context().tasks; t != nullptr; t = t->outer) {
@@ -228,17 +233,17 @@ class blocked_tasks {
     }
   }
   const thread_wait* wait_;
-  const thread_wait* outer_ = nullptr;     ///< what those that were blocked before are blocked in
-  const running_task* below_ = nullptr;    ///< the innermost of them
+  const thread_wait* outer_ = nullptr;     ///< the wait of the tasks that were blocked before
+  const running_task* below_ = nullptr;    ///< the innermost of those tasks
 };
 
-/// Blocks the calling thread until `needed` of the points are ready, or past `until`. Returns whether they are.
-/// Throws std::bad_alloc.
+/// Blocks the calling thread until `needed` of the points are ready or `until` has passed. Returns whether they are
+/// ready. Throws std::bad_alloc.
 inline bool block(const wait_point* points, std::size_t count, std::int64_t needed, deadline until) {
   return_all_credits();
   thread_wait* wait = thread_wait::start(points, count, needed);
   worker_hooks* role = context().role;
-  // What this thread has put off would wait for ever, and this perhaps for that.
+  // If it blocked now, its put-off work would never be done, and this wait might depend on that work.
   thread_context& here = context();
   while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
   }
@@ -249,7 +254,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
       if (replaced) {
         wait->sleep(until);
       } else if ((until != never && !role->only_ends_tasks()) || !role->run_one()) {
-        // No thread could be had to take this one's place: look for work again soon.
+        // No other thread runs in this one's place: look for work again soon.
         wait->sleep((std::min)(until, time_now() + std::chrono::milliseconds(1)));
       }
     }
@@ -260,7 +265,8 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
   return satisfied;
 }
 
-/// Waits for one slot: runs its task here where that is allowed, blocks otherwise. Returns whether it is ready.
+/// Waits for one slot: runs the slot's task here if that is allowed, blocks otherwise. Returns whether the slot is
+/// ready. Throws std::bad_alloc, and `error` if the wait would never end.
 inline bool wait_for_slot(slot& s, deadline until) {
   shared_state& owner = *slot_group::of(s).owner;
   for (;;) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How deep a thread nests tasks that it runs for its own waits.
+// The limit for tasks that a thread runs, nested on its stack, on behalf of its own waits.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -8,10 +8,10 @@
 
 namespace dyngen::detail {
 
-/// How deep waits may nest tasks they run themselves on one stack.
+/// How many such tasks may be nested on one stack.
 inline constexpr unsigned max_helping = 48;
 
-/// May this thread run another task for a wait on its stack?
+/// True if the calling thread may run another task on behalf of a wait.
 inline bool may_help(thread_context& here) noexcept { return here.helping < max_helping || global_inspector().register_thread(here); }
 
 }  // namespace dyngen::detail

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Tasks that are run, or ended, by the very thread that makes them ready: those of inline_executor, those that an
-// executor has thrown away, and calls of an actor that no worker is left to run. Each thread has one list of them, which
-// the outermost call empties: a chain of any length takes constant stack. In a publication nothing of it is run.
+// Tasks that the thread that makes them ready runs or ends itself: tasks of inline_executor, tasks that an executor has
+// thrown away, and calls of an actor for which no worker is left. Each thread has one list of them. The outermost call
+// empties it, so a chain of any length uses constant stack. During a publication none of them runs.
 
 #include <dyngen/detail/task/put_off.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -11,7 +11,7 @@ namespace dyngen::detail {
 
 class inline_queue final : put_off_work {
  public:
-  /// Runs the task, whose link is handed over, when those before it have been run.
+  /// Runs the task after those that are in the list already. The caller hands over the task's link.
   static void run_in_turn(task_record& task) noexcept {
     if (put_off_tasks::put_off(task)) return;
     thread_context& here = context();

@@ -1,31 +1,30 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How one thread looks at tasks that others run, without stopping them: describe() and dump(). A thread that runs a task
-// pays for it a look at one word that hardly ever changes.
+// How one thread looks at tasks that others run, without stopping them: describe() and dump(). A thread that runs a
+// task pays for it a look at one word that hardly ever changes.
 //
-// There is one observer at a time: it holds the mutex. It names what it is about to read in `watched_`, reads it, and names
-// the next thing. It watches
-//   - a task, to read the inside of one that waits or is parked: the arguments that are not there yet, what its coroutine
-//     awaits. A thread that gets to run such a task changes its state word first, and gives way before it touches these
-//     [O1];
-//   - the context of a thread, to read what that thread runs: `shown`, a list of the tasks on its stack. The thread takes
-//     each out of the list when it leaves it, and gives way before the entry and the task may go [O2].
-// Giving way is waiting until the observer does not watch this very thing any more. All other threads run on: an observer
-// that loses its processor while it looks holds up one thread at most, the one that is about to run the very task it
-// watches, or that leaves a task while its own list is watched, for as long as the observer has no processor. While it
-// watches it runs no code of the user, allocates nothing, takes no mutex, and goes through what one task waits for, or
-// what one stack has, once; for a thread it also passes the heavy fence.
-// A thread adds itself to the list of those that are known without waiting. It waits for the mutex, and so for an observer,
-// when it ends.
+// There is one observer at a time: it holds the mutex. It names what it is about to read in `watched_`, reads it, and
+// names the next thing. It watches
+//   - a task, to read the inside of one that waits or is parked: the arguments that are not there yet, what its
+//     coroutine awaits. A thread that gets to run such a task changes its state word first, and gives way before it
+//     touches these [O1];
+//   - the context of a thread, to read what that thread runs: `shown`, a list of the tasks on its stack. The thread
+//     takes each out of the list when it leaves it, and gives way before the entry and the task may go [O2]. Giving way
+//     is waiting until the observer does not watch this very thing any more. All other threads run on: an observer that
+//     loses its processor while it looks holds up one thread at most, the one that is about to run the very task it
+//     watches, or that leaves a task while its own list is watched, for as long as the observer has no processor. While
+//     it watches it runs no code of the user, allocates nothing, takes no mutex, and goes through what one task waits
+//     for, or what one stack has, once; for a thread it also passes the heavy fence. A thread adds itself to the list
+//     of those that are known without waiting. It waits for the mutex, and so for an observer, when it ends.
 //
-// [O1] The observer writes `watched_` (seq_cst), then reads the state word (seq_cst); a thread that claims the task writes
-//      the word (seq_cst), then looks at `watched_` (seq_cst).
+// [O1] The observer writes `watched_` (seq_cst), then reads the state word (seq_cst); a thread that claims the task
+//      writes the word (seq_cst), then looks at `watched_` (seq_cst).
 // [O2] The observer writes `watched_` (seq_cst), passes the heavy fence, then reads `shown` (seq_cst); a thread writes
 //      `shown` on the light side, then looks at `watched_` (seq_cst).
-// [O3] A thread that gives way counts itself in `waiting_`, then looks at `watched_` again; the observer changes `watched_`
-//      and `round_`, then looks at `waiting_` (seq_cst, all of them). So a thread that sleeps is woken.
-// [O4] A thread publishes its context in `known_` (release); the observer finds it there (acquire). Only a thread that has
-//      the mutex takes contexts out.
+// [O3] A thread that gives way counts itself in `waiting_`, then looks at `watched_` again; the observer changes
+//      `watched_` and `round_`, then looks at `waiting_` (seq_cst, all of them). So a thread that sleeps is woken.
+// [O4] A thread publishes its context in `known_` (release); the observer finds it there (acquire). Only a thread that
+//      has the mutex takes contexts out.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/atomic.hpp>
@@ -67,8 +66,8 @@ class inspector {
     asymmetric_store(here.shown, entry.shown_before);  // [O2]
     wait_for_inspector(&here);
   }
-  /// Observers know this thread from now on: called before it runs the first task of a pool, which it does as a worker, or
-  /// for a wait. Returns whether they did not before.
+  /// Observers know this thread from now on: called before it runs the first task of a pool, which it does as a worker,
+  /// or for a wait. Returns whether they did not before.
   [[gnu::noinline]] bool register_thread(thread_context& here) noexcept {
     if (here.helping != stranger) return false;
     here.helping = 0;
@@ -127,8 +126,8 @@ class inspector {
       if (all_.waiting_.load(seq_cst) != 0) [[unlikely]]  // [O3]
         wake_all(all_.round_);
     }
-    /// Calls visit(entry, inner) for each task that a known thread runs, and the one inside it on its stack, or null: while
-    /// that thread is watched.
+    /// Calls visit(entry, inner) for each task that a known thread runs, and the one inside it on its stack, or null:
+    /// while that thread is watched.
     template <class Visit>
     void for_each_running(Visit visit) noexcept {
       for (const thread_context* t = all_.known_.load(acquire); t != nullptr; t = t->next_known) {  // [O4]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Tasks that become ready in a publication, and whose executor may run them at once: they are handed over when it is
-// over (thread_context.hpp), in the order in which they became ready. So the code of none of them runs while waiters are
-// claimed and not yet fired, and each may wait for what any other of them brings: a wait hands over what is left.
+// over (thread_context.hpp), in the order in which they became ready. So the code of none of them runs while waiters
+// are claimed and not yet fired, and each may wait for what any other of them brings: a wait hands over what is left.
 
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/task_record.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a thread runs a task: until it parks, is queued again, or ends. Members of task_record that only a running task needs.
+// How a thread runs a task: until it parks, is queued again, or ends. Members of task_record that only a running task
+// needs.
 
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
@@ -157,8 +158,8 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
   }
 }
 
-/// `failure_` has left the task's code. Sets `last` to step::cancelled if the task was asked to stop before that, by one
-/// transition with which cancel() competes, or if the exception is a cancelled_error.
+/// `failure_` has left the task's code. Sets `last` to step::cancelled if the task was asked to stop before that, by
+/// one transition with which cancel() competes, or if the exception is a cancelled_error.
 [[gnu::noinline]] inline bool task_record::goes_on_after_exception(step& last) noexcept {
   const bool is_cancelled_error = is_cancellation(failure_);
   if (!is_cancelled_error && tries_again()) return true;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What several streams share when they are bounded together: an amount in use, its limit, and the streams that wait for
-// some of it to come back, in the order in which they began to. A mutex guards all of it; it is held for a few
-// instructions, and never while user code runs.
+// A limit that several streams share: the amount in use, its maximum, and a queue of the streams that wait for some of
+// it. A mutex guards all of it. It is locked for a few instructions, and never while user code runs.
 //
-// A value is charged when it is built, before it is stored. One that does not fit waits in its place, and its producer
-// with it; unless no value of its stream waits to be taken: then it may pass whatever the budget says. So streams that
-// share a budget can be drained in any order, also when one of them is made from another.
+// A value is charged when it is constructed, before it is published. A value that does not fit stays in its slot
+// unpublished and suspends its producer. Progress rule: if its stream has no value that is stored and not consumed, the
+// value is admitted even beyond the limit. So streams that share a budget can be consumed in any order, even if one of
+// them is produced from another.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_record.hpp>
@@ -34,17 +34,17 @@ class budget_state {
   friend class budget_share;
 
   bool fits(std::uint64_t cost) const noexcept { return used_ <= limit_ && cost <= limit_ - used_; }
-  /// Grants in turn, until one does not fit. Called without the mutex.
+  /// Admits waiting streams in order, until the next one does not fit. Called without the mutex.
   void serve() noexcept;
 
   const std::uint64_t limit_;
   mutable mutex mutex_;
   std::uint64_t used_ = 0;
-  budget_share* first_ = nullptr;  ///< of those that wait
+  budget_share* first_ = nullptr;  ///< of the waiting streams
   budget_share* last_ = nullptr;
 };
 
-/// One stream's part: what its values that wait to be taken have cost, in their order.
+/// One stream's part of a budget: the costs of its values that are not consumed yet, in order.
 class budget_share {
  public:
   /// Throws std::bad_alloc.
@@ -55,9 +55,10 @@ class budget_share {
 
   void belongs_to(task_record& task) noexcept { task_ = &task; }
 
-  /// A value is built. False if it has to wait: then waits() says for how long. Throws std::bad_alloc.
+  /// Charges a value that was constructed. Returns false if it must wait; then waits() tells how long. Throws
+  /// std::bad_alloc.
   bool charge(std::uint64_t cost) {
-    // One that is dearer than the limit passes alone, however dear.
+    // A value that costs more than the limit is admitted only alone, whatever it costs.
     if (cost > budget_->limit_) cost = budget_->limit_ + 1;
     std::lock_guard lock(budget_->mutex_);
     if (closed_) return true;
@@ -71,18 +72,18 @@ class budget_share {
     return false;
   }
 
-  /// Any thread.
+  /// Any thread may call it.
   void observe(task_snapshot& o) const noexcept {
     o.budget_used = budget_->used();
     o.budget_limit = budget_->limit();
   }
 
-  /// Does the producer still wait for its value to fit?
+  /// True while the producer waits for its value to fit.
   bool waits() const noexcept { return waiting_.load(seq_cst); }  // [T2]
 
-  /// The first value was taken.
+  /// Called when the first value was consumed.
   void taken() noexcept {
-    const publication all;  // as serve()
+    const publication all;  // as in serve()
     {
       std::lock_guard lock(budget_->mutex_);
       if (closed_) return;
@@ -93,7 +94,7 @@ class budget_share {
     budget_->serve();
   }
 
-  /// The value that was charged last is not stored after all.
+  /// Called when the value that was charged last is not stored after all.
   void take_back() noexcept {
     {
       std::lock_guard lock(budget_->mutex_);
@@ -103,12 +104,12 @@ class budget_share {
       else
         budget_->used_ -= costs_.back();
       costs_.pop_back();
-      waiting_.store(false, relaxed);  // relaxed: by the producer, who alone looks at it
+      waiting_.store(false, relaxed);  // relaxed: the producer writes it, and only the producer reads it
     }
     budget_->serve();
   }
 
-  /// The consumer is gone: nothing counts any more.
+  /// Called when the consumer is gone: from now on nothing is charged.
   void close() noexcept {
     {
       std::lock_guard lock(budget_->mutex_);
@@ -119,7 +120,7 @@ class budget_share {
       }
       for (std::uint64_t cost : costs_) budget_->used_ -= cost;
       costs_.clear();
-      waiting_.store(false, relaxed);  // relaxed: what abandon() does next wakes the producer
+      waiting_.store(false, relaxed);  // relaxed: abandon(), called next, wakes the producer
     }
     budget_->serve();
   }
@@ -129,7 +130,7 @@ class budget_share {
 
   void enqueue() noexcept {
     queued_ = true;
-    waiting_.store(true, relaxed);  // relaxed: by the producer; grants are given under the mutex
+    waiting_.store(true, relaxed);  // relaxed: written by the producer; admission happens under the mutex
     previous_ = budget_->last_;
     next_ = nullptr;
     (previous_ == nullptr ? budget_->first_ : previous_->next_) = this;
@@ -140,7 +141,8 @@ class budget_share {
     (previous_ == nullptr ? budget_->first_ : previous_->next_) = next_;
     (next_ == nullptr ? budget_->last_ : next_->previous_) = previous_;
   }
-  /// Under the mutex. The task is to be woken by wake(), without it.
+  /// Admits the waiting value. Called under the mutex; the caller then calls wake() on the returned task without the
+  /// mutex.
   task_record& grant() noexcept {
     dequeue();
     budget_->used_ += costs_.back();
@@ -163,7 +165,7 @@ class budget_share {
 
   std::shared_ptr<budget_state> budget_;
   task_record* task_ = nullptr;
-  std::deque<std::uint64_t> costs_;  ///< the last one is not charged yet while it is queued
+  std::deque<std::uint64_t> costs_;  ///< the last one is not charged while it waits
   budget_share* previous_ = nullptr;
   budget_share* next_ = nullptr;
   bool queued_ = false;
@@ -172,7 +174,7 @@ class budget_share {
 };
 
 inline void budget_state::serve() noexcept {
-  const publication all;  // no producer runs before all that may go on are on their way
+  const publication all;  // no producer runs before all admitted ones are queued
   for (;;) {
     task_record* task = nullptr;
     {
@@ -184,18 +186,18 @@ inline void budget_state::serve() noexcept {
   }
 }
 
-/// The share of a stream of T, which knows what a value costs.
+/// The share of a stream of T, which computes the cost of a value.
 template <class T>
 class stream_budget : public budget_share {
  public:
   using cost_function = std::uint64_t (*)(stream_budget&, const T&);
   stream_budget(std::shared_ptr<budget_state> budget, cost_function cost)
       : budget_share(std::move(budget)), cost_(cost) {}
-  /// Calls the user's code.
+  /// Calls user code.
   std::uint64_t cost_of(const T& value) { return cost_(*this, value); }
 
  private:
-  const cost_function cost_;  // no virtual function: g++ 12 warns where it sees that nothing overrides it
+  const cost_function cost_;  // no virtual function: g++ 12 warns if it sees that nothing overrides it
 };
 
 }  // namespace dyngen::detail

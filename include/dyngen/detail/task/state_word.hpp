@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The lifecycle of a task: one atomic word, and every transition it can make, each with a name. No other code touches
-// the word. It knows nothing of queues or coroutines, only who may do what next.
+// The lifecycle of a task: one atomic word, and a named function for each of its transitions. No other code accesses
+// the word. It knows nothing of queues or coroutines, only which thread may do what next.
 //
 //            make_ready(), begin_queued()     pop(), claim_queued()          end()
 //        waiting ───────────────▶ queued ─────────────────────────▶ running ──────▶ ended
@@ -14,34 +14,36 @@
 //                                  └─────────────── kept ◀────────────────┘ │
 //                                                     └───── claim_kept() ──┘
 //
-// parked: suspended until something comes: room, an awaited value, a child.
-// kept:   a stream suspended behind a value although it has room. Its reader claims it for its next value, resumes it on
-//         its own thread up to that value, and keeps it again. Any other interest in the task queues it by make_ready():
-//         a handle, the closing pool, or the pool's monitor when the reader has not asked for some time
-//         (kept_streams.hpp). Whether a stream is kept is in this word alone, so no thread acts on an outdated belief.
+// parked: suspended until something is ready: credits, an awaited value, a child.
 //
-// Beside the phase stand flags that any thread may set at any time:
-//   in_queue    an executor's queue holds the task's link, and a reference on it. A waiter may claim a queued task and
-//               run it; its link then stays where it is, so queueing it again while the flag is set only changes the
-//               phase, and the thread that pops the link clears the flag and learns the phase in one operation.
+// kept: a stream that is suspended behind a value although it has credits. Its reader claims it for the next value,
+// resumes it on its own thread up to that value, and keeps it again. make_ready() queues it if anything else needs the
+// task: a handle, the closing pool, or the pool's monitor when the reader has not asked for some time
+// (kept_streams.hpp). Only this word tells whether a stream is kept, so no thread acts on outdated information.
+//
+// Beside the phase the word has flags, which any thread may set at any time:
+//   in_queue    an executor's queue has the task's link, and a reference on the task. A waiting thread may claim a
+//               queued task and run it; the link then stays in the queue. Queueing the task again while the flag is
+//               set only changes the phase. The thread that pops the link clears the flag and reads the phase in one
+//               operation.
 //   cancelled   a handle, a stop token or the host asked the task to stop
-//   detached    no reader will take what the task yields any more: it runs on, and drops its values
-//   abandoned   its stream is gone: the thread that runs it last sweeps what was not taken
-//   waiting_for_turn  queued, but by its actor, for its turn there
+//   detached    no reader will consume what the task yields: it runs on, and its values are dropped
+//   abandoned   its stream is gone: the thread that runs the task last destroys the values that were not consumed
+//   waiting_for_turn  queued at its actor, for a turn there
 //   charging    what the task yields is charged to a budget
 //   unrunnable  queued, but its executor will never run it: it ends instead
-//   replaying   an attempt repeats what an earlier one has stored already: its values are dropped
-//   thrown      an exception has left the task's code, and no attempt follows: a cancellation comes too late
-//   eager  its stream is never kept for its reader: another thread may wait for what it does between two values
-//   doomed      a dependency failed: it will end without running
-//   has_run     its code has run, and was left. An actor clears it when it hands the call on: until then a queued call may
-//               be on its way back to the actor, on the thread that ran it, and no thread may claim it. No other host looks
-//               at it
+//   replaying   an attempt repeats values that an earlier attempt has stored: they are dropped
+//   thrown      an exception has left the task's code and no attempt follows: a cancellation comes too late
+//   eager       its stream is never kept for its reader: a thread may wait for what the code does between two values
+//   doomed      a dependency failed: the task will end without running
+//   has_run     its code has run, and has returned control. An actor clears the flag when it hands the call on. As long
+//               as it is set, a queued call may be on its way back to the actor, on the thread that ran it, and no
+//               thread may claim it. Only actors read this flag.
 //
-// [T1] running is handed over by acquire and release: the thread that gets it sees all that the one before it did with
-//      the task.
-// [T2] park() or keep(), and a thread that makes room or sets a flag: both write (seq_cst), then look at the other's word
-//      (seq_cst). A flag stands in this very word.
+// [T1] running is handed over by acquire and release: the next thread that runs the task sees all that the previous one
+//      did with it.
+// [T2] On one side park() or keep(), on the other side a thread that adds credits or sets a flag: both write (seq_cst),
+//      then read the other's word (seq_cst). A flag is in this same word.
 
 #include <dyngen/detail/base/atomic.hpp>
 
@@ -66,41 +68,41 @@ class state_word {
   static constexpr std::uint32_t doomed = 4096;
   static constexpr std::uint32_t thrown = 8192;
   static constexpr std::uint32_t has_run = 16384;
-  /// A running task looks at these before each value.
+  /// A running task checks for these flags before each value.
   static constexpr std::uint32_t attention = cancelled | detached | replaying | charging;
-  /// With one of these a task does not park for room.
+  /// With one of these flags a task does not park for credits.
   static constexpr std::uint32_t no_parking = cancelled | detached;
-  /// With one of these a queued task only ends, on whatever thread comes first.
+  /// With one of these flags a queued task only ends; any thread may do that.
   static constexpr std::uint32_t only_ends = cancelled | doomed;
 
   static constexpr phase phase_of(std::uint32_t word) noexcept { return static_cast<phase>(word & phase_mask); }
-  /// Does make_ready() change a task in this phase?
+  /// True if make_ready() changes a task in this phase.
   static constexpr bool is_suspended(phase now) noexcept {
     return now == phase::waiting || now == phase::parked || now == phase::kept;
   }
 
-  /// What make_ready() and requeue() leave to their caller.
+  /// What the caller of make_ready() or requeue() must do: nothing, or push the link.
   enum class next { nothing, push };
 
   std::uint32_t load() const noexcept { return word_.load(seq_cst); }
 
-  /// A glance, by the thread that runs the task: has anybody asked for something?
+  /// Fast check by the thread that runs the task: has any thread asked for something?
   bool wants_attention() const noexcept {
-    // relaxed: a late look is as good as the other thread having asked later.
+    // relaxed: reading it late is as good as the other thread asking later.
     return (word_.load(relaxed) & attention) != 0;
   }
-  /// For such glances at once for every value.
+  /// The word, for callers that make this check once for every value.
   const atomic<std::uint32_t>& flags() const noexcept { return word_; }
 
-  /// waiting -> queued, with its link in the queue, while nobody else knows of the task. The push publishes it.
+  /// waiting -> queued, with its link in the queue, while no other thread knows of the task. The push publishes it.
   void begin_queued(std::uint32_t flags) noexcept {
-    // relaxed, both: nobody else looks yet.
+    // relaxed, both: no other thread reads it yet.
     word_.store(word_.load(relaxed) | static_cast<std::uint32_t>(phase::queued) | in_queue | flags, relaxed);
   }
 
-  /// waiting, parked or kept -> queued, for a thread that finds a reason why the task should run: its dependencies are
-  /// there, it has room, it was cancelled, its reader no longer asks. Nothing to do in any other phase. On `push` the
-  /// caller owes the executor the link, with a reference of its own.
+  /// waiting, parked or kept -> queued, by a thread with a reason to run the task: its dependencies are ready, it has
+  /// credits, it was cancelled, or its reader no longer asks. No effect in any other phase. If it returns `push`, the
+  /// caller must push the link, with a reference of its own.
   next make_ready() noexcept {
     std::uint32_t word = word_.load(seq_cst);  // [T2]
     for (;;) {
@@ -110,7 +112,7 @@ class state_word {
     }
   }
 
-  /// running -> queued, by the thread that runs it.
+  /// running -> queued, by the thread that runs the task.
   next requeue() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (!change(word, phase::queued, in_queue | has_run)) {
@@ -118,39 +120,41 @@ class state_word {
     return (word & in_queue) != 0 ? next::nothing : next::push;
   }
 
-  /// The link was taken out of the queue: true, and running, if the task was still queued.
+  /// Called after the link was popped: clears in_queue. queued -> running, and returns true; in any other phase returns
+  /// false.
   bool pop() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     for (;;) {
       const bool mine = phase_of(word) == phase::queued;
       const phase to = mine ? phase::running : phase_of(word);
       const std::uint32_t changed = (word & ~(phase_mask | in_queue)) | static_cast<std::uint32_t>(to);
-      // seq_cst: a stream's reader who sees it not running yet has shown himself before it runs [W1].
+      // seq_cst: a reader that sees the stream not running yet has announced itself before the stream runs [W1].
       if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed)) return mine;  // [T1]
     }
   }
 
-  /// The link was taken out of the queue by somebody who does not run tasks: true if that was its end, because the task
-  /// is not queued any more; false if it has to go back.
+  /// Called after the link was removed from the queue by a thread that does not run tasks. Returns true if the task is
+  /// not queued any more and the link is gone for good; false if the link must go back.
   bool drop_link() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (phase_of(word) != phase::queued)
-      // release: the link was read before it is used again.
+      // release: what read the link comes before its next use.
       if (word_.compare_exchange_weak(word, word & ~in_queue, release, relaxed)) return true;
     return false;
   }
 
-  /// queued -> running, by a thread that waits for the task. Its link stays in the queue.
+  /// queued -> running, by a thread that waits for the task. The link stays in the queue.
   bool claim_queued() noexcept { return claim(phase::queued); }
 
-  /// queued -> running, of a call that its actor has handed on, by a thread that ends it.
+  /// queued -> running, for a call that its actor has handed on, by a thread that ends it.
   bool claim_handed_on() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (phase_of(word) == phase::queued && (word & (has_run | waiting_for_turn)) == 0)
       if (change(word, phase::running, 0)) return true;  // [T1]
     return false;
   }
-  /// The reverse, by that thread: the call stays handed on. On `push` its link is in no queue any more.
+  /// Undoes claim_handed_on(): running -> queued; the call stays handed on. If it returns `push`, the link is in no
+  /// queue any more.
   next hand_back() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (!change(word, phase::queued, in_queue)) {
@@ -158,11 +162,11 @@ class state_word {
     return (word & in_queue) != 0 ? next::nothing : next::push;
   }
 
-  /// parked -> running: by its consumer, or by the thread that parked it and finds room after all.
+  /// parked -> running: by the stream's consumer, or by the thread that parked the task and finds credits after all.
   bool claim_parked() noexcept { return claim(phase::parked); }
 
-  /// running -> parked, unless something asks for attention. After it the caller must look again at whatever it parks
-  /// for, and claim_parked() if that has come.
+  /// running -> parked, unless one of the flags `unless` is set. After it the caller must check again for what the task
+  /// parks for, and call claim_parked() if that is ready.
   bool park(std::uint32_t unless) noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     for (;;) {
@@ -171,7 +175,7 @@ class state_word {
     }
   }
 
-  /// running -> kept, unless something asks for attention or for the task to run ahead.
+  /// running -> kept, unless a flag asks for attention or makes the task eager.
   bool keep() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     for (;;) {
@@ -192,8 +196,8 @@ class state_word {
 
   /// Sets flags; returns the word as it was.
   std::uint32_t set(std::uint32_t flags) noexcept { return word_.fetch_or(flags, seq_cst); }  // [T2]
-  /// Takes flags back that concern only who does so.
-  // relaxed: publishes nothing, and as a read-modify-write lets through what others have published [T1].
+  /// Clears flags that concern only the calling thread.
+  // relaxed: publishes nothing; and as a read-modify-write it continues the release sequences of other threads [T1].
   void clear(std::uint32_t flags) noexcept { word_.fetch_and(~flags, relaxed); }
 
  private:
@@ -204,8 +208,8 @@ class state_word {
   }
 
   bool claim(phase from) noexcept {
-    // relaxed: verified by the exchange. A stale value makes claim() fail at worst; the caller then waits for the task as
-    // for one that runs.
+    // relaxed: verified by the exchange. At worst a stale value makes claim() fail; the caller then waits for the task
+    // as if it were running.
     std::uint32_t word = word_.load(relaxed);
     while (phase_of(word) == from)
       if (change(word, phase::running, 0)) return true;  // [T1]

@@ -57,7 +57,8 @@ class task_host {
   virtual bool offer(stealable_child&) noexcept { return false; }
   /// Ends that, by the same task, on any thread: true if the child is its own again.
   virtual bool take_back(stealable_child&) noexcept { return false; }
-  /// Before a task that runs on this thread goes on with one of its children, again and again: is it time for other work?
+  /// Before a task that runs on this thread goes on with one of its children, again and again: is it time for other
+  /// work?
   virtual bool wants_others_to_run() noexcept { return false; }
   /// May a thread that waits for a queued task of this host run it?
   virtual bool helps() const noexcept { return false; }
@@ -69,8 +70,8 @@ class task_host {
   virtual void about_to_suspend(task_record&) noexcept {}
   /// Follows each about_to_suspend(), once it is settled whether the task waits or not.
   virtual void suspension_decided() noexcept {}
-  /// The same and left(), of a task that its thread has parked. Who looks who waits must not see it wait before its turn
-  /// has gone on.
+  /// The same and left(), of a task that its thread has parked. Who looks who waits must not see it wait before its
+  /// turn has gone on.
   virtual void parks() noexcept { suspension_decided(); }
   /// A waiting or parked task is about to leave that state.
   virtual void wakes() noexcept {}
@@ -78,8 +79,8 @@ class task_host {
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// May a stream be kept for its reader, which then resumes it for each value?
   virtual bool keeps_streams() const noexcept { return false; }
-  /// The calling thread, its reader, has kept a stream, or owes it room, and found it unlisted: if nothing is taken from it
-  /// for some time, its room is to be given back, and it is to run.
+  /// The calling thread, its reader, has kept a stream, or owes it room, and found it unlisted: if nothing is taken
+  /// from it for some time, its room is to be given back, and it is to run.
   virtual void is_kept(kept_entry&) noexcept {}
   /// The task of such a stream has ended.
   virtual void stream_ended(kept_entry&) noexcept {}
@@ -101,7 +102,8 @@ class task_host {
   virtual void ended(task_record&) noexcept {}
   virtual void add_host_reference() noexcept {}
   virtual void drop_host_reference() noexcept {}
-  /// A record comes to life, and goes with so many values: the host must live so long. The second gets what the first gave.
+  /// A record comes to life, and goes with so many values: the host must live so long. The second gets what the first
+  /// gave.
   virtual std::uint8_t add_record() noexcept {
     add_host_reference();
     return 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What is seen of a task from outside (inspector.hpp): copied numbers, and counted pointers to what it waits for. It is
-// taken in a moment and without allocating; the words for it are found afterwards, in describe_text.hpp.
+// What describe() and dump() read of a task (inspector.hpp): numbers, and counted pointers to what the task waits for.
+// Taking a snapshot does not allocate; describe_text.hpp turns it into words later.
 
 #include <dyngen/detail/value/shared_state.hpp>
 
@@ -11,7 +11,7 @@
 
 namespace dyngen::detail {
 
-/// A counted pointer.
+/// A reference-counting pointer to a shared state.
 class shared_state_ptr {
  public:
   shared_state_ptr() = default;
@@ -32,12 +32,12 @@ class shared_state_ptr {
 };
 
 struct task_snapshot {
-  /// What is waited for of `from`: a value of that number, or as below.
+  /// Something awaited: the value of `from` with that number, or one of the constants of wait_point.
   struct thing {
     shared_state_ptr from;
     std::int64_t value = wait_point::the_end;
   };
-  /// Why a call has not its turn at its actor: because of the first of `things`.
+  /// Why a call does not have its actor's turn: what the first of `things` does.
   enum class before_it : unsigned char { nothing, has_the_turn, is_in_progress, comes_first };
 
   bool is_task = false;
@@ -45,20 +45,20 @@ struct task_snapshot {
   std::uint64_t attempt = 1;
 
   static constexpr unsigned most = 8;
-  thing things[most];       ///< what it waits for, or for its turn, who is before it; the first few
-  unsigned count = 0;       ///< how many there are
-  std::int64_t needed = 0;  ///< how many of these must come
+  thing things[most];       ///< what it waits for; for its turn: the calls before it. Only the first few
+  unsigned count = 0;       ///< how many there are, which may exceed `most`
+  std::int64_t needed = 0;  ///< how many of them must become ready
   bool awaits = false;      ///< its coroutine has suspended for them
   bool blocks = false;      ///< its thread is blocked in a wait for them
-  bool helps = false;       ///< its thread runs the first of them meanwhile
+  bool helps = false;       ///< its thread runs the first of them itself
 
   bool is_stream = false;
-  std::uint64_t untaken = 0;  ///< values of a stream that wait to be taken
+  std::uint64_t untaken = 0;  ///< values of a stream that are stored and not consumed
   std::uint64_t budget_used = 0;
-  std::uint64_t budget_limit = 0;  ///< of the budget that it waits for; 0: for none
+  std::uint64_t budget_limit = 0;  ///< limit of the budget for which it waits; 0: it waits for none
 
   std::string_view actor;  ///< the name of its actor; lives as long as the task
-  bool is_actor = false;   ///< it is the end of its actor, which waits for the last handle to go
+  bool is_actor = false;   ///< it is the end of its actor, and waits until the last handle is dropped
   before_it reason = before_it::nothing;
 
   void add(shared_state& from, std::int64_t value) noexcept {
