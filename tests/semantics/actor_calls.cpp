@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which call of an actor runs when: the order of submitters, calls that go on and calls that begin, rings, kill, and what
-// cancellation, retries, budgets and tokens do to calls. S-ACTOR, S-DETAIL-7, L-12, and the other rules as far as they
-// speak of methods.
+// The order in which calls of an actor run: by submitter, resumed calls against new ones, rings of actors, kill, and
+// the effects of cancellation, retries, budgets and tokens. S-ACTOR, S-DETAIL-7, L-12, and the other rules as far as
+// they apply to methods.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -28,7 +28,7 @@ using support::later;
 
 namespace {
 
-/// What it did, in order; notices two threads inside, and counts its live instances.
+/// Records its calls in order, detects two threads inside, and counts its live instances.
 class recorder {
  public:
   static inline std::atomic<int> alive{0};
@@ -39,7 +39,7 @@ class recorder {
   recorder(const recorder&) = delete;
   recorder& operator=(const recorder&) = delete;
 
-  /// Holds the actor for a moment.
+  /// Occupies the actor for a moment.
   class here {
    public:
     explicit here(recorder& r) : inside_(r.inside_) {
@@ -107,7 +107,7 @@ bool actor_is_dead(const std::exception_ptr& e) {
 
 }  // namespace
 
-TEST_CASE("a method that only yields lets calls begin that may, and others go on", "[actor][S-ACTOR-2][L-18]") {
+TEST_CASE("a method that only yields lets new calls begin and suspended ones resume", "[actor][S-ACTOR-2][L-18]") {
   support::watchdog dog("yielding methods");
   for (int threads : {1, 2}) {
     dg::thread_pool pool(threads);
@@ -115,7 +115,7 @@ TEST_CASE("a method that only yields lets calls begin that may, and others go on
     auto spins = a.submit(&recorder::spins);
     a.submit(&recorder::raise).get();
     CHECK(spins.get() >= 0);
-    // Two that spin, and one that is to go on between them.
+    // Two calls that yield in a loop, and one that must resume between them.
     auto b = pool.options(dg::max_concurrency{3}).make_actor<recorder>();
     later value;
     auto waits = b.submit(&recorder::awaits, dg::unresolved(value.ref), "<", ">");
@@ -126,7 +126,7 @@ TEST_CASE("a method that only yields lets calls begin that may, and others go on
     b.submit(&recorder::raise).get();
     one.get();
     two.get();
-    // At one at a time a method that yields keeps its turn, and the pool's other tasks run.
+    // With one call at a time, a method that yields keeps its turn, and other tasks of the pool run.
     auto c = pool.make_actor<recorder>();
     auto keeps = c.submit([](recorder& self) -> dg::task<std::string> {
       for (int i = 0; i < 10; ++i) {
@@ -151,7 +151,7 @@ TEST_CASE("calls behind one that is not ready cost no more than others", "[actor
   std::vector<dg::ref<int>> own;
   own.push_back(a.submit(&recorder::add, first.ref));
   for (int i = 0; i < 20'000; ++i) own.push_back(a.submit(&recorder::add, 1));
-  // Other submitters overtake them, each with a call of its own that waits.
+  // Calls of other submitters overtake them; each submitter also has a call that waits.
   std::vector<later> waits(500);
   std::vector<dg::ref<int>> others;
   for (std::size_t i = 0; i < waits.size(); ++i)
@@ -171,7 +171,7 @@ TEST_CASE("calls behind one that is not ready cost no more than others", "[actor
   CHECK(a.submit(&recorder::text).get() == std::string(500, '.'));
 }
 
-TEST_CASE("calls become ready in any order, and run in that of their submits", "[actor][S-ACTOR-1][S-DETAIL-7]") {
+TEST_CASE("calls become ready in any order, and run in the order of their submits", "[actor][S-ACTOR-1][S-DETAIL-7]") {
   support::watchdog dog("orders of readiness");
   dg::thread_pool pool(2);
   for (int order = 0; order < 3; ++order) {
@@ -227,7 +227,7 @@ TEST_CASE("calls of tasks keep the order in which each task submits them, whiche
     for (int i = 0; i < 300; ++i) expected += static_cast<char>(name + i % 3);
     CHECK(mine == expected);
   }
-  // What one task submits before another one begins comes first, too.
+  // Calls that one task submits before another task begins come first, too.
   later input;
   auto first = pool.submit([a](int) { a.submit(&recorder::note, "1"); }, input.ref);
   auto second = pool.options(dg::after(first)).submit([a] { a.submit(&recorder::note, "2"); });
@@ -236,7 +236,7 @@ TEST_CASE("calls of tasks keep the order in which each task submits them, whiche
   CHECK(a.submit(&recorder::text).get().ends_with("12"));
 }
 
-TEST_CASE("an awaiting method goes on in its actor's turn, wherever what it awaits was stored",
+TEST_CASE("an awaiting method resumes in its actor's turn, whichever thread stores what it awaits",
           "[actor][S-WAIT-6][S-ACTOR-2]") {
   support::watchdog dog("resumed in turn");
   recorder::overlapped = false;
@@ -257,7 +257,8 @@ TEST_CASE("an awaiting method goes on in its actor's turn, wherever what it awai
   CHECK_FALSE(recorder::overlapped);
 }
 
-TEST_CASE("a closed ring of actors that await each other works where each has room for two", "[actor][S-WAIT-5]") {
+TEST_CASE("a closed ring of actors that await each other works where each runs two calls at a time",
+          "[actor][S-WAIT-5]") {
   support::watchdog dog("closed rings");
   struct link {
     dg::actor<link> next;
@@ -273,12 +274,12 @@ TEST_CASE("a closed ring of actors that await each other works where each has ro
     std::vector<dg::actor<link>> ring;
     for (int i = 0; i < 5; ++i) ring.push_back(pool.options(dg::max_concurrency{201}).make_actor<link>());
     for (std::size_t i = 0; i < ring.size(); ++i) ring[i].submit(&link::set, ring[(i + 1) % ring.size()]);
-    CHECK(ring[0].submit(&link::pass, 1000).get() == 1000);  // two hundred times round
+    CHECK(ring[0].submit(&link::pass, 1000).get() == 1000);  // two hundred rounds
     for (auto& a : ring) a.submit(&link::cut).get();
   }
 }
 
-TEST_CASE("a closed ring of actors that hold each other up is ended by a cancel, a kill, or the end of the pool",
+TEST_CASE("a closed ring of actors that wait for each other is ended by a cancel, a kill, or the end of the pool",
           "[actor][S-WAIT-5][S-STOP-1]") {
   support::watchdog dog("rings without room");
   struct link {
@@ -297,7 +298,7 @@ TEST_CASE("a closed ring of actors that hold each other up is ended by a cancel,
       auto b = pool.make_actor<link>();
       a.submit(&link::set, b);
       b.submit(&link::set, a);
-      stuck = a.submit(&link::pass, 2);  // the third call would be a's again, whose turn the first one keeps
+      stuck = a.submit(&link::pass, 2);  // the third call is one of actor a again, whose turn the first call keeps
       CHECK_FALSE(stuck.wait_for(20ms));
       if (how == 0) CHECK(stuck.cancel());
       if (how == 1) b.kill();
@@ -308,7 +309,8 @@ TEST_CASE("a closed ring of actors that hold each other up is ended by a cancel,
   }
 }
 
-TEST_CASE("what the end of a pool frees may still call its actors", "[actor][S-STOP-1][S-DETAIL-10]") {
+TEST_CASE("a destructor that the end of a pool runs may still call the pool's actors",
+          "[actor][S-STOP-1][S-DETAIL-10]") {
   support::watchdog dog("calls while draining");
   dg::ref<int> told;
   later never;
@@ -332,7 +334,7 @@ TEST_CASE("what the end of a pool frees may still call its actors", "[actor][S-S
   CHECK(recorder::alive == 0);
 }
 
-TEST_CASE("methods of every kind are dropped half-way, and free their actor", "[actor][S-ACTOR-5][S-CANCEL-7]") {
+TEST_CASE("methods of every kind that are dropped half-way free their actor", "[actor][S-ACTOR-5][S-CANCEL-7]") {
   support::watchdog dog("dropped methods");
   struct bodies {
     static dg::generator<int> full(recorder& self, dg::ref<int>) {
@@ -357,7 +359,7 @@ TEST_CASE("methods of every kind are dropped half-way, and free their actor", "[
   };
   for (int threads : {1, 2}) {
     for (int limit : {1, 3}) {
-      support::error_log log;  // an attempt may fail just when its stream goes
+      support::error_log log;  // an attempt may fail just when its stream is dropped
       dg::thread_pool pool(support::reporting_to(log, threads));
       auto a = pool.options(dg::max_concurrency{limit}).make_actor<recorder>();
       later never;
@@ -368,7 +370,7 @@ TEST_CASE("methods of every kind are dropped half-way, and free their actor", "[
           auto behind = a.submit([](recorder& self) { return self.frames.load(); });
           stream = {};
           behind.get();
-          // Its frame was destroyed in the actor's turn, or will be before whatever comes after it.
+          // Its frame was destroyed in the actor's turn, or will be before the next call.
           CHECK(support::eventually(
               [&] { return a.submit([](recorder& self) { return self.frames.load(); }).get() == 0; }));
         }
@@ -425,7 +427,7 @@ TEST_CASE("a frame of a method is destroyed in the actor's turn only", "[actor][
   CHECK_FALSE(recorder::overlapped);
 }
 
-TEST_CASE("a call whose turn comes while its actor is being killed is cancelled like the others",
+TEST_CASE("a call that gets its turn while its actor is being killed is cancelled like the others",
           "[actor][S-DETAIL-7]") {
   dg::inline_executor at_once;
   auto a = dg::on(at_once).make_actor<recorder>();
@@ -438,7 +440,7 @@ TEST_CASE("a call whose turn comes while its actor is being killed is cancelled 
   CHECK(actor_is_dead(a.submit(&recorder::text).error()));
 }
 
-TEST_CASE("kill ends what is queued, waits or is suspended, at any limit", "[actor][S-DETAIL-7]") {
+TEST_CASE("kill ends queued, waiting and suspended calls, with any limit of concurrency", "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill at every stage");
   for (int limit : {1, 2, 8}) {
     dg::thread_pool pool(2);
@@ -676,7 +678,8 @@ TEST_CASE("cancelling a call runs none of its code, nor its actor's, on the canc
   }
 }
 
-TEST_CASE("an actor ends after its queue when its last handle goes, also with calls that wait", "[actor][S-ACTOR-3]") {
+TEST_CASE("an actor whose last handle is dropped ends after its queued calls, also if some of them wait",
+          "[actor][S-ACTOR-3]") {
   support::watchdog dog("the last handle");
   recorder::overlapped = false;
   dg::thread_pool pool(2);
@@ -688,12 +691,12 @@ TEST_CASE("an actor ends after its queue when its last handle goes, also with ca
     suspended = a.submit(&recorder::awaits, dg::unresolved(input.ref), "", "");
   }
   CHECK(support::eventually([] { return recorder::alive == 1; }));
-  CHECK_FALSE(suspended.wait_for(5ms));  // its calls are to come
+  CHECK_FALSE(suspended.wait_for(5ms));  // its calls follow
   input.promise.set_value(4);
   CHECK(waits.get() == 4);
   CHECK(suspended.get() == 4);
   CHECK(support::eventually([] { return recorder::alive == 0; }));
-  // A suspended stream holds it as any call does; options hold it as a handle does.
+  // A suspended stream keeps it alive as any call does; options keep it alive as a handle does.
   std::optional<dg::ref_stream<int>> stream;
   {
     auto options = pool.make_actor<recorder>().options(dg::backpressure{1});
@@ -707,7 +710,7 @@ TEST_CASE("an actor ends after its queue when its last handle goes, also with ca
   CHECK(support::eventually([] { return recorder::alive == 0; }));
 }
 
-TEST_CASE("ten thousand actors work at once, and hold each other in a chain", "[actor][S-ACTOR-3][L-14]") {
+TEST_CASE("ten thousand actors work at once, and keep each other alive in a chain", "[actor][S-ACTOR-3][L-14]") {
   support::watchdog dog("a chain of ten thousand actors", 120);
   struct link {
     static std::atomic<int>& alive() {

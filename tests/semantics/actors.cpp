@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Actors: S-ACTOR, S-DETAIL-7, L-12, and what the other rules say of methods.
+// Actors: S-ACTOR, S-DETAIL-7, L-12, and the other rules as far as they apply to methods.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -25,7 +25,7 @@ using support::later;
 
 namespace {
 
-/// Notices when two threads are inside at once.
+/// Detects two threads inside at once.
 class alone {
  public:
   explicit alone(std::atomic<int>& inside) : inside_(inside) {
@@ -99,7 +99,7 @@ std::string nested_message(const std::exception_ptr& e) {
 
 }  // namespace
 
-TEST_CASE("methods of all kinds are submitted as other tasks are", "[actor][S-ACTOR]") {
+TEST_CASE("methods of all kinds are submitted like other tasks", "[actor][S-ACTOR]") {
   support::watchdog dog("kinds of methods");
   for (int threads : {1, 2}) {
     std::vector<int> seen;
@@ -208,7 +208,7 @@ TEST_CASE("a suspended method keeps its turn", "[actor][S-ACTOR-1]") {
   value.promise.set_value(1);
   noted.get();
   CHECK(a.submit(&account::text).get() == "<>x");
-  // A generator that waits for room, too.
+  // Also a generator that waits because its stream is full.
   auto stream = a.options(dg::backpressure{1}).submit(&account::count, 3);
   CHECK(stream.next_value() == 2);
   auto behind = a.submit(&account::get);
@@ -262,7 +262,7 @@ TEST_CASE("several methods may be in progress, and switch where one suspends", "
   first.promise.set_value(1);
   CHECK(one.get() == 11);
   CHECK(a.submit(&account::text).get() == "<<>3>");
-  // Never two threads inside.
+  // No two threads were inside at once.
   struct switching {
     static dg::task<void> run(account& self, dg::thread_pool* pool, int n) {
       for (int i = 0; i < n; ++i) {
@@ -347,7 +347,7 @@ TEST_CASE("a constructor that throws fails every call", "[actor][S-ACTOR]") {
     auto b = pool.make_actor<account>(pool.submit([]() -> int { throw boom("argument"); }));
     CHECK(nested_message(b.submit(&account::get).error()) == "argument");
     CHECK(log.count() == 0);
-    // If no call is told of it, the hook is.
+    // If no call holds the exception, it is reported to the hook.
     pool.make_actor<account>(-2);
   }
   REQUIRE(log.count() == 1);
@@ -355,7 +355,7 @@ TEST_CASE("a constructor that throws fails every call", "[actor][S-ACTOR]") {
   CHECK(account::alive == 0);
 }
 
-TEST_CASE("kill cancels what waits, lets the running method end, and refuses what comes", "[actor][S-DETAIL-7]") {
+TEST_CASE("kill cancels waiting calls, lets the running method end, and refuses new calls", "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill");
   support::gate inside, go;
   dg::thread_pool pool(2);
@@ -382,7 +382,7 @@ TEST_CASE("kill cancels what waits, lets the running method end, and refuses wha
   CHECK(support::eventually([] { return account::alive == 0; }));
   CHECK_THROWS_AS(a.submit(&account::get).get(), dg::actor_died);
   a.kill();  // again: nothing
-  // One whose method is suspended.
+  // A call whose method is suspended.
   auto b = pool.make_actor<account>();
   auto suspended = b.submit(&account::awaits, dg::unresolved(never.ref));
   auto full = pool.make_actor<account>();
@@ -440,7 +440,7 @@ TEST_CASE("handles may outlive their pool", "[actor][S-DETAIL-7]") {
     if (cancelled)
       pool->shutdown(dg::shutdown_mode::cancel);
     else
-      pool->shutdown(dg::shutdown_mode::drain);  // idle actors do not hold it up
+      pool->shutdown(dg::shutdown_mode::drain);  // idle actors do not delay it
     CHECK(account::alive == 0);
     if (!cancelled) CHECK(value.get() == 3);
     auto after = a.submit(&account::get);
@@ -454,7 +454,8 @@ TEST_CASE("handles may outlive their pool", "[actor][S-DETAIL-7]") {
   }
 }
 
-TEST_CASE("a pool that ends runs what is queued behind a suspended method", "[actor][S-DETAIL-10][S-STOP-1]") {
+TEST_CASE("a pool that ends runs the calls that are queued behind a suspended method",
+          "[actor][S-DETAIL-10][S-STOP-1]") {
   support::watchdog dog("draining actors");
   later never;
   dg::ref<int> suspended, behind;
@@ -535,19 +536,19 @@ TEST_CASE("a method that waits for its own actor gets an error", "[actor][S-ACTO
   CHECK(says([&] {
     return a.submit([a](account&) -> dg::task<int> { co_return std::get<0>(co_await dg::when_all(a.submit(&account::get))); });
   }));
-  // Also when another task does, which the method runs while it waits for it.
+  // Also if a task waits for the actor that the method runs while it waits for that task.
   dg::thread_pool single(1);
   auto b = single.make_actor<account>();
   CHECK(says([&] {
     return b.submit([b, &single](account&) { return single.submit([b] { return b.submit(&account::get).get(); }).get(); });
   }));
-  // What has ended may be asked for.
+  // Results of ended calls may be read.
   auto done = a.submit(&account::get);
   done.wait();
   CHECK(a.submit([done](account&) { return done.get() + 1; }).get() == 1);
 }
 
-TEST_CASE("actors may call each other, round a ring", "[actor][S-WAIT-5]") {
+TEST_CASE("actors may call each other in a ring", "[actor][S-WAIT-5]") {
   support::watchdog dog("ring of actors");
   struct link {
     int number;
@@ -573,7 +574,8 @@ TEST_CASE("actors may call each other, round a ring", "[actor][S-WAIT-5]") {
   }
 }
 
-TEST_CASE("a call that waits for its arguments holds up those of its own submitter only", "[actor][S-DETAIL-7]") {
+TEST_CASE("a call that waits for its arguments delays the later calls of its own submitter only",
+          "[actor][S-DETAIL-7]") {
   support::watchdog dog("unready calls");
   dg::thread_pool pool(2);
   auto a = pool.make_actor<account>();
@@ -662,7 +664,7 @@ TEST_CASE("the tasks of a when_all in a method follow each other", "[actor][S-DE
   CHECK_FALSE(alone::overlapped);
 }
 
-TEST_CASE("an actor may hold another one, and the last handle go in a method", "[actor][S-MEM-8]") {
+TEST_CASE("an actor may own another one, and a method may drop the last handle", "[actor][S-MEM-8]") {
   support::watchdog dog("actors that hold actors");
   struct owner {
     dg::actor<account> held;
@@ -678,7 +680,7 @@ TEST_CASE("an actor may hold another one, and the last handle go in a method", "
     CHECK(o.submit(&owner::blocks, 3).get() == 6);
     o.submit(&owner::lets_go).get();
     CHECK(support::eventually([] { return account::alive == 0; }));
-    // Its own last handle, in its own method.
+    // A method drops the last handle of its own actor.
     auto self = std::make_shared<dg::actor<account>>(pool.make_actor<account>());
     auto& handle = *self;
     handle.submit([self = std::move(self)](account& inner) mutable {
@@ -723,7 +725,7 @@ TEST_CASE("an empty handle of an actor says so", "[actor]") {
   CHECK(b.submit(&account::get).get() == 0);
 }
 
-TEST_CASE("what an actor's destructor throws is reported", "[actor][S-ERR-10]") {
+TEST_CASE("an exception from the destructor of an actor is reported", "[actor][S-ERR-10]") {
   support::watchdog dog("throwing destructor");
   support::error_log log;
   struct thrower {
@@ -739,7 +741,7 @@ TEST_CASE("what an actor's destructor throws is reported", "[actor][S-ERR-10]") 
   CHECK(support::message_of([&] { std::rethrow_exception(log.at(0).error); }) == "destructor");
 }
 
-TEST_CASE("actors leave no memory behind", "[actor][S-MEM-4]") {
+TEST_CASE("actors leak no memory", "[actor][S-MEM-4]") {
   support::watchdog dog("memory of actors");
   const long before = dg::detail::memory_counter::live(dg::detail::memory_kind::record);
   {

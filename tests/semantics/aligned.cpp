@@ -20,7 +20,7 @@ struct alignas(Alignment) over_aligned {
 
 std::atomic<long> misplaced{0};
 
-// By way of volatile: a compiler believes in the alignment of what it has placed.
+// Through volatile: a compiler assumes the alignment of the objects that it has placed.
 template <class T>
 [[gnu::noinline]] void look_at(const T& value) {
   volatile auto address = reinterpret_cast<std::uintptr_t>(&value);
@@ -62,7 +62,7 @@ dg::task<double> sum(T parameter, dg::ref<int> later) {
   co_return first.d[0] + second.d[0];
 }
 
-dg::generator<int> without_a_sign(dg::ref<int> later) {  // neither its parameters nor its values tell
+dg::generator<int> without_a_sign(dg::ref<int> later) {  // neither its parameters nor its values show it
   over_aligned<64> local;
   local.d[0] = co_await later;
   look_at(local);
@@ -74,7 +74,7 @@ template <class T>
 void run() {
   misplaced = 0;
   dg::thread_pool pool(2);
-  std::vector<std::unique_ptr<int[]>> between;  // so that frames do not lie one behind the other
+  std::vector<std::unique_ptr<int[]>> between;  // so that frames are not adjacent
   std::vector<dg::ref_stream<T>> streams;
   for (int i = 0; i < 50; ++i) {
     between.push_back(std::make_unique<int[]>(static_cast<std::size_t>(10 + i % 7)));

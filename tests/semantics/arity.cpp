@@ -46,7 +46,7 @@ dg::generator<int> throw_after(int n) {
   throw boom("after " + std::to_string(n));
 }
 
-/// What can be seen of a generator from outside: its frames, and how far it came.
+/// What a test observes of a generator: its frames, and its progress.
 struct progress {
   std::atomic<int> frames{0};
   std::atomic<int> returned{0};
@@ -114,7 +114,7 @@ TEST_CASE("refs may be read in any order", "[arity][S-ARITY-1]") {
   for (std::size_t i = 5; i-- > 0;) CHECK(refs[i].get() == static_cast<int>(i));
 }
 
-TEST_CASE("the values yielded through another generator count like one's own", "[arity][S-ARITY-1]") {
+TEST_CASE("values yielded through a nested generator count like the outer generator's own", "[arity][S-ARITY-1]") {
   support::watchdog dog("arity: nested");
   dg::thread_pool pool(2);
   auto refs = pool.options(dg::num_returns<3>{}).submit(nested, 3);
@@ -180,7 +180,7 @@ TEST_CASE("a task that depends on ref i runs while its producer still runs", "[a
   support::watchdog dog("arity: dependent beside its producer");
   gate dependent_ran;
   dg::thread_pool pool(2);
-  // The producer does not go on before the dependent of its first value has run.
+  // The producer does not continue before the dependent of its first value has run.
   auto f = [&]() -> dg::generator<int> {
     co_yield 1;
     dependent_ran.pass();
@@ -671,7 +671,7 @@ TEST_CASE("a plain function's tuple, pair or array fills the refs by move", "[ar
   CHECK(refs[1].get().value == 7);
 }
 
-TEST_CASE("a container that is too short or too long is judged like a generator", "[arity][S-ARITY-7]") {
+TEST_CASE("a container that is too short or too long gives the errors of such a generator", "[arity][S-ARITY-7]") {
   support::watchdog dog("arity: containers of the wrong length");
   error_log log;
   dg::thread_pool pool(reporting_to(log));
@@ -712,7 +712,8 @@ TEST_CASE("a container, a view or a string without a returns option is one value
   CHECK(std::get<1>(tuple.get()) == "one");
 }
 
-TEST_CASE("a list that is no contiguous container is judged and moved alike", "[arity][S-ARITY-7]") {
+TEST_CASE("a list that is no contiguous container gives the same errors, and its elements are moved too",
+          "[arity][S-ARITY-7]") {
   dg::inline_executor here;
   auto f = [] {
     std::list<move_only> all;
@@ -808,7 +809,7 @@ TEST_CASE("a container's elements under dynamic and streaming", "[arity][S-ARITY
 
 // ---------------------------------------------------------------------------------------------- 9
 
-TEST_CASE("what the caller asked for is in the type of what it gets", "[arity][S-ARITY-9]") {
+TEST_CASE("the type of the result shows the number of returns that was asked for", "[arity][S-ARITY-9]") {
   using pool = dg::thread_pool;
   auto gen = [](pool& p) { return p.options(dg::num_returns<3>{}).submit(count_to, 3); };
   auto run_time = [](pool& p) { return p.options(dg::num_returns{3}).submit(count_to, 3); };

@@ -204,7 +204,7 @@ TEST_CASE("a ref that is awaited as an rvalue is left as get() && leaves it", "[
   CHECK(text.get() == "text");
 }
 
-TEST_CASE("whatever gives a ref may be awaited", "[await][S-AWAIT-1]") {
+TEST_CASE("every expression that gives a ref may be awaited", "[await][S-AWAIT-1]") {
   support::watchdog dog("awaited expressions");
   dg::thread_pool pool(2);
   auto list = pool.options(dg::dynamic).submit([]() -> dg::generator<support::tracked> {
@@ -237,7 +237,7 @@ TEST_CASE("whatever gives a ref may be awaited", "[await][S-AWAIT-1]") {
   CHECK(text.get() == "7");
 }
 
-TEST_CASE("a result that wants more than ordinary alignment gets it", "[await][S-WAIT-7]") {
+TEST_CASE("an over-aligned result is aligned", "[await][S-WAIT-7]") {
   support::watchdog dog("aligned results");
   struct alignas(64) wide {
     bool placed;
@@ -270,7 +270,7 @@ TEST_CASE("a result that wants more than ordinary alignment gets it", "[await][S
   CHECK(pool.submit(body::all).get() == 50);
 }
 
-TEST_CASE("a coroutine goes on where its own executor runs it", "[await][S-WAIT-6]") {
+TEST_CASE("a coroutine resumes on its own executor", "[await][S-WAIT-6]") {
   support::watchdog dog("resumed on its executor");
   dg::manual_executor manual;
   later value;
@@ -304,7 +304,7 @@ TEST_CASE("tasks that await hold no thread", "[await][S-WAIT-1]") {
   CHECK(sum == 30'000);
 }
 
-TEST_CASE("a cancelled coroutine wakes from a wait for something that never comes", "[await][S-CANCEL-7]") {
+TEST_CASE("a cancelled coroutine wakes from a wait for a promise that is never fulfilled", "[await][S-CANCEL-7]") {
   support::watchdog dog("cancelled while it awaits");
   std::atomic<int> alive{0};
   later never;
@@ -326,7 +326,7 @@ TEST_CASE("a cancelled coroutine wakes from a wait for something that never come
   }
 }
 
-TEST_CASE("a cancel that races with what wakes a coroutine is one or the other", "[await][S-CANCEL-4]") {
+TEST_CASE("of a cancel and a wake-up that race exactly one takes effect", "[await][S-CANCEL-4]") {
   support::watchdog dog("cancel against wake");
   dg::thread_pool pool(2);
   int ended = 0, cancelled = 0;
@@ -353,7 +353,7 @@ TEST_CASE("a cancel that races with what wakes a coroutine is one or the other",
   CHECK(ended + cancelled == 3000);
 }
 
-TEST_CASE("a pool that ends cancels what awaits something outside, and nothing else", "[await][S-STOP-1]") {
+TEST_CASE("a pool that ends cancels the tasks that await something outside, and no others", "[await][S-STOP-1]") {
   support::watchdog dog("closing with awaiting tasks");
   later never;
   dg::ref<int> stuck, inside;
@@ -370,7 +370,7 @@ TEST_CASE("a pool that ends cancels what awaits something outside, and nothing e
   CHECK(inside.get() == 4);
 }
 
-TEST_CASE("a task that awaits itself is told so", "[await][L-12]") {
+TEST_CASE("a task that awaits itself gets an error", "[await][L-12]") {
   support::watchdog dog("awaits itself");
   dg::manual_executor manual;
   dg::ref<int> own;
@@ -423,7 +423,7 @@ TEST_CASE("generators may await between their values", "[await][S-STREAM]") {
     CHECK(listed == expected);
     auto fixed = pool.options(dg::num_returns{50}).submit(body::run, inputs());
     CHECK(dg::get(fixed) == expected);
-    // Iterated in place it blocks the thread that iterates.
+    // Iterated in place, it blocks the iterating thread.
     for (int v : body::run(inputs())) iterated.push_back(v);
     CHECK(iterated == expected);
   }
@@ -504,7 +504,7 @@ TEST_CASE("a producer that its reader runs may drop the stream that the reader r
   }
 }
 
-TEST_CASE("a reader that is cancelled while its producer stores goes, and the stream with it",
+TEST_CASE("a reader that is cancelled while its producer stores ends, and its stream with it",
           "[await][L-7][S-CANCEL-4]") {
   support::watchdog dog("cancelled readers");
   support::tracked::reset();
@@ -573,7 +573,7 @@ TEST_CASE("when_all waits for all, then rethrows the first failure in argument o
 TEST_CASE("the tasks of a when_all are in progress at the same time", "[await][S-AWAIT-1]") {
   support::watchdog dog("when_all in parallel");
   dg::thread_pool pool(1);
-  // Each waits for the other: one after the other they would never end.
+  // Each waits for the other: run one after the other, they would never end.
   auto meet = []() -> dg::task<int> {
     dg::promise<int> left, right;
     auto side = [](dg::promise<int>& mine, dg::ref<int> other) -> dg::task<int> {
@@ -586,7 +586,8 @@ TEST_CASE("the tasks of a when_all are in progress at the same time", "[await][S
   CHECK(pool.submit(meet).get() == 2);
 }
 
-TEST_CASE("in a generator that is iterated in place the tasks of a when_all follow each other", "[await][S-DETAIL-7]") {
+TEST_CASE("in a generator that is iterated in place the tasks of a when_all run one after the other",
+          "[await][S-DETAIL-7]") {
   support::watchdog dog("when_all in place");
   struct body {
     static dg::generator<std::string> run(std::string& log) {
@@ -608,7 +609,7 @@ TEST_CASE("in a generator that is iterated in place the tasks of a when_all foll
   CHECK(log == "ac!d");
 }
 
-TEST_CASE("cancelling what awaits a when_all cancels the tasks it has started", "[await][S-CANCEL-5]") {
+TEST_CASE("cancelling a task that awaits a when_all cancels the children that it has started", "[await][S-CANCEL-5]") {
   support::watchdog dog("cancelled when_all");
   std::atomic<int> alive{0}, begun{0};
   later never;
@@ -628,7 +629,7 @@ TEST_CASE("cancelling what awaits a when_all cancels the tasks it has started", 
   CHECK(support::eventually([&] { return alive == 0; }));
 }
 
-TEST_CASE("when_any gives one that is ready, and touches nothing", "[await][S-AWAIT-1]") {
+TEST_CASE("when_any gives the index of a ready operand, and consumes nothing", "[await][S-AWAIT-1]") {
   support::watchdog dog("when_any");
   dg::thread_pool pool(2);
   later never, value;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What misuse gets: a documented error each time, and nothing lost, leaked or hung.
+// Misuse: each gives a documented error, and nothing is lost, leaks or hangs.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -34,7 +34,7 @@ using support::tracked_to;
 
 namespace {
 
-/// Makes a pool of `threads` by way of the options.
+/// Makes a pool of `threads` through the options.
 template <class Number>
 void pool_with(Number threads) {
   dg::thread_pool_options options;
@@ -109,7 +109,7 @@ TEST_CASE("a pool of 0, of fewer or of more than 4096 threads is refused", "[bad
   CHECK_NOTHROW(pool_with(std::size_t{1}));
 }
 
-TEST_CASE("a pool has the threads it was asked for", "[bad_input]") {
+TEST_CASE("a pool has the requested number of threads", "[bad_input]") {
   support::watchdog dog("bad input: threads()");
   CHECK(dg::thread_pool(1).threads() == 1u);
   CHECK(dg::thread_pool(3).threads() == 3u);
@@ -195,7 +195,7 @@ TEST_CASE("at() out of range throws std::out_of_range", "[bad_input]") {
   }
 }
 
-TEST_CASE("wait with more asked for than given throws std::invalid_argument", "[bad_input][S-WAIT-8]") {
+TEST_CASE("a wait for more refs than are given throws std::invalid_argument", "[bad_input][S-WAIT-8]") {
   support::watchdog dog("bad input: wait for too many");
   const std::vector<dg::ref<int>> two{dg::put(1), dg::put(2)};
   const std::vector<dg::ref<int>> none;
@@ -220,7 +220,7 @@ TEST_CASE("wait_any of an empty range is refused instead of waiting for ever", "
 
 // --------------------------------------------------------------------------------- shared values
 
-TEST_CASE("a move-only value asked for by two: one error, nothing lost", "[bad_input]") {
+TEST_CASE("a move-only value read through two refs: one error, nothing lost", "[bad_input]") {
   support::watchdog dog("bad input: move-only value, two takers");
   tracked::reset();
   {
@@ -248,7 +248,7 @@ TEST_CASE("a move-only value asked for by two: one error, nothing lost", "[bad_i
 TEST_CASE("a null function pointer is an error, not a crash", "[bad_input]") {
   support::watchdog dog("bad input: null callable");
   dg::thread_pool pool(1);
-  // From submit or in the ref: either is an error that the caller sees.
+  // Thrown from submit or stored in the ref: the caller sees it either way.
   const auto refused = [](auto submit) {
     try {
       auto r = submit();
@@ -313,7 +313,8 @@ TEST_CASE("shutdown that drains runs everything that was submitted", "[bad_input
   }
 }
 
-TEST_CASE("a pool destroyed while others wait: they wake with a value or cancelled_error", "[bad_input][S-STOP-4]") {
+TEST_CASE("threads that wait while the pool is destroyed wake with a value or cancelled_error",
+          "[bad_input][S-STOP-4]") {
   support::watchdog dog("bad input: destroyed under its waiters");
   for (int round = 0; round < 20; ++round) {
     dg::manual_executor outside;
@@ -380,7 +381,7 @@ TEST_CASE("handles and option sets of a pool that is gone may be destroyed", "[b
 
 // ----------------------------------------------------------------------- values that do not behave
 
-TEST_CASE("a throwing copy comes out of get, and the value stays", "[bad_input][S-ERR-10]") {
+TEST_CASE("get throws the exception of a throwing copy, and the value stays", "[bad_input][S-ERR-10]") {
   moody::allowed = true;
   {
     auto r = dg::put(moody(4));
@@ -397,7 +398,7 @@ TEST_CASE("a throwing copy comes out of get, and the value stays", "[bad_input][
   CHECK(moody::live.load() == 0);
 }
 
-TEST_CASE("a throwing move comes out of take and next_value", "[bad_input][S-ERR-10]") {
+TEST_CASE("take and next_value throw the exception of a throwing move", "[bad_input][S-ERR-10]") {
   moody::allowed = true;
   {
     auto r = dg::put(moody(4));

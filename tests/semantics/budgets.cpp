@@ -49,7 +49,7 @@ TEST_CASE("a stream suspends when its next value does not fit", "[budget][L-9][S
     auto stream = dg::on(manual).options(dg::backpressure_by(bytes, each(30))).submit(numbers, &seen, 10);
     manual.run_all();
     CHECK(bytes.used() == 90);
-    CHECK(seen.built == 4);  // the fourth is built, and waits
+    CHECK(seen.built == 4);  // the fourth value is built, and waits
     CHECK(support::tracked::live == 4);
     for (int i = 0; i < 10; ++i) {
       auto r = stream.try_next();
@@ -65,7 +65,7 @@ TEST_CASE("a stream suspends when its next value does not fit", "[budget][L-9][S
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("a value dearer than the limit passes alone", "[budget][L-9]") {
+TEST_CASE("a value that costs more than the limit is stored alone", "[budget][L-9]") {
   support::watchdog dog("expensive values");
   dg::manual_executor manual;
   dg::budget bytes(10);
@@ -77,7 +77,7 @@ TEST_CASE("a value dearer than the limit passes alone", "[budget][L-9]") {
   progress other;
   auto cheap = dg::on(manual).options(dg::backpressure_by(bytes, each(1))).submit(numbers, &other, 5);
   manual.run_all();
-  CHECK(other.built == 2);  // its first may wait whatever the budget says
+  CHECK(other.built == 2);  // its first value may be stored whatever the budget says
   CHECK(large.try_next()->get().value == 0);
   manual.run_all();
   CHECK(seen.built == 3);
@@ -140,7 +140,7 @@ TEST_CASE("stages of one chain may share a budget", "[budget][L-9]") {
   }
 }
 
-TEST_CASE("no more is in flight than the limit and one value for each stream", "[budget][L-9][S-MEM-3]") {
+TEST_CASE("at most the limit and one value for each stream are in flight", "[budget][L-9][S-MEM-3]") {
   support::watchdog dog("the bound of a budget");
   support::tracked::reset();
   progress seen;
@@ -156,10 +156,10 @@ TEST_CASE("no more is in flight than the limit and one value for each stream", "
       peak = std::max(peak, support::tracked::live.load());
       REQUIRE(slots.used() <= limit + streams);
     }
-  CHECK(peak <= limit + 2 * streams + 1);  // those that wait for room stand in their places, built
+  CHECK(peak <= limit + 2 * streams + 1);  // values that wait for the budget are built in their places
 }
 
-TEST_CASE("freed budget goes to those that wait, in the order in which they began to", "[budget][S-AWAIT-4][L-9]") {
+TEST_CASE("freed units go to waiting producers in the order in which they began to wait", "[budget][S-AWAIT-4][L-9]") {
   support::watchdog dog("fair budgets");
   dg::manual_executor manual;
   dg::budget slots(4);
@@ -167,7 +167,8 @@ TEST_CASE("freed budget goes to those that wait, in the order in which they bega
   std::vector<dg::ref_stream<support::tracked>> all;
   for (auto& p : seen) all.push_back(dg::on(manual).options(dg::backpressure_by(slots, each(1))).submit(numbers, &p, 100));
   manual.run_all();
-  // The first took all of it; each other has the one that may always pass. All four wait with another.
+  // The first stream has all units; each other has the one value that is always allowed. All four wait with another
+  // value.
   CHECK(seen[0].built == 5);
   for (int s = 1; s < 4; ++s) CHECK(seen[static_cast<std::size_t>(s)].built == 2);
   CHECK(slots.used() == 7);
@@ -178,13 +179,13 @@ TEST_CASE("freed budget goes to those that wait, in the order in which they bega
   manual.run_all();
   CHECK(seen[0].built == 6);
   CHECK(slots.used() == 4);
-  CHECK(all[1].try_next().has_value());  // the same for the second
+  CHECK(all[1].try_next().has_value());  // likewise for the second
   CHECK(all[2].try_next().has_value());
   manual.run_all();
   CHECK(seen[1].built == 3);
   CHECK(seen[2].built == 3);
   CHECK(seen[3].built == 2);
-  // One is given up: what it held goes to the first in the queue, the fourth stream, before the others.
+  // One stream is dropped: its units go to the first in the queue, the fourth stream, before the others.
   all[0] = {};
   manual.run_all();
   CHECK(seen[3].built == 3);
@@ -192,7 +193,7 @@ TEST_CASE("freed budget goes to those that wait, in the order in which they bega
   CHECK(slots.used() == 4);
 }
 
-TEST_CASE("a budget gets back what was dropped, cancelled, detached, or failed", "[budget][L-9]") {
+TEST_CASE("a budget gets back the units of values that were dropped, cancelled, detached, or failed", "[budget][L-9]") {
   support::watchdog dog("budgets get back");
   support::tracked::reset();
   {
@@ -213,8 +214,8 @@ TEST_CASE("a budget gets back what was dropped, cancelled, detached, or failed",
     manual.run_all();
     cancelled.cancel();
     manual.run_all();
-    CHECK(support::tracked::live == 3);  // the one that waited for room is gone
-    CHECK(slots.used() == 3);            // the others may still be taken
+    CHECK(support::tracked::live == 3);  // the value that waited for the budget is destroyed
+    CHECK(slots.used() == 3);            // the other values may still be taken
     CHECK(cancelled.try_next().has_value());
     CHECK(slots.used() == 2);
     cancelled = {};
@@ -246,7 +247,7 @@ TEST_CASE("a budget gets back what was dropped, cancelled, detached, or failed",
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("a cost is asked for once for each value, and what it throws is the task's", "[budget][L-9]") {
+TEST_CASE("a cost is computed once for each value, and an exception of it is the task's", "[budget][L-9]") {
   support::watchdog dog("costs");
   support::tracked::reset();
   {
@@ -276,7 +277,7 @@ TEST_CASE("a cost is asked for once for each value, and what it throws is the ta
     CHECK(slots.used() == 0);
     auto free = dg::on(manual).options(dg::backpressure_by(slots, each(0))).submit(numbers, &seen, 100);
     manual.run_all();
-    CHECK(free.completion().ready());  // what costs nothing never waits
+    CHECK(free.completion().ready());  // a value that costs nothing never waits
   }
   CHECK(support::tracked::live == 0);
   CHECK_THROWS_AS(dg::budget(0), std::invalid_argument);
@@ -301,7 +302,7 @@ TEST_CASE("producers that wait for a budget resume in the order of their waiting
   CHECK(large == 2);  // its second value waits
   auto second = dg::on(manual).options(dg::backpressure_by(units, costs)).submit(yields, 1, &cheap);
   manual.run_all();
-  CHECK(cheap == 2);  // its second value would fit, and waits behind that
+  CHECK(cheap == 2);  // its second value would fit, and waits behind the first stream's
   CHECK(units.used() == 7);
   SECTION("a value is taken") {
     CHECK(first.try_next()->get() == 6);
@@ -309,7 +310,7 @@ TEST_CASE("producers that wait for a budget resume in the order of their waiting
     CHECK(large == 3);
     CHECK(cheap >= 3);
   }
-  SECTION("the one that waits is cancelled") {
+  SECTION("the waiting task is cancelled") {
     first.cancel();
     manual.run_all();
     CHECK(cheap == 5);

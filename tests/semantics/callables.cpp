@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Callables of every kind: an argument is stored as the type of the parameter it is for, at submit. The parameters here
-// are `const std::string&`, the argument an array that has another text when the task begins. What C++23 adds is in
-// tests/cxx23.
+// Callables of every kind: at submit an argument is stored as the type of its parameter. Here the parameters are `const
+// std::string&`, and the argument is an array that is overwritten before the task begins. The additions of C++23 are
+// tested in tests/cxx23.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -26,8 +26,7 @@ text twice(const std::string& s) {
   co_yield s;
 }
 
-/// Submits `f` with an array in the place of its text, which is overwritten before the task begins; the other arguments
-/// come first.
+/// Submits `f` with an array for its text, which is overwritten before the task begins; the other arguments come first.
 template <class F, class... Before>
 std::vector<std::string> texts_of(F&& f, Before&&... before) {
   dg::manual_executor manual;
@@ -111,7 +110,8 @@ TEST_CASE("an argument of a class with one operator() is stored as the parameter
   CHECK(texts_of([](const std::string& s) mutable noexcept { return twice(s); }) == both);
 }
 
-TEST_CASE("an argument of what the standard makes of a callable is stored as the parameter's type", "[submit][arguments]") {
+TEST_CASE("an argument of a callable wrapped by the standard library is stored as the parameter's type",
+          "[submit][arguments]") {
   const auto second = [](int, const std::string& s) { return twice(s); };
   functor f;
   device d;
@@ -126,17 +126,18 @@ TEST_CASE("an argument of what the standard makes of a callable is stored as the
   CHECK(texts_of(std::ref(second), 1) == both);
 }
 
-TEST_CASE("an argument of a generic callable is stored as its parameter's type where that is not deduced", "[submit][arguments]") {
+TEST_CASE("an argument of a generic callable is stored as its parameter's type where that is not deduced",
+          "[submit][arguments]") {
   CHECK(texts_of([](auto, const std::string& s) -> text { co_yield s; co_yield s; }, 1) == both);
   CHECK(texts_of([](auto&& n, const auto& m, const std::string& s) -> text {
           for (int i = 0; i < n + m; ++i) co_yield s;
         }, 1, 1L) == both);
   CHECK(texts_of([](auto n, const std::string& s) { return n == 1 ? twice(s) : twice("no"); }, 1) == both);
   CHECK(texts_of([](const auto& n, const std::string& s) { return n == 1 ? twice(s) : twice("no"); }, dg::put(1)) == both);
-  // Nothing is converted for a parameter that is deduced.
+  // An argument for a deduced parameter is not converted.
   CHECK(texts_of([](auto s) -> text { co_yield s; co_yield s; }) == std::vector<std::string>{"another text", "another text"});
 
-  // Looking for the parameters of overloads instantiates none that is not called.
+  // Finding the parameter types of overloads instantiates only the overload that is called.
   dg::inline_executor here;
   CHECK(dg::on(here).submit(overloaded(), 1).get() == 2);
   CHECK(dg::on(here).submit(overloaded(), std::string("s")).next_value() == "s");
@@ -159,7 +160,8 @@ TEST_CASE("an argument of an actor's method is stored as the parameter's type", 
     for (int i = 0; i < 2; ++i) CHECK(stream->next_value() == full_text);
 }
 
-TEST_CASE("a value of another type than the parameter's is converted once, and lives as long as the task", "[submit][arguments]") {
+TEST_CASE("a value of another type than the parameter's is converted once, and lives as long as the task",
+          "[submit][arguments]") {
   const auto views = [](const std::string& s, const long& n) -> text {
     for (long i = 0; i < n; ++i) co_yield s;
   };
@@ -184,7 +186,7 @@ TEST_CASE("a value of another type than the parameter's is converted once, and l
   three = 4;
   manual.run_all();
   for (int i = 0; i < 2; ++i) CHECK(wrapped.next_value() == 3);
-  auto itself = dg::on(manual).submit([](const int& n) { return n; }, std::ref(three));  // needs no other int
+  auto itself = dg::on(manual).submit([](const int& n) { return n; }, std::ref(three));  // needs no conversion
   three = 5;
   manual.run_all();
   CHECK(itself.get() == 5);

@@ -22,7 +22,7 @@ using support::count_to;
 using support::is_cancelled;
 using namespace std::chrono_literals;
 
-/// Tells, when destroyed, that it was and on which thread; takes a mutex meanwhile if it is given one.
+/// Records that it was destroyed, and on which thread; locks a mutex in its destructor if it has one.
 struct witness {
   std::atomic<int>* gone;
   std::mutex* wanted = nullptr;
@@ -87,7 +87,7 @@ TEST_CASE("on a pool a queued task that is cancelled never runs", "[cancel][S-CA
   dg::thread_pool pool(1);
   dg::ref<void> keeps = pool.submit([&] { busy.pass(); });
   std::vector<dg::ref<void>> refs;
-  // An earlier one in the queue is still cancelled when the worker gets to it, with others around it untouched.
+  // A task earlier in the queue is still cancelled when the worker reaches it; its neighbours run.
   for (int i = 0; i < 100; ++i) refs.push_back(pool.submit([&] { ++ran; }));
   for (std::size_t i = 0; i < refs.size(); i += 2) CHECK(refs[i].cancel());
   busy.open();
@@ -99,7 +99,7 @@ TEST_CASE("on a pool a queued task that is cancelled never runs", "[cancel][S-CA
   CHECK(ran == 50);
 }
 
-TEST_CASE("a task that waits for its arguments is cancelled without them", "[cancel][S-CANCEL-1]") {
+TEST_CASE("a task that waits for its arguments is cancelled before they are ready", "[cancel][S-CANCEL-1]") {
   support::watchdog dog("cancel while waiting for arguments");
   dg::manual_executor never, manual;
   support::tracked::reset();
@@ -165,7 +165,7 @@ TEST_CASE("a running generator is cancelled at its next yield", "[cancel][S-CANC
   CHECK(is_cancelled(refs[0].completion().error()));
 }
 
-TEST_CASE("a running coroutine is cancelled at its next co_await, whatever that is of", "[cancel][await][S-CANCEL-2]") {
+TEST_CASE("a running coroutine is cancelled at its next co_await, whatever it awaits", "[cancel][await][S-CANCEL-2]") {
   support::watchdog dog("cancel before each kind of co_await");
   struct bodies {
     struct given {
@@ -246,7 +246,7 @@ TEST_CASE("a running coroutine is cancelled at its next co_await, whatever that 
   }
 }
 
-TEST_CASE("a stream that is cancelled keeps what was stored, then holds cancelled_error", "[cancel][S-CANCEL-2]") {
+TEST_CASE("a cancelled stream keeps its stored values, then holds cancelled_error", "[cancel][S-CANCEL-2]") {
   support::watchdog dog("cancel a stream");
   dg::manual_executor manual;
   std::atomic<int> gone{0};
@@ -321,7 +321,7 @@ TEST_CASE("a plain function may ask whether it should stop", "[cancel][S-CANCEL-
   CHECK_FALSE(asked_too_early);
 }
 
-TEST_CASE("cancelling what has ended has no effect", "[cancel][S-CANCEL-4]") {
+TEST_CASE("cancelling an ended task has no effect", "[cancel][S-CANCEL-4]") {
   support::watchdog dog("cancel after the end");
   dg::thread_pool pool(1);
   dg::ref<int> value = pool.submit([] { return 1; });
@@ -342,7 +342,7 @@ TEST_CASE("cancelling what has ended has no effect", "[cancel][S-CANCEL-4]") {
   CHECK_FALSE(twice.cancel());
 }
 
-TEST_CASE("a cancel that races with the end is one or the other", "[cancel][S-CANCEL-4]") {
+TEST_CASE("of a cancel and the end of a task that race exactly one takes effect", "[cancel][S-CANCEL-4]") {
   support::watchdog dog("cancel against the end");
   dg::thread_pool pool(2);
   int wrong = 0;
@@ -365,7 +365,7 @@ TEST_CASE("a cancel that races with the end is one or the other", "[cancel][S-CA
   CHECK(wrong == 0);
 }
 
-TEST_CASE("cancelling a generator that ends meanwhile leaves a prefix and one outcome",
+TEST_CASE("cancelling a generator that ends at the same time leaves a prefix of its values and one outcome",
           "[cancel][S-CANCEL-4][S-CANCEL-2]") {
   support::watchdog dog("cancel against a generator's end");
   dg::thread_pool pool(2);
@@ -404,7 +404,7 @@ TEST_CASE("several threads that cancel one task agree", "[cancel][S-CANCEL-4]") 
   }
 }
 
-TEST_CASE("cancelling what others depend on fails them", "[cancel][S-CANCEL-5]") {
+TEST_CASE("cancelling a task fails its dependents", "[cancel][S-CANCEL-5]") {
   support::watchdog dog("cancel and dependents");
   dg::manual_executor manual;
   std::atomic<int> ran{0};
@@ -426,7 +426,7 @@ TEST_CASE("cancelling what others depend on fails them", "[cancel][S-CANCEL-5]")
   CHECK(ran == 0);
 }
 
-TEST_CASE("cancelling a dependent leaves what it depends on alone", "[cancel][S-CANCEL-5]") {
+TEST_CASE("cancelling a dependent does not affect the task that it depends on", "[cancel][S-CANCEL-5]") {
   support::watchdog dog("cancel of a dependent");
   dg::manual_executor manual;
   dg::ref<int> source = dg::on(manual).submit([] { return 1; });
@@ -456,7 +456,7 @@ TEST_CASE("dropping a stream runs no code of its task on the caller", "[cancel][
     while (!full) std::this_thread::yield();
     dg::ref<void> completion = stream->completion();
     {
-      // The local's destructor wants this mutex: run here, it would never get it.
+      // The local's destructor locks this mutex: run here, it would deadlock.
       std::lock_guard lock(mutex);
       stream.reset();
     }
@@ -543,12 +543,12 @@ TEST_CASE("whatever a task waits for, the thread that cancels it runs none of it
     CHECK(support::eventually([&] { return gone == 8; }));
     CHECK_THROWS_AS(awaiting.get(), dg::cancelled_error);
     CHECK_THROWS_AS(by_token.get(), dg::cancelled_error);
-    // `queued` has run if it was quick.
+    // `queued` may have run already.
     still_busy.get();
   }
 }
 
-TEST_CASE("a suspended frame is destroyed by its executor, untaken values at once", "[cancel][S-CANCEL-8][L-13]") {
+TEST_CASE("a suspended frame is destroyed on its executor, stored values at once", "[cancel][S-CANCEL-8][L-13]") {
   support::watchdog dog("threads that destroy");
   support::tracked::reset();
   dg::manual_executor manual;
@@ -626,7 +626,7 @@ struct disk_full : std::runtime_error {
   disk_full() : std::runtime_error("disk full") {}
 };
 
-/// What `error` is: "disk full", "cancelled", "cancelled[disk full]", … from the outside to the inside.
+/// The text of `error`: "disk full", "cancelled", "cancelled[disk full]", …, from the outer to the nested exception.
 std::string layers(std::exception_ptr error) {
   if (!error) return "nothing";
   try {
@@ -645,7 +645,7 @@ std::string layers(std::exception_ptr error) {
   }
 }
 
-/// Opens `running`, waits until it may go on, and throws.
+/// Opens `running`, waits until it may continue, and throws.
 struct thrower {
   support::gate& running;
   support::gate& go;
@@ -684,7 +684,8 @@ class broken_actor {
   }
 };
 
-/// Submits by `submit(thrower)`, cancels by `cancel(handle)` while the task runs and before it throws; what its end holds.
+/// Submits by `submit(thrower)`, and cancels by `cancel(handle)` while the task runs and before it throws. Returns the
+/// error of its completion.
 template <class Submit, class Cancel>
 std::string thrown_after_cancel(Submit submit, Cancel cancel) {
   support::gate running, go;
@@ -762,7 +763,7 @@ TEST_CASE("an exception that leaves a task after the request to stop is nested i
   CHECK(stats.cancelled == 14);
 }
 
-TEST_CASE("shutdown(cancel) asks what runs to stop: what it throws is nested in cancelled_error",
+TEST_CASE("shutdown(cancel) asks running tasks to stop: an exception of one is nested in cancelled_error",
           "[cancel][S-CANCEL-6][S-STOP-2]") {
   support::watchdog dog("an exception after shutdown(cancel)");
   std::atomic<int> reported{0};
@@ -779,7 +780,7 @@ TEST_CASE("shutdown(cancel) asks what runs to stop: what it throws is nested in 
   CHECK(layers(r.error()) == "cancelled[disk full]");
 }
 
-TEST_CASE("a task that was asked to stop and returns keeps its values", "[cancel][S-CANCEL-6]") {
+TEST_CASE("a task that returns after a request to stop keeps its values", "[cancel][S-CANCEL-6]") {
   support::watchdog dog("values after a cancel");
   dg::manual_executor manual;
   dg::ref<int> r;
@@ -809,7 +810,7 @@ TEST_CASE("a cancel after the exception has left the task says that it is too la
       if (armed) *cancels += r->cancel() ? 1 : 100;
     }
   };
-  // Its argument goes after the exception has left it, and before its end is there.
+  // Its argument is destroyed after the exception has left the task, and before its end is ready.
   r = dg::on(manual).submit([](const cancels_at_its_end&) -> int { throw disk_full(); }, cancels_at_its_end(&r, &cancels));
   manual.run_all();
   CHECK(cancels == 100);
@@ -881,7 +882,7 @@ TEST_CASE("throw_if_stop_requested throws once the task is asked to stop; outsid
   CHECK(layers(r.error()) == "cancelled");
   CHECK(support::message_of([&] { r.get(); }).find("'poller'") != std::string::npos);
   CHECK(came_by);
-  // In a generator the values before stay.
+  // In a generator the earlier values stay.
   dg::ref_stream<int> stream = pool.submit([]() -> dg::generator<int> {
     co_yield 1;
     for (;;) dg::this_task::throw_if_stop_requested();
@@ -891,7 +892,7 @@ TEST_CASE("throw_if_stop_requested throws once the task is asked to stop; outsid
   CHECK_THROWS_AS(stream.next_value(), dg::cancelled_error);
 }
 
-TEST_CASE("cancelling a task leaves what it submitted alone, unless its stop token links the two",
+TEST_CASE("cancelling a task does not affect tasks that it has submitted, unless its stop token links them",
           "[cancel][S-CANCEL-10]") {
   support::watchdog dog("children of a cancelled task");
   dg::thread_pool pool(2);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A million of everything that a coroutine awaits, or that ends because another one has: in a row, and each inside or
-// behind the next. All on a stack of 256 KiB, by an executor of the calling thread, so that what recursed would fail
-// (S-AWAIT, S-WAIT-6, L-14).
+// A million awaits, and a million tasks that end because another one has: in a row, nested, and in a chain. All run on
+// a stack of 256 KiB, by an executor of the calling thread, so that recursion would overflow it (S-AWAIT, S-WAIT-6,
+// L-14).
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -21,7 +21,7 @@ using support::on_small_stack;
 
 namespace {
 
-/// Where each step takes longer: still far more than that stack has room for.
+/// Fewer steps where each takes longer: still far more than that stack could hold.
 constexpr int many = 200'000;
 
 dg::task<int> one() { co_return 1; }
@@ -73,7 +73,7 @@ TEST_CASE("a million awaits in a row take constant stack", "[await][L-14]") {
     on_small_stack([&] { manual.run_all(); });
     CHECK(r.get() == 2 * million);
   }
-  SECTION("of refs that are not, and yields") {
+  SECTION("of refs that are not ready, and yields") {
     auto r = run.submit([run]() -> dg::task<long> {
       long sum = 0;
       for (int i = 0; i < many; ++i) {
@@ -241,7 +241,7 @@ TEST_CASE("tasks that can no longer run end one after the other, also when each 
     REQUIRE(last.ready());
     CHECK(support::holds<dg::cancelled_error>(last));
   }
-  SECTION("by an executor that goes away") {
+  SECTION("by an executor that is destroyed") {
     std::optional<dg::manual_executor> manual(std::in_place);
     dg::ref<int> last = first.get_ref();
     for (int i = 0; i < many; ++i) last = dg::on(*manual).submit([](int v) { return v; }, last);
@@ -265,7 +265,8 @@ TEST_CASE("tasks that can no longer run end one after the other, also when each 
   }
 }
 
-TEST_CASE("a task that is thrown away while waiters are told ends when all of them are", "[stop][S-STOP-5][L-4]") {
+TEST_CASE("a task that is thrown away while waiters are fired ends after all of them are fired",
+          "[stop][S-STOP-5][L-4]") {
   support::watchdog dog("thrown away between waiters");
   // Its callable waits, when it is destroyed, for a task that the same value makes ready.
   struct {

@@ -63,7 +63,7 @@ std::string in_any_order(const std::string& text) {
   return sorted;
 }
 
-/// Waits until `look()` gives this text; what it gave last otherwise.
+/// Waits until `look()` gives this text. Returns the last text.
 template <class Look>
 std::string awaited(Look look, const std::string& expected) {
   std::string last;
@@ -99,7 +99,7 @@ struct counter {
 
 }  // namespace
 
-TEST_CASE("describe tells number, name, state and attempt of a task from its submit to its end", "[describe]") {
+TEST_CASE("describe shows number, name, state and attempt of a task from its submit to its end", "[describe]") {
   support::watchdog dog("describe: a life");
   dg::manual_executor manual;
   later x, y;
@@ -128,7 +128,7 @@ TEST_CASE("describe tells number, name, state and attempt of a task from its sub
   CHECK(told(self.completion()) == "task #, attempt 1: completed");
 }
 
-TEST_CASE("describe tells how a task has ended", "[describe]") {
+TEST_CASE("describe shows how a task has ended", "[describe]") {
   support::watchdog dog("describe: ends");
   dg::manual_executor manual;
   const auto run = dg::on(manual);
@@ -142,7 +142,7 @@ TEST_CASE("describe tells how a task has ended", "[describe]") {
   CHECK(told(failed) == "task #, attempt 1: failed: a\\nb\\x01");
   CHECK(told(strange) == "task #, attempt 1: failed: an exception that is no std::exception");
   CHECK(told(cancelled) == "task #, attempt 1: cancelled");
-  // What failed since another one was cancelled was not cancelled itself.
+  // A task that failed because another one was cancelled was not cancelled itself.
   CHECK(told(dependent).find("task #, attempt 1: failed: dyngen: task # was cancelled") == 0);
 }
 
@@ -161,7 +161,7 @@ TEST_CASE("describe counts attempts", "[describe][S-RETRY-1]") {
   CHECK(told(r) == "task # 'again', attempt 3: failed: boom");
 }
 
-TEST_CASE("describe tells what a coroutine awaits", "[describe][S-AWAIT-1]") {
+TEST_CASE("describe shows what a coroutine awaits", "[describe][S-AWAIT-1]") {
   support::watchdog dog("describe: awaiting");
   dg::manual_executor manual;
   const auto run = dg::on(manual);
@@ -183,7 +183,7 @@ TEST_CASE("describe tells what a coroutine awaits", "[describe][S-AWAIT-1]") {
   CHECK(told(second) == "task # 'pair', attempt 1: awaiting promise #; value 1 is not there yet");
   CHECK(told(one) == "task #, attempt 1: awaiting value 1 of task # 'pair'");
   CHECK(told(both) == "task #, attempt 1: awaiting promise #, value 1 of task # 'pair'");
-  // when_any begins with another one each time.
+  // when_any begins with another operand each time.
   const std::string some = told(any);
   CHECK((some == "task #, attempt 1: awaiting 1 of promise #, the next value of task # 'walk'" ||
          some == "task #, attempt 1: awaiting 1 of the next value of task # 'walk', promise #"));
@@ -215,8 +215,8 @@ TEST_CASE("describe names the first few of many that are awaited", "[describe]")
   CHECK(r.get() == 11);
 }
 
-TEST_CASE("describe tells that a stream is full, and of its budget", "[describe][S-STREAM-4][S-AWAIT-4]") {
-  support::watchdog dog("describe: room");
+TEST_CASE("describe shows that a stream is full, and its budget", "[describe][S-STREAM-4][S-AWAIT-4]") {
+  support::watchdog dog("describe: full streams");
   dg::manual_executor manual;
   const auto run = dg::on(manual);
   auto stream = run.options(dg::backpressure{3}, dg::name{"walk"}).submit(count_to, 10);
@@ -243,7 +243,7 @@ TEST_CASE("describe tells that a stream is full, and of its budget", "[describe]
   CHECK(dg::describe(stream) == "task " + number_of(id) + " 'walk', attempt 1: cancelled; 3 values wait to be taken");
 }
 
-TEST_CASE("describe tells that a stream's producer is run by its reader", "[describe][pulling]") {
+TEST_CASE("describe shows that a stream's producer is run by its reader", "[describe][pulling]") {
   support::watchdog dog("describe: pulled");
   const pulling_forced mode;
   support::gate started, over;
@@ -272,7 +272,7 @@ TEST_CASE("describe tells that a stream's producer is run by its reader", "[desc
   busy.get();
 }
 
-TEST_CASE("describe tells what the code is blocked in that a stream's reader runs", "[describe][dump][pulling]") {
+TEST_CASE("describe shows where a producer blocks that its reader runs", "[describe][dump][pulling]") {
   support::watchdog dog("describe: blocked, pulled");
   const pulling_forced mode;
   support::gate started, over;
@@ -307,7 +307,7 @@ TEST_CASE("describe tells what the code is blocked in that a stream's reader run
   busy.get();
 }
 
-TEST_CASE("describe tells what a thread's code is blocked in", "[describe][S-WAIT-5]") {
+TEST_CASE("describe shows in which wait the code of a task blocks", "[describe][S-WAIT-5]") {
   support::watchdog dog("describe: blocked");
   dg::thread_pool pool(2);
   later x, y, z;
@@ -327,7 +327,8 @@ TEST_CASE("describe tells what a thread's code is blocked in", "[describe][S-WAI
   CHECK(told(some) == "task #, attempt 1: completed");
 }
 
-TEST_CASE("describe tells which task a thread runs while another one waits for it there", "[describe][S-WAIT-4]") {
+TEST_CASE("describe shows the task that a thread runs while another task waits for it on that thread",
+          "[describe][S-WAIT-4]") {
   support::watchdog dog("describe: helping");
   support::gate started, go;
   dg::thread_pool pool(1);
@@ -392,7 +393,7 @@ TEST_CASE("describe takes every handle, and throws for an empty one", "[describe
   CHECK_THROWS_AS(dg::describe(dg::ref_stream<int>()), dg::empty_ref);
 }
 
-TEST_CASE("names are told in one line, whatever they contain", "[describe]") {
+TEST_CASE("names are shown in one line, whatever they contain", "[describe]") {
   support::watchdog dog("describe: names");
   dg::manual_executor manual;
   auto r = dg::on(manual).options(dg::name{"a\nb\x1b[0m\x7f 'c' \xc3\xa9"}).submit([] {});
@@ -422,12 +423,12 @@ TEST_CASE("describe and dump name a call that waits behind a suspended generator
   CHECK(told(call) == "task # 'get', attempt 1: completed");
 }
 
-TEST_CASE("describe tells why a call has not its turn", "[describe][S-ACTOR-1]") {
+TEST_CASE("describe shows why a call does not have its turn", "[describe][S-ACTOR-1]") {
   support::watchdog dog("describe: turns");
   dg::thread_pool pool(2);
   later x, y;
 
-  SECTION("another one has it") {
+  SECTION("another call has it") {
     auto a = pool.make_actor<counter>();
     support::gate started, go;
     auto first = a.options(dg::name{"long"}).submit(&counter::waits, &started, &go);
@@ -459,7 +460,7 @@ TEST_CASE("describe tells why a call has not its turn", "[describe][S-ACTOR-1]")
     x.promise.set_value(1);
     CHECK(second.get() == 1);
   }
-  SECTION("as many as may be are in progress") {
+  SECTION("as many calls as allowed are in progress") {
     auto a = pool.options(dg::max_concurrency{2}).make_actor<counter>();
     auto first = a.options(dg::name{"first"}).submit(&counter::awaits_it, dg::unresolved(x.ref));
     auto second = a.options(dg::name{"second"}).submit(&counter::awaits_it, dg::unresolved(y.ref));
@@ -496,7 +497,7 @@ TEST_CASE("a dump has a line for each task that has not ended, and counts those 
       "  task # 'waiting', attempt 1: waiting for task # 'awaiting'\n";
   CHECK(awaited([&] { return in_any_order(dumped(pool)); }, in_any_order(at_rest)) == in_any_order(at_rest));
 
-  // Two that keep both workers, of which one dumps its own pool, and others behind them.
+  // Two tasks occupy both workers, one of them dumps its own pool, and others are queued.
   blocked = pool.options(dg::name{"busy"}).submit([&] {
     started.open();
     go.pass();
@@ -531,7 +532,7 @@ TEST_CASE("a dump has a line for each task that has not ended, and counts those 
   CHECK(awaited([&] { return dumped(pool); }, empty) == empty);
 }
 
-TEST_CASE("a dump names a task that runs on a thread which waits for it", "[dump][S-WAIT-4]") {
+TEST_CASE("a dump names a task that is run by the thread that waits for it", "[dump][S-WAIT-4]") {
   support::watchdog dog("dump: helped");
   support::gate worker_started, over, started, go;
   dg::thread_pool pool(1);
@@ -559,7 +560,7 @@ TEST_CASE("a dump names a task that runs on a thread which waits for it", "[dump
   busy.get();
 }
 
-TEST_CASE("a pool that waits for its end says so in its dump", "[dump][S-STOP-2]") {
+TEST_CASE("the dump of a closing pool says that it is closing", "[dump][S-STOP-2]") {
   support::watchdog dog("dump: closing");
   later x;
   dg::thread_pool pool(1);
@@ -577,7 +578,7 @@ TEST_CASE("a pool that waits for its end says so in its dump", "[dump][S-STOP-2]
   CHECK(dumped(pool) == "pool, 1 thread, cancelling: 0 tasks that have not ended\n");
 }
 
-TEST_CASE("nothing is kept alive by having been looked at", "[describe][dump][S-MEM-4]") {
+TEST_CASE("describe and dump keep nothing alive", "[describe][dump][S-MEM-4]") {
   support::watchdog dog("describe: memory");
   const long before = support::pieces_alive();
   {
@@ -624,7 +625,7 @@ TEST_CASE("statistics are printed in one line, whose form is fixed", "[stats]") 
         L"steals 0, parks 0, spare threads 0");
 }
 
-TEST_CASE("an observer that stops in the middle of its look holds up no thread that wants something else", "[seeing]") {
+TEST_CASE("an observer that stops in the middle of its look delays no thread that needs other tasks", "[seeing]") {
   support::watchdog dog("workers beside an observer that has stopped");
   dg::thread_pool pool(1);
   std::atomic<int> ran{0};
@@ -632,7 +633,7 @@ TEST_CASE("an observer that stops in the middle of its look holds up no thread t
   {
     dg::detail::inspector::look looking(dg::detail::global_inspector());
     looking.at(&watched, [&]() noexcept {
-      // Nothing of this may wait for the observer: tasks that begin and end, and a thread that takes a blocked one's place.
+      // None of these may wait for the observer: tasks that begin and end, and a thread that replaces a blocked one.
       for (int i = 0; i < 100; ++i) (void)pool.submit([&ran] { ++ran; });
       dg::promise<void> gate;
       auto waits = pool.submit([&ran, r = gate.get_ref()] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Small print: what handles hold in corner cases.
+// Details: the contents of handles in corner cases.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -20,7 +20,7 @@ using support::count_to;
 using support::is_cancelled;
 using namespace std::chrono_literals;
 
-/// What a stored value is built from, and the number of values built.
+/// The operand from which a stored value is built, and the number of values built.
 struct seed {
   int value;
 };
@@ -162,7 +162,7 @@ TEST_CASE("a ref is empty after get && and take &&", "[ref][S-DETAIL-3]") {
   CHECK(*std::move(owner).take() == 6);
   CHECK_FALSE(owner.valid());
 
-  // A copy made because another holder is there empties this one only.
+  // A copy made because another handle exists empties this handle only.
   auto shared = dg::put(std::string("text"));
   auto other = shared;
   CHECK(std::move(shared).get() == "text");
@@ -181,7 +181,7 @@ TEST_CASE("a ref is unchanged after shared_value", "[ref][S-DETAIL-3]") {
   REQUIRE(second.valid());
   CHECK(*second.get() == 7);
 
-  // take never copies, not even what could be copied.
+  // take never copies, not even a copyable value.
   auto copyable = dg::put(std::string("text"));
   auto holder = copyable;
   CHECK_THROWS_AS(std::move(copyable).take(), dg::shared_value);
@@ -231,7 +231,7 @@ TEST_CASE("a ref of put is complete from the start", "[ref][put][S-DETAIL-4]") {
   CHECK(std::hash<dg::ref<std::string>>{}(copy) == std::hash<dg::ref<std::string>>{}(value));
 }
 
-TEST_CASE("put moves its value in and frees it with the last holder", "[ref][put][S-DETAIL-4][S-MEM-1]") {
+TEST_CASE("put moves its value in and destroys it with the last handle", "[ref][put][S-DETAIL-4][S-MEM-1]") {
   support::watchdog dog("put and lifetime");
   support::tracked::reset();
   {
@@ -246,7 +246,7 @@ TEST_CASE("put moves its value in and frees it with the last holder", "[ref][put
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("lists and streams can be made empty, and say so", "[handles][S-DETAIL-5]") {
+TEST_CASE("default-constructed lists and streams are empty, and report that", "[handles][S-DETAIL-5]") {
   support::watchdog dog("empty handles");
   dg::ref<int> ref;
   dg::ref<void> nothing;
@@ -307,7 +307,7 @@ TEST_CASE("a handle that was moved from is empty", "[handles][S-DETAIL-5]") {
   CHECK(stream_two.next_value() == std::optional<int>(0));
 }
 
-TEST_CASE("handles have the shapes that were promised", "[handles][S-DETAIL-5]") {
+TEST_CASE("handles have the documented properties", "[handles][S-DETAIL-5]") {
   STATIC_REQUIRE(sizeof(dg::ref<int>) <= 16);
   STATIC_REQUIRE(sizeof(dg::ref<std::string>) <= 16);
   STATIC_REQUIRE(std::is_copy_constructible_v<dg::ref<std::unique_ptr<int>>>);
@@ -422,7 +422,7 @@ TEST_CASE("a generator that was moved from has no values", "[generator]") {
   dg::generator<int> from = three();
   dg::generator<int> to = std::move(from);
   int sum = 0;
-  for (int v : from) sum += 100 + v;  // NOLINT: that it may be looked at is what is tested
+  for (int v : from) sum += 100 + v;  // NOLINT: tests the moved-from object
   CHECK(sum == 0);
   for (int v : to) sum += v;
   CHECK(sum == 3);

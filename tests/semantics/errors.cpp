@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The rules S-ERR: which ref holds an exception, what goes to the hook on_unhandled_error, and that
-// nothing a user's code throws brings the pool down.
+// The rules S-ERR: which ref holds an exception, which exceptions go to the hook on_unhandled_error, and that
+// no exception of user code terminates the pool.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -336,7 +336,7 @@ TEST_CASE("streaming: a stored value is visible before the exception, to any thr
 
 // ---------------------------------------------------------------------------------------------- 5
 
-TEST_CASE("an exception after the N-th value stands in completion() and goes to the hook", "[errors][S-ERR-5]") {
+TEST_CASE("an exception after the N-th value is stored in completion() and goes to the hook", "[errors][S-ERR-5]") {
   support::watchdog dog("errors: after the last value");
   for (int n : {1, 2, 64}) {
     error_log log;
@@ -377,7 +377,7 @@ TEST_CASE("a local's destructor that throws at the end of a frame is the task's 
   CHECK(alive.load() == 0);
   CHECK(log.count_of<boom>() == 1u);
 
-  // Where the number is open, a ref can carry it: it is the last item.
+  // Where the number of values is open, a ref can hold it: it is the last item.
   auto outer = pool.options(dg::dynamic).submit(f, 2);
   REQUIRE(outer.get().size() == 3u);
   CHECK(holds<boom>(outer.get()[2]));
@@ -563,7 +563,7 @@ TEST_CASE("a conversion of an argument that throws is thrown from submit", "[err
   CHECK(ran == 5);
 }
 
-TEST_CASE("an exception of constructing a stored value comes out of the co_yield", "[errors][S-ERR-7]") {
+TEST_CASE("co_yield throws the exception of the construction of a stored value", "[errors][S-ERR-7]") {
   dg::inline_executor here;
   int caught = 0;
   auto f = [&]() -> dg::generator<picky> {
@@ -573,7 +573,7 @@ TEST_CASE("an exception of constructing a stored value comes out of the co_yield
     } catch (const boom&) {
       ++caught;
     }
-    co_yield 2;  // the failed one used up no position
+    co_yield 2;  // the failed value used no position
   };
   auto refs = dg::on(here).options(dg::num_returns<2>{}).submit(f);
   CHECK(caught == 1);
@@ -722,7 +722,7 @@ TEST_CASE("a later value that fails does not fail a task that depends on an earl
 
 // ---------------------------------------------------------------------------------------------- 9
 
-TEST_CASE("an exception that no handle is left for goes to the hook", "[errors][S-ERR-9]") {
+TEST_CASE("an exception without a handle goes to the hook", "[errors][S-ERR-9]") {
   support::watchdog dog("errors: dropped refs");
   error_log log;
   std::atomic<int> ran{0};
@@ -750,7 +750,7 @@ TEST_CASE("an exception that no handle is left for goes to the hook", "[errors][
   CHECK((tasks == "lonely crowd" || tasks == "crowd lonely"));
 }
 
-TEST_CASE("an exception with a handle left goes to the hook when the handle goes unread", "[errors][S-ERR-9]") {
+TEST_CASE("an exception whose last handle is dropped unread goes to the hook", "[errors][S-ERR-9]") {
   support::watchdog dog("errors: held refs");
   error_log log;
   {
@@ -1067,7 +1067,7 @@ TEST_CASE("a body that catches its own local's exception gets no further than it
   CHECK(pool.submit([] { return 3; }).get() == 3);
 }
 
-TEST_CASE("a throwing destructor of an argument does not bring the pool down", "[errors][S-ERR-10]") {
+TEST_CASE("a throwing destructor of an argument does not terminate the pool", "[errors][S-ERR-10]") {
   support::watchdog dog("errors: argument's destructor");
   error_log log;
   {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// No queued task waits for ever behind others that keep coming: wherever a worker prefers one source of work, an endless
-// supply there must not keep it from the others. In each test a task polls by queueing its successor until another task,
-// queued before, has run.
+// No queued task waits for ever behind a steady supply of others: wherever a worker prefers one source of work, an
+// endless supply there must not keep it from the other sources. In each test a task polls by queueing its successor
+// until another task, queued before, has run.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -43,14 +43,14 @@ template <class Start>
 bool comes_to_pass(dg::thread_pool& pool, std::atomic<bool>& found, Start start) {
   dg::ref<void> started = pool.submit(start);
   const bool came = support::eventually([&] { return found.load(); }, 30s);
-  found = true;  // so that the pool comes to its end also when the test fails
+  found = true;  // so that the pool ends also when the test fails
   started.wait();
   return came;
 }
 
 }  // namespace
 
-TEST_CASE("a worker comes to the oldest task of its own deque", "[pool][L-18][L-26]") {
+TEST_CASE("a worker reaches the oldest task of its own deque", "[pool][L-18][L-26]") {
   support::watchdog dog("the oldest task of the own deque");
   for (const int older : {1, 5}) {
     std::atomic<bool> found{false};
@@ -69,7 +69,7 @@ TEST_CASE("a worker comes to the oldest task of its own deque", "[pool][L-18][L-
   }
 }
 
-TEST_CASE("a worker comes to the oldest task of its own deque when no other worker can take it", "[pool][L-18][L-26]") {
+TEST_CASE("a worker reaches the oldest task of its own deque when no other worker can steal it", "[pool][L-18][L-26]") {
   support::watchdog dog("the oldest task of the own deque, another worker busy");
   std::atomic<bool> found{false};
   std::atomic<long> polls{0};
@@ -111,7 +111,7 @@ TEST_CASE("children that run in their parent's place do not hide the tasks of a 
     std::atomic<long> polls{0};
     support::gate over;
     dg::thread_pool pool({.threads = 2, .waiters_help = false});
-    // The poller first, so that the other worker finds nothing to steal but its links, and keeps what it queues itself.
+    // The poller first, so that the other worker can steal only its links, and keeps the tasks that it queues itself.
     dg::ref<void> started = pool.submit(polls_with_children, &pool, &found, &polls, children);
     REQUIRE(support::eventually([&] { return polls > 10; }));
     dg::ref<void> blocked = pool.submit([&] {
@@ -152,7 +152,7 @@ TEST_CASE("an endless supply of injected tasks does not keep a worker from its o
   };
   for (int i = 0; i < 40; ++i) pool.submit(yields, &found);
   CHECK(comes_to_pass(pool, found, [&] {
-    pool.submit(poller{&pool, &found, &polls});  // one that is preferred to it, too
+    pool.submit(poller{&pool, &found, &polls});  // also a task that is preferred to it
     pool.submit([&] { found = true; });
     pool.submit(poller{&pool, &found, &polls});
   }));
@@ -179,7 +179,7 @@ TEST_CASE("an actor whose calls never end lets an older task of its worker run",
   }));
 }
 
-TEST_CASE("a wait for which no thread can be had comes to the oldest task of its worker", "[pool][L-2][L-18][L-26]") {
+TEST_CASE("a blocked worker without a replacement reaches its oldest task", "[pool][L-2][L-18][L-26]") {
   support::watchdog dog("the oldest task, run by a blocked worker");
   std::atomic<bool> found{false};
   std::atomic<long> polls{0};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A child process after fork(): it has none of the parent's threads, and what these held in that moment stays so.
+// A child process after fork(): it has none of the parent's threads, and locks that these held stay locked.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -29,7 +29,7 @@ dg::generator<int> numbers(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
 }
 
-/// Runs `body` in a child process. 0 if that returns true; else what is in its way: 1, or the signal that ended it.
+/// Runs `body` in a child process. Returns 0 if that returns true, 1 if false, or the signal that ended the process.
 template <class Body>
 int in_child(Body body) {
   const pid_t child = fork();

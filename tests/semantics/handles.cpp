@@ -46,7 +46,7 @@ std::string printed(const T& value) {
   return out.str();
 }
 
-/// Copyable, but not to be copied without being asked.
+/// Copyable, but must be copied only on request.
 struct precious {
   int value = 0;
 };
@@ -144,7 +144,7 @@ TEST_CASE("a ref that was moved from, or assigned from an empty one, is empty", 
   auto a = dg::put(1);
   auto b = std::move(a);
   CHECK(b.valid());
-  CHECK_FALSE(a.valid());  // NOLINT: what is left is what is tested
+  CHECK_FALSE(a.valid());  // NOLINT: tests the moved-from object
   auto c = b;
   CHECK(b.valid());
   CHECK(c.valid());
@@ -211,7 +211,7 @@ TEST_CASE("get gives the same object each time, by reference", "[handles][ref]")
   CHECK(a.value == 4);  // valid as long as a holder lives
 }
 
-TEST_CASE("get of an rvalue moves from its only holder", "[handles][ref][S-DETAIL-3]") {
+TEST_CASE("get of an rvalue moves out of the only ref", "[handles][ref][S-DETAIL-3]") {
   tracked::reset();
   auto r = dg::put(tracked(4));
   tracked::moves = 0;
@@ -222,7 +222,7 @@ TEST_CASE("get of an rvalue moves from its only holder", "[handles][ref][S-DETAI
   CHECK(tracked::live.load() == 1);
 }
 
-TEST_CASE("get of an rvalue copies where others hold the value", "[handles][ref][S-DETAIL-3]") {
+TEST_CASE("get of an rvalue copies where other refs exist", "[handles][ref][S-DETAIL-3]") {
   tracked::reset();
   auto r = dg::put(tracked(4));
   auto other = r;
@@ -236,7 +236,7 @@ TEST_CASE("get of an rvalue copies where others hold the value", "[handles][ref]
   CHECK(tracked::copies.load() == 1);
 }
 
-TEST_CASE("a value that cannot be copied and is held by two gives shared_value, and stays",
+TEST_CASE("a value that cannot be copied and has two refs gives shared_value, and stays",
           "[handles][ref][S-DETAIL-3]") {
   auto r = dg::put(move_only(6));
   auto other = r;
@@ -281,7 +281,7 @@ TEST_CASE("enable_copy decides for a type that could be copied", "[handles][ref]
   CHECK(std::move(pointers).get().size() == 2u);
 }
 
-TEST_CASE("a value in a list is held by the list too", "[handles][ref][ref_list][L-15]") {
+TEST_CASE("a list counts as a holder of its values", "[handles][ref][ref_list][L-15]") {
   tracked::reset();
   dg::inline_executor here;
   auto outer = dg::on(here).options(dg::dynamic).submit(tracked_to, 2);
@@ -509,7 +509,7 @@ TEST_CASE("a list is a random-access range of refs", "[handles][ref_list]") {
   }
 }
 
-TEST_CASE("a list's elements give references that live as long as the list", "[handles][ref_list]") {
+TEST_CASE("references to the values of a list are valid as long as the list", "[handles][ref_list]") {
   tracked::reset();
   dg::inline_executor here;
   const dg::ref_list<tracked> list = dg::on(here).options(dg::dynamic).submit(tracked_to, 3).get();
@@ -536,7 +536,7 @@ TEST_CASE("values() of a list are its values by reference", "[handles][ref_list]
   CHECK(tracked::copies.load() == 0);
 }
 
-TEST_CASE("values() of a list throws where the exception stands", "[handles][ref_list][S-ERR-3]") {
+TEST_CASE("values() of a list throws at the position of the exception", "[handles][ref_list][S-ERR-3]") {
   dg::inline_executor here;
   auto f = []() -> dg::generator<int> {
     co_yield 1;
@@ -594,7 +594,7 @@ TEST_CASE("a stream that was moved from is empty", "[handles][ref_stream][S-DETA
   dg::inline_executor here;
   auto a = dg::on(here).submit(count_to, 2);
   auto b = std::move(a);
-  CHECK_FALSE(a.valid());  // NOLINT: what is left is what is tested
+  CHECK_FALSE(a.valid());  // NOLINT: tests the moved-from object
   CHECK(b.valid());
   CHECK_THROWS_AS(a.next(), dg::empty_ref);
   CHECK(b.next_value() == std::optional<int>(0));
@@ -648,7 +648,7 @@ TEST_CASE("a stream is an input range of refs", "[handles][ref_stream]") {
   for (int i = 0; i < 100; ++i) CHECK(kept[static_cast<std::size_t>(i)].get() == i);
 }
 
-TEST_CASE("a range-for that is left early leaves the rest in the stream", "[handles][ref_stream]") {
+TEST_CASE("values that a range-for did not reach stay in the stream", "[handles][ref_stream]") {
   support::watchdog dog("handles: left early");
   dg::thread_pool pool(2);
   auto stream = pool.submit(count_to, 10);
@@ -735,7 +735,7 @@ TEST_CASE("detach drops the values and lets the task run to its end", "[handles]
   CHECK(tracked::live.load() == 0);
 }
 
-TEST_CASE("the destructor of a stream cancels its task and drops what was not taken",
+TEST_CASE("the destructor of a stream cancels its task and drops its stored values",
           "[handles][ref_stream][S-STREAM-6]") {
   tracked::reset();
   dg::manual_executor later;

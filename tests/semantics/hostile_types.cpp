@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Values of types whose operators and namespaces are in the way: a unary & that gives something else (as smart pointers of
-// COM have), a comma, operators new that are deleted, and functions of their namespace that take anything, to be found
-// by argument-dependent lookup.
+// Values of types with hostile operators and namespaces: a unary & that returns something else (as smart pointers of
+// COM have), a comma operator, deleted operators new, and functions of their namespace that accept any arguments and
+// are found by argument-dependent lookup.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -104,7 +104,7 @@ struct owner {
 
 }  // namespace
 
-TEST_CASE("values may have operators and namespaces that are in the way", "[types]") {
+TEST_CASE("values may have hostile operators and namespaces", "[types]") {
   support::watchdog dog("hostile types");
   dg::thread_pool pool(2);
 

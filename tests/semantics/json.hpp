@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Reads JSON, and nothing that is not JSON: for looking at what a trace has written.
+// A strict JSON reader, to check the output of a trace.
 
 #include <cstddef>
 #include <cstdint>
@@ -176,7 +176,7 @@ class json_reader {
       to += static_cast<char>(0x80 | (code & 63));
     }
   }
-  /// One character of UTF-8, decoded and looked at: no tolerance.
+  /// Decodes one character of UTF-8; throws if it is malformed.
   void character(std::string& to) {
     const std::size_t begin = at_;
     unsigned code = static_cast<unsigned char>(text_[at_++]);

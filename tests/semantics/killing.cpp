@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// actor::kill(): what it cancels, what it asks to stop, what goes on, and the corners from which it may be called.
+// actor::kill(): which calls it cancels, asks to stop or lets finish, and the unusual places from which it may be
+// called.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -22,7 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Counts how many were built, and how many live.
+/// Counts its constructed and its live instances.
 struct subject {
   static inline std::atomic<int> built{0}, alive{0};
   subject() noexcept { ++built, ++alive; }
@@ -36,7 +37,7 @@ struct subject {
   }
 };
 
-/// An argument that notes on which thread it is destroyed.
+/// An argument that records the thread on which it is destroyed.
 struct notes_thread {
   explicit notes_thread(std::thread::id& t) noexcept : to(&t) {}
   notes_thread(notes_thread&& o) noexcept : to(std::exchange(o.to, nullptr)) {}
@@ -63,7 +64,7 @@ struct busy_pool {
 
 }  // namespace
 
-TEST_CASE("kill ends a generator method that runs, and keeps what it has stored", "[actor][S-DETAIL-7]") {
+TEST_CASE("kill ends a running generator method, and keeps its stored values", "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill of an endless generator method");
   dg::thread_pool pool(2);
   auto a = pool.make_actor<subject>();
@@ -105,7 +106,7 @@ TEST_CASE("kill ends a method that awaits again and again", "[actor][S-DETAIL-7]
   CHECK(holds<dg::cancelled_error>(r));
 }
 
-TEST_CASE("a plain method sees that its actor was killed, and keeps what it returns", "[actor][S-DETAIL-7][S-CANCEL-3]") {
+TEST_CASE("a plain method sees that its actor was killed, and keeps its result", "[actor][S-DETAIL-7][S-CANCEL-3]") {
   support::watchdog dog("kill of a plain method");
   struct plain {
     int polls(support::gate& begun) {
@@ -132,7 +133,7 @@ TEST_CASE("a plain method sees that its actor was killed, and keeps what it retu
   }
 }
 
-TEST_CASE("kill stops what runs and what is suspended at any limit", "[actor][S-DETAIL-7][S-ACTOR-2]") {
+TEST_CASE("kill stops running and suspended calls, with any limit of concurrency", "[actor][S-DETAIL-7][S-ACTOR-2]") {
   support::watchdog dog("kill of two methods in progress");
   struct pair {
     dg::generator<int> suspends() {
@@ -178,7 +179,8 @@ TEST_CASE("kill cancels a construction that has not begun", "[actor][S-DETAIL-7]
   CHECK(subject::alive == 0);
 }
 
-TEST_CASE("a constructor in progress goes on when its actor is killed, and its exception is silent", "[actor][S-DETAIL-7]") {
+TEST_CASE("a constructor in progress continues when its actor is killed, and its exception is not reported",
+          "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill during the construction");
   for (const bool throws : {false, true}) {
     std::atomic<int> reported{0};
@@ -214,7 +216,7 @@ TEST_CASE("a constructor in progress goes on when its actor is killed, and its e
   }
 }
 
-TEST_CASE("a call on a dead actor is over at once, whatever its arguments wait for", "[actor][S-DETAIL-7][S-CANCEL-9]") {
+TEST_CASE("a call on a dead actor ends at once, whatever its arguments wait for", "[actor][S-DETAIL-7][S-CANCEL-9]") {
   support::watchdog dog("call on a dead actor");
   busy_pool busy;  // no worker is needed for it
   auto a = busy.pool.make_actor<subject>();
@@ -255,7 +257,8 @@ TEST_CASE("calls that wait for their arguments end when the constructor throws",
   CHECK(holds<dg::actor_died>(behind_it));
 }
 
-TEST_CASE("kill may be called again, from inside, from a stop callback and from the destructor", "[actor][S-DETAIL-7]") {
+TEST_CASE("kill may be called again, from inside, from a stop callback and from the destructor",
+          "[actor][S-DETAIL-7]") {
   support::watchdog dog("kill from anywhere");
   struct killer {
     std::optional<dg::actor<killer>> self;

@@ -30,7 +30,7 @@ using support::witness;
 
 namespace {
 
-/// A large value: counts how many exist that were not moved from, and the most there ever were.
+/// A large value: counts the instances that were not moved from, and their peak.
 class load {
  public:
   static inline std::atomic<int> live{0};
@@ -65,7 +65,7 @@ dg::generator<load> loads(int n) {
   }
 }
 
-/// A list whose elements hold the next one by a ref.
+/// A list whose elements hold refs to the next element.
 struct node {
   dg::ref<node> next;
 };
@@ -100,7 +100,7 @@ TEST_CASE("a dropped ref frees its value at once, its siblings stay", "[memory][
   CHECK(tracked::live.load() == 0);
 }
 
-TEST_CASE("a dropped ref frees its value while the task lives on", "[memory][S-MEM-1]") {
+TEST_CASE("a dropped ref frees its value while the task still runs", "[memory][S-MEM-1]") {
   support::watchdog dog("memory: dropped while the task runs");
   tracked::reset();
   gate last;
@@ -159,7 +159,7 @@ TEST_CASE("a copy of a list shares its values", "[memory][S-MEM-1]") {
   CHECK(tracked::live.load() == 0);
 }
 
-TEST_CASE("a stream holds what was not yet taken", "[memory][S-MEM-1]") {
+TEST_CASE("a stream holds the values that were not yet taken", "[memory][S-MEM-1]") {
   tracked::reset();
   dg::manual_executor later;
   std::optional<dg::ref<tracked>> kept;
@@ -300,7 +300,7 @@ TEST_CASE("a long stream runs in the space of its backpressure", "[memory][S-MEM
 
 // ---------------------------------------------------------------------------------------------- 4
 
-TEST_CASE("after everything was dropped nothing is left", "[memory][S-MEM-4]") {
+TEST_CASE("after everything was dropped no memory is left", "[memory][S-MEM-4]") {
   support::watchdog dog("memory: nothing left");
   tracked::reset();
   std::atomic<int> frames{0};
@@ -333,7 +333,7 @@ TEST_CASE("after everything was dropped nothing is left", "[memory][S-MEM-4]") {
   CHECK(frames.load() == 0);
 }
 
-TEST_CASE("a task that never ran leaves nothing", "[memory][S-MEM-4]") {
+TEST_CASE("a task that never ran leaks nothing", "[memory][S-MEM-4]") {
   tracked::reset();
   dg::ref<int> result;
   {
@@ -438,7 +438,7 @@ TEST_CASE("a value whose ref is already gone is destroyed when it is yielded", "
   CHECK(load::live.load() == 0);
 }
 
-TEST_CASE("what the caller still holds is the only bound", "[memory][S-MEM-6]") {
+TEST_CASE("only the refs that the caller holds keep memory", "[memory][S-MEM-6]") {
   load::reset();
   dg::manual_executor later;
   auto refs = dg::on(later).options(dg::num_returns{20}).submit(loads, 20);
@@ -461,7 +461,7 @@ TEST_CASE("under dynamic, a list without handles keeps no value", "[memory][S-ME
 
 // ---------------------------------------------------------------------------------------------- 7
 
-TEST_CASE("callable and arguments are gone when the task has ended, however long its result is held",
+TEST_CASE("callable and arguments are destroyed when the task has ended, however long its result is held",
           "[memory][S-MEM-7]") {
   support::watchdog dog("memory: callable and arguments");
   tracked::reset();
@@ -492,7 +492,7 @@ TEST_CASE("callable and arguments are gone when the task has ended, however long
   CHECK(outer.get()[0].get() == 1);
 }
 
-TEST_CASE("the refs a task depends on are given back when it has ended", "[memory][S-MEM-7]") {
+TEST_CASE("the refs that a task depends on are dropped when it has ended", "[memory][S-MEM-7]") {
   tracked::reset();
   dg::inline_executor here;
   auto input = dg::put(tracked(9));
@@ -515,7 +515,7 @@ TEST_CASE("a task keeps the refs it depends on alive until it has run", "[memory
   CHECK(result.get() == 9);
 }
 
-TEST_CASE("arguments of a failed, of a surplus and of a cancelled task are given back too", "[memory][S-MEM-7]") {
+TEST_CASE("arguments of a failed, of a surplus and of a cancelled task are destroyed too", "[memory][S-MEM-7]") {
   support::watchdog dog("memory: arguments of tasks that went wrong");
   tracked::reset();
   error_log log;
@@ -677,7 +677,7 @@ TEST_CASE("a thread that ran a task which took from a stream keeps nothing of it
     manual.run_all();
     auto rest = dg::on(manual).submit(read_one, std::move(stream));
     manual.run_all();
-    std::thread([&] { rest = {}; }).join();  // the stream goes where it was not read
+    std::thread([&] { rest = {}; }).join();  // the stream is dropped on a thread that did not read it
   }
   CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
 }

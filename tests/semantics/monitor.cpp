@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a pool brings about however busy its workers are, and whatever its users wait for unseen by the library: streams
-// whose readers have stopped asking go on, a task that runs for long makes way, and what was cancelled ends.
+// What a pool guarantees however busy its workers are, and whatever its users wait for unseen by the library: streams
+// whose readers no longer ask for values make progress, a long-running task yields to queued work, and cancelled tasks
+// end.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -25,7 +26,7 @@ using namespace std::chrono_literals;
 using clock_type = std::chrono::steady_clock;
 using support::eventually;
 
-/// Number i is written to `made` before it is yielded.
+/// Writes number i to `made` before it yields it.
 dg::generator<int> numbers(std::atomic<int>& made, int count) {
   for (int i = 0; i < count; ++i) {
     made = i;
@@ -39,7 +40,7 @@ void wait_until_made(const std::atomic<int>& made, int at) {
   for (int now = made; now < at; now = made) made.wait(now);
 }
 
-/// Yields as many numbers, and opens a gate before one of them.
+/// Yields 0 … count-1, and opens a gate before number `at`.
 dg::generator<int> opens(support::gate& gate, int at, int count) {
   for (int i = 0; i < count; ++i) {
     if (i == at) gate.open();
@@ -53,7 +54,7 @@ void busy_for(std::chrono::milliseconds time) {
   }
 }
 
-/// Keeps all workers of a pool in code of the user's until it goes.
+/// Keeps all workers of a pool busy in user code until it is destroyed.
 class busy_workers {
  public:
   busy_workers(dg::thread_pool& pool, int workers) {
@@ -101,13 +102,13 @@ TEST_CASE("a taken value returns its credit, whichever thread made it and whatev
     ++taken;
   }
   if (interruption == 3) dg::wait_any(s);
-  wait_until_made(made, room - 1);  // with a large room, a worker has filled most of it
+  wait_until_made(made, room - 1);  // with a large capacity, a worker has filled most of it
   take(room - 1);
-  wait_until_made(made, taken + 1);  // at least half of it is free again
+  wait_until_made(made, taken + 1);  // at least half of the capacity is free again
   SUCCEED();
 }
 
-TEST_CASE("threads that take turns at a stream each give back the room of what they took",
+TEST_CASE("threads that take turns at a stream each return the credits of the values that they took",
           "[stream][L-21][S-STREAM-8]") {
   support::watchdog dog("room of a thread that was the reader before");
   std::atomic<int> made{-1};
@@ -158,7 +159,7 @@ TEST_CASE("a stream whose reader waits unseen makes progress, however busy the w
   }
 }
 
-TEST_CASE("a reader on a worker waits unseen while the others poll", "[stream][L-22][L-1]") {
+TEST_CASE("a reader on a worker waits unseen while other workers poll", "[stream][L-22][L-1]") {
   support::watchdog dog("a reader on a worker");
   support::gate opened;
   dg::thread_pool pool(2);
@@ -181,7 +182,8 @@ TEST_CASE("a reader on a worker waits unseen while the others poll", "[stream][L
   polled.get();
 }
 
-TEST_CASE("a stream that its reader leaves alone goes on as soon in a wide pool as in a narrow one", "[stream][L-23]") {
+TEST_CASE("a stream that its reader no longer asks is released as soon in a wide pool as in a narrow one",
+          "[stream][L-23]") {
   support::watchdog dog("a wide pool");
   support::gate opened;
   dg::thread_pool pool(256);
@@ -192,7 +194,7 @@ TEST_CASE("a stream that its reader leaves alone goes on as soon in a wide pool 
   CHECK(clock_type::now() - since < 1s);
 }
 
-TEST_CASE("many streams that are kept for their readers all go on, and end with their pool",
+TEST_CASE("many streams that are kept for their readers all make progress, and end with their pool",
           "[stream][L-22][S-MEM-4]") {
   support::watchdog dog("many kept streams");
   constexpr std::size_t streams = 300;
@@ -250,7 +252,7 @@ TEST_CASE("a producer that an executor runs at once may drop its stream inside a
   text_stream s;
   const bool reading = true;
   auto bound = dg::on(at_once).options(dg::backpressure{room});
-  // The stream object exists before its task runs: that begins when room is taken, below.
+  // The stream object exists before the code that drops it runs: that code runs when a value is taken, below.
   text_stream made = bound.submit(drops_itself, std::ref(s), room, detaches, std::cref(reading), 200);
   s = std::move(made);
   const std::string first(40, 'a');
@@ -338,7 +340,7 @@ TEST_CASE("a producer drops its stream from the stack of the coroutine that read
 
 // --- time slices ---
 
-TEST_CASE("a task that is queued does not wait for more than a time slice of a stream", "[stream][L-30][L-18]") {
+TEST_CASE("a queued task waits for no more than a time slice of a stream", "[stream][L-30][L-18]") {
   support::watchdog dog("a time slice");
   const bool cheap_at_first = GENERATE(false, true);
   const bool unbounded = GENERATE(false, true);
@@ -360,7 +362,7 @@ TEST_CASE("a task that is queued does not wait for more than a time slice of a s
   CHECK(made - before < 20);
 }
 
-TEST_CASE("coroutines whose awaits are always ready make way for queued work", "[await][L-18][L-30]") {
+TEST_CASE("coroutines whose awaits are always ready yield to queued work", "[await][L-18][L-30]") {
   support::watchdog dog("awaits that are always ready");
   const int kind = GENERATE(0, 1, 2, 3);
   support::gate ran;
@@ -386,7 +388,8 @@ TEST_CASE("coroutines whose awaits are always ready make way for queued work", "
   CHECK(ran.is_open());
 }
 
-TEST_CASE("num_returns, tuples and skipped values end with the time slice as well", "[arity][L-30]") {
+TEST_CASE("tasks with num_returns, tuples and skipped values stop at the end of the time slice as well",
+          "[arity][L-30]") {
   support::watchdog dog("slices without a stream");
   support::gate ran;
   std::atomic<int> steps{0};
@@ -414,7 +417,7 @@ TEST_CASE("num_returns, tuples and skipped values end with the time slice as wel
   if (list.valid()) CHECK(list.get().size() == 300);
 }
 
-// --- what was cancelled ends ---
+// --- cancelled tasks end ---
 
 TEST_CASE("refs of cancelled tasks are ready although no worker becomes free", "[cancel][S-CANCEL-9][L-29]") {
   support::watchdog dog("cancelled while all workers are busy");
@@ -460,7 +463,7 @@ TEST_CASE("a task whose argument fails ends although no worker becomes free", "[
   CHECK_THROWS_AS(after.get(), support::boom);
 }
 
-TEST_CASE("all that is queued ends when a pool cancels it, although its workers go on",
+TEST_CASE("all queued tasks end when a pool cancels them, although its workers are busy",
           "[cancel][S-CANCEL-9][S-STOP-2]") {
   support::watchdog dog("shutdown(cancel) while all workers are busy");
   dg::thread_pool pool({.threads = 2, .waiters_help = false});
@@ -541,7 +544,7 @@ TEST_CASE("calls of an actor that have begun end when they are cancelled, althou
     dg::ref<int> later;
     {
       const busy_workers busy(pool, 1);
-      comes.set_value(1);  // that call has the turn now, and is queued in the pool
+      comes.set_value(1);  // that call now has the turn, and is queued in the pool
       if (by_kill)
         a.kill();
       else
@@ -579,8 +582,8 @@ TEST_CASE("an idle pool uses no processor time, whatever it did before", "[pool]
   auto s = pool.submit(numbers, std::ref(made), 1000);
   for (int i = 0; i < 100; ++i) (void)s.next_value();
   pool.submit([] { return 1; }).cancel();
-  wait_until_made(made, 150);  // the stream has filled its room, and no stream is kept any more
-  // Both of the pool's service threads and its workers sleep without a limit: nothing parks any more.
+  wait_until_made(made, 150);  // the stream is full, and no stream is kept any more
+  // The pool's service threads and its workers sleep without a time limit: the number of sleeps stays the same.
   CHECK(eventually([&] {
     const auto before = pool.stats().parks;
     busy_for(30ms);
@@ -588,7 +591,7 @@ TEST_CASE("an idle pool uses no processor time, whatever it did before", "[pool]
   }));
 }
 
-TEST_CASE("a thread that reads on gets the room that the reader before it owes", "[stream][L-21][L-8][S-STREAM-8]") {
+TEST_CASE("a thread that reads on gets the credits that the reader before it owes", "[stream][L-21][L-8][S-STREAM-8]") {
   support::watchdog dog("room owed by another thread");
   const bool moved = GENERATE(false, true);
   const int by_first = GENERATE(1, 22, 31);
@@ -605,7 +608,7 @@ TEST_CASE("a thread that reads on gets the room that the reader before it owes",
   };
   {
     dg::thread_pool pool({.threads = 1, .waiters_help = false});
-    const int at = by_first + 64;  // behind the value that fills the room when two more are taken
+    const int at = by_first + 64;  // after the value that fills the buffer when two more are taken
     auto s = pool.submit(fulfils, at);
     CHECK(eventually([&] { return made >= 63; }));
     std::optional<dg::ref_stream<int>> other;
@@ -614,7 +617,7 @@ TEST_CASE("a thread that reads on gets the room that the reader before it owes",
       for (int i = 0; i < by_first; ++i) wrong += s.next_value() != i;
       if (moved) other.emplace(std::move(s));
       first_has_read.open();
-      over.pass();  // unseen by the library: it gives no room back here
+      over.pass();  // unseen by the library: it returns no credits here
     });
     first_has_read.pass();
     dg::ref_stream<int>& mine = moved ? *other : s;

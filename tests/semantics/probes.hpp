@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // What the tests of the rules share: a witness that says whether a frame is alive, a log for the hook
-// `on_unhandled_error`, standard error caught in a file, and short ways to ask what a ref holds.
+// `on_unhandled_error`, standard error redirected to a file, and functions that check the outcome of a ref.
 
 #include "../support.hpp"
 
@@ -32,7 +32,7 @@ class witness {
   std::atomic<int>* count_;
 };
 
-/// Everything that a pool's hook was told.
+/// Records the errors that were reported to a pool's hook.
 class error_log {
  public:
   struct entry {
@@ -84,7 +84,7 @@ inline dg::thread_pool_options reporting_to(error_log& log, int threads = 2) {
   return options;
 }
 
-/// Standard error, as long as this lives, goes to a file whose text can be read.
+/// Redirects standard error to a file while it lives.
 class captured_stderr {
  public:
   captured_stderr() : file_(std::tmpfile()) {
@@ -98,7 +98,7 @@ class captured_stderr {
     restore();
     std::fclose(file_);
   }
-  /// Gives standard error back and returns what was written to it.
+  /// Restores standard error and returns what was written to it.
   std::string finish() {
     restore();
     std::rewind(file_);
@@ -126,7 +126,7 @@ inline std::size_t occurrences(std::string_view text, std::string_view part) {
   return n;
 }
 
-/// What an `arity_error` says; {-1, -1} where there is another outcome.
+/// The numbers of an `arity_error`; {-1, -1} for any other outcome.
 struct arity {
   long expected = -1, yielded = -1;
   bool operator==(const arity&) const = default;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// promise<T>: fulfilled once, from anywhere, or broken; its ref is as any other. S-AWAIT-3, S-DETAIL-4.
+// promise<T>: fulfilled once, by any thread, or broken; its ref behaves like any other. S-AWAIT-3, S-DETAIL-4.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -43,7 +43,7 @@ TEST_CASE("a promise is fulfilled once", "[await][S-AWAIT-3]") {
   {
     dg::promise<std::unique_ptr<int>> p;
     p.set_value(std::make_unique<int>(6));
-    CHECK(*p.get_ref().take() == 6);  // its reader is the only holder
+    CHECK(*p.get_ref().take() == 6);  // the reader has the only ref
   }
   {
     dg::ref<int> r;
@@ -71,7 +71,7 @@ TEST_CASE("a promise is fulfilled once", "[await][S-AWAIT-3]") {
   }
 }
 
-TEST_CASE("a value that throws while it is made leaves its promise unfulfilled", "[await][S-AWAIT-3]") {
+TEST_CASE("a value whose constructor throws leaves its promise unfulfilled", "[await][S-AWAIT-3]") {
   support::watchdog dog("throwing value");
   struct fussy {
     fussy(int i) {
@@ -115,12 +115,12 @@ TEST_CASE("promises are dependencies, and wake every kind of waiter", "[await][S
   }
 }
 
-TEST_CASE("a promise that is moved, assigned or dropped breaks no other than its own", "[promise][S-AWAIT-3]") {
+TEST_CASE("a promise that is moved, assigned or dropped breaks only its own ref", "[promise][S-AWAIT-3]") {
   support::watchdog dog("moved promises");
   dg::promise<int> a, b;
   auto first = a.get_ref();
   auto second = b.get_ref();
-  a = std::move(b);  // what `a` stood for is dropped
+  a = std::move(b);  // the former promise of `a` is dropped
   CHECK(support::holds<dg::broken_promise>(first));
   CHECK_FALSE(second.ready());
   a.set_value(2);
@@ -148,7 +148,7 @@ TEST_CASE("a promise that is moved, assigned or dropped breaks no other than its
   CHECK(self.get_ref().valid());
 }
 
-TEST_CASE("a promise without a value is fulfilled, failed or broken as others are", "[promise][S-AWAIT-3]") {
+TEST_CASE("a promise<void> is fulfilled, failed or broken like others", "[promise][S-AWAIT-3]") {
   support::watchdog dog("promises of nothing");
   dg::thread_pool pool(1);
   const auto wait_for = [&pool](dg::ref<void> r) {
@@ -185,7 +185,7 @@ TEST_CASE("a promise without a value is fulfilled, failed or broken as others ar
   unasked.get_ref().get();
 }
 
-TEST_CASE("the ref of a promise is a task's in all but its task", "[promise][S-DETAIL-4]") {
+TEST_CASE("the ref of a promise behaves like that of a task, but has no task", "[promise][S-DETAIL-4]") {
   support::watchdog dog("refs of promises");
   later value;
   const auto end = value.ref.completion();
@@ -202,7 +202,7 @@ TEST_CASE("the ref of a promise is a task's in all but its task", "[promise][S-D
   CHECK(end.ready());
   CHECK_FALSE(end.failed());
   CHECK_FALSE(value.ref.cancel());
-  CHECK(std::move(value.ref).take() == 1);  // the promise keeps no hold
+  CHECK(std::move(value.ref).take() == 1);  // the promise keeps no reference
   later failing;
   failing.promise.set_exception(std::make_exception_ptr(support::boom("stored")));
   CHECK(support::message_of([&] { failing.ref.completion().get(); }) == "stored");
@@ -267,7 +267,7 @@ TEST_CASE("a promise may be fulfilled by a task, and be destroyed by the task th
   {
     dg::thread_pool pool(2);
     for (int round = 0; round < 200; ++round) {
-      // The promise lives in the frame of the task that awaits what the fulfilled one makes.
+      // The promise lives in the frame of a task that awaits the task which the promise releases.
       struct body {
         static dg::task<int> fulfils(dg::promise<support::tracked> p, int v) {
           p.set_value(v);

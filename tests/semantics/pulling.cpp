@@ -24,7 +24,7 @@ using dg::detail::pulling;
 using support::boom;
 using support::eventually;
 
-/// Consumers pull as `mode` says, whatever values cost.
+/// Sets whether consumers pull, whatever values cost.
 class pulling_as {
  public:
   explicit pulling_as(pulling mode) { dg::detail::pulling_mode = mode; }
@@ -36,7 +36,7 @@ class pulling_as {
   const pulling before_ = dg::detail::pulling_mode;
 };
 
-/// The monitor takes no reader for idle, however long this thread is interrupted. Before there is a pool.
+/// Makes the monitor treat no reader as idle, however long this thread is interrupted. To be created before any pool.
 class patient_monitor {
  public:
   patient_monitor() { dg::detail::reader_patience = 3'600'000; }
@@ -68,7 +68,7 @@ class busy_pool {
   });
 };
 
-/// What a producer has done.
+/// Counts what a producer has done.
 struct progress {
   std::atomic<int> begun{0};  // values
   std::atomic<int> alive{0};  // frames
@@ -86,7 +86,7 @@ dg::generator<int> count(progress& p, int n) {
   ++p.ended;
 }
 
-/// A stream of a busy pool, held by the calling thread, which has taken the first `taken` values.
+/// A stream of a busy pool, pulled by the calling thread, which has taken the first `taken` values.
 dg::ref_stream<int> held(busy_pool& pool, progress& p, int taken, int n = 1000) {
   dg::ref_stream<int> s = pool->submit(count, std::ref(p), n);
   for (int i = 0; i < taken; ++i) CHECK(s.next_value() == i);
@@ -94,7 +94,7 @@ dg::ref_stream<int> held(busy_pool& pool, progress& p, int taken, int n = 1000) 
   return s;
 }
 
-/// How many values it makes when it runs ahead with so many taken.
+/// How many values the producer makes when it runs ahead after `taken` values were taken.
 constexpr int ahead(int taken) { return taken + 64; }
 
 }  // namespace
@@ -111,7 +111,7 @@ TEST_CASE("a consumer in pull mode makes each value when it asks for it, and no 
       CHECK(value == i++);
       CHECK(p.begun == i);
       CHECK(p.thread == std::this_thread::get_id());
-      if (i == 10) pool.let_work();  // it has nothing to do: the stream is kept
+      if (i == 10) pool.let_work();  // the worker is idle: the stream is kept
     }
     CHECK(i == 1000);
   }
@@ -131,7 +131,7 @@ TEST_CASE("a consumer in pull mode makes each value when it asks for it, and no 
       for (int i = 0; i < 1000; ++i) {
         const std::optional<int> value = co_await s.async_value();
         one_by_one = one_by_one && value == i;
-        if (i >= 64) one_by_one = one_by_one && p.begun == i + 1;  // it may have run ahead before it was first wanted
+        if (i >= 64) one_by_one = one_by_one && p.begun == i + 1;  // it may have run ahead before the first value was asked for
       }
       co_return one_by_one && !co_await s.async_value();
     };
@@ -141,7 +141,8 @@ TEST_CASE("a consumer in pull mode makes each value when it asks for it, and no 
   CHECK(eventually([&] { return p.alive == 0; }));
 }
 
-TEST_CASE("whatever else a consumer wants of a stream, it runs ahead again", "[pulling][L-1]") {
+TEST_CASE("a stream leaves pull mode and runs ahead whenever its consumer does anything but take a value",
+          "[pulling][L-1]") {
   support::watchdog dog("other interest");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
@@ -164,7 +165,7 @@ TEST_CASE("whatever else a consumer wants of a stream, it runs ahead again", "[p
   CHECK(eventually([&] { return p.ended == 1; }));
 }
 
-TEST_CASE("a stream that was told to run ahead is not held afterwards", "[pulling][L-1]") {
+TEST_CASE("a stream that was told to run ahead is not pulled afterwards", "[pulling][L-1]") {
   support::watchdog dog("told before");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
@@ -214,12 +215,12 @@ TEST_CASE("before a consumer waits for anything else, the stream runs ahead", "[
   CHECK_FALSE(wanted.ready());
   pool.let_work();
   SECTION("a thread") { CHECK(wanted.get() == 7); }
-  SECTION("another thread, to which the stream has gone") {
+  SECTION("another thread, to which the stream was moved") {
     int got = 0;
     std::jthread([&, mine = std::move(s)] { got = wanted.get(); }).join();
     CHECK(got == 7);
   }
-  SECTION("another thread, which has taken from it too") {
+  SECTION("another thread, which has taken values from it too") {
     int got = 0;
     auto six = [&wanted](dg::ref_stream<int>& from) -> int { return *from.next_value() + wanted.get(); };
     auto yields_later = [&behind]() -> dg::generator<int> {
@@ -257,7 +258,7 @@ TEST_CASE("a consumer that waits, unseen, for an effect of the stream that it pu
   };
   SECTION("workers that sleep already, or not yet") {
     dg::thread_pool pool(2);
-    if (GENERATE(false, true)) std::this_thread::sleep_for(5ms);  // likely; that it holds in any order, the models show
+    if (GENERATE(false, true)) std::this_thread::sleep_for(5ms);  // likely; the models show that every order works
     int i = 0;
     for (const int value : pool.submit(opens_at_ten).values()) {
       CHECK(value == i++);
@@ -309,7 +310,7 @@ TEST_CASE("a consumer that waits, unseen, for an effect of the stream that it pu
   }
 }
 
-TEST_CASE("a stream that its consumer holds is cancelled from elsewhere", "[pulling][S-CANCEL-2][L-13]") {
+TEST_CASE("a pulled stream is cancelled by another thread", "[pulling][S-CANCEL-2][L-13]") {
   support::watchdog dog("cancelled from elsewhere");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
@@ -325,7 +326,7 @@ TEST_CASE("a stream that its consumer holds is cancelled from elsewhere", "[pull
   CHECK_FALSE(s.cancel());
 }
 
-TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][L-13]") {
+TEST_CASE("a pulled stream is dropped", "[pulling][S-STREAM-6][L-13]") {
   support::watchdog dog("dropped");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
@@ -333,7 +334,7 @@ TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][
   {
     dg::ref_stream<int> s = held(pool, p, 10);
     s = {};
-    CHECK(p.alive == 1);  // nothing of it runs here
+    CHECK(p.alive == 1);  // none of its code runs here
   }
   pool.let_work();
   CHECK(eventually([&] { return p.alive == 0; }));
@@ -341,7 +342,7 @@ TEST_CASE("a stream that its consumer holds is dropped", "[pulling][S-STREAM-6][
   CHECK(p.ended == 0);
 }
 
-TEST_CASE("a stream that its consumer holds is detached, and runs to its end", "[pulling][S-STREAM-6]") {
+TEST_CASE("a pulled stream is detached, and runs to its end", "[pulling][S-STREAM-6]") {
   support::watchdog dog("detached while held");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
@@ -353,12 +354,12 @@ TEST_CASE("a stream that its consumer holds is detached, and runs to its end", "
   CHECK(p.begun == 1000);
 }
 
-TEST_CASE("the room of a value with which a hold ends is given back before its consumer waits", "[pulling][L-1][L-8]") {
+TEST_CASE("the credit of the last pulled value is returned before the consumer waits", "[pulling][L-1][L-8]") {
   support::watchdog dog("a hold that ends with a value");
   const pulling_as mode(pulling::whenever_possible);
   constexpr int room = 2, last = 40;
   struct stage {
-    /// Takes of another stream, which ends the hold; and fulfils the promise when it has filled its room again.
+    /// Reads another stream, which ends pull mode; fulfils the promise when its own stream is full again.
     static dg::generator<int> map(dg::ref_stream<int>& other, dg::promise<void>& full) {
       for (int i = 0; i < last + 20; ++i) {
         if (i == last) (void)other.next_value();
@@ -391,18 +392,18 @@ TEST_CASE("the room of a value with which a hold ends is given back before its c
   }
 }
 
-TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
+TEST_CASE("a pool closes while a consumer pulls one of its streams", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
   support::watchdog dog("closed while held");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
   busy_pool pool;
-  SECTION("what fits the room is made") {
+  SECTION("the values that fit the buffer are made") {
     dg::ref_stream<int> s = held(pool, p, 10, 20);
     pool.close();
     for (int i = 10; i < 20; ++i) CHECK(s.next_value() == i);
     CHECK_FALSE(s.next_value());
   }
-  SECTION("what does not is cancelled") {
+  SECTION("a task that needs more than the buffer is cancelled") {
     dg::ref_stream<int> s = held(pool, p, 10, 1000);
     pool.close();
     CHECK(p.begun == ahead(10));
@@ -415,7 +416,7 @@ TEST_CASE("a pool closes while a consumer holds a stream of it", "[pulling][S-ST
     CHECK(p.ended == 1);
     for (int i = 10; i < 20; ++i) CHECK(s.next_value() == i);
   }
-  SECTION("all is cancelled") {
+  SECTION("all tasks are cancelled") {
     dg::ref_stream<int> s = held(pool, p, 10, 1000);
     pool.let_work();
     pool->shutdown(dg::shutdown_mode::cancel);
@@ -467,7 +468,7 @@ TEST_CASE("a pulled task that closes its own pool makes the other streams leave 
   for (int i = 10; i < 20; ++i) CHECK(s.next_value() == i);
 }
 
-TEST_CASE("what a pulled task throws comes where it stands, and then the end", "[pulling][S-ERR-4]") {
+TEST_CASE("an exception of a pulled task comes after the values before it, and then the end", "[pulling][S-ERR-4]") {
   support::watchdog dog("thrown while pulled");
   const pulling_as mode(pulling::whenever_possible);
   busy_pool pool;
@@ -482,7 +483,7 @@ TEST_CASE("what a pulled task throws comes where it stands, and then the end", "
   CHECK(s.finished());
 }
 
-TEST_CASE("a pulled task that wants its own next value, drops its stream, or cancels it", "[pulling][L-7]") {
+TEST_CASE("a pulled task that asks for its own next value, drops its stream, or cancels it", "[pulling][L-7]") {
   support::watchdog dog("its own stream");
   const pulling_as mode(pulling::whenever_possible);
   std::atomic<int> alive{0};
@@ -530,10 +531,10 @@ TEST_CASE("a pulled task that wants its own next value, drops its stream, or can
   CHECK(eventually([&] { return alive == 0; }));
 }
 
-TEST_CASE("a pulled task that detaches its own stream goes on with nothing stored", "[pulling][L-7][S-STREAM-6]") {
+TEST_CASE("a pulled task that detaches its own stream continues and stores nothing", "[pulling][L-7][S-STREAM-6]") {
   support::watchdog dog("detaches itself");
   const pulling_as mode(pulling::whenever_possible);
-  for (int last = 56; last != 72; ++last) {  // one of these is the last of a block
+  for (int last = 56; last != 72; ++last) {  // one of these values is the last of a block
     std::atomic<int> alive{0}, made{0};
     busy_pool pool;
     dg::ref_stream<support::tracked> s;
@@ -555,7 +556,7 @@ TEST_CASE("a pulled task that detaches its own stream goes on with nothing store
   }
 }
 
-TEST_CASE("a pulled task that waits holds no thread, and is pulled again", "[pulling][S-AWAIT]") {
+TEST_CASE("a pulled task that waits occupies no thread, and is pulled again", "[pulling][S-AWAIT]") {
   support::watchdog dog("awaits while pulled");
   const pulling_as mode(pulling::whenever_possible);
   busy_pool pool;
@@ -638,17 +639,17 @@ TEST_CASE("a stream that proves cheap is pulled, one that proves expensive is no
   CHECK_FALSE(cost.is_cheap());
   CHECK_FALSE(cost.is_dear());
   cost.add(sample - 1, 1us);
-  CHECK_FALSE(cost.is_cheap());  // too few to say
+  CHECK_FALSE(cost.is_cheap());  // too few to decide
   cost.add(1, 1us);
   CHECK(cost.is_cheap());
-  cost.add(1000, 1ms);  // a microsecond each
+  cost.add(1000, 1ms);  // a microsecond for each
   CHECK_FALSE(cost.is_cheap());
   CHECK(cost.is_dear());
   cost.add(1000, 100us);
   CHECK(cost.is_cheap());
 }
 
-TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulling]") {
+TEST_CASE("a new stream is pulled unless its values prove expensive", "[pulling]") {
   support::watchdog dog("on trial");
   const pulling_as not_forced(pulling::by_cost);
   constexpr std::uint64_t pulled = 2 * dg::detail::production_cost::between_looks;
@@ -669,7 +670,7 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
     CHECK(cost.look(2) == 0);
     CHECK(cost.is_dear());
     CHECK_FALSE(cost.seems_cheap());
-    cost.add(dg::detail::production_cost::sample, 1us);  // but later ones may speak for it
+    cost.add(dg::detail::production_cost::sample, 1us);  // but later values may prove it cheap
     CHECK(cost.is_cheap());
   }
   SECTION("many cheap values prove it; then one look may find them expensive") {
@@ -701,7 +702,7 @@ TEST_CASE("a new stream is pulled as long as nothing speaks against it", "[pulli
     });
     CHECK(s.next_value() == 0);
     pool.let_work();
-    CHECK(eventually([&] { return made >= 64; }));  // all its room
+    CHECK(eventually([&] { return made >= 64; }));  // its whole capacity
     CHECK(by_consumer == 1);
     for (int i = 1; i != 200; ++i) CHECK(s.next_value() == i);
     CHECK_FALSE(s.next_value());

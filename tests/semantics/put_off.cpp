@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Work that a thread puts off (detail/base/thread_context.hpp): tasks made ready together, on executors that run work at once, and
-// destructors that wait.
+// Work that a thread defers (detail/base/thread_context.hpp): tasks made ready together, on executors that run work at
+// once, and destructors that wait.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -28,11 +28,11 @@ using namespace std::chrono_literals;
 struct at_once {
   void execute(dg::work w) noexcept { w(); }
 };
-/// Runs each work inside execute(), on another thread, for which it waits.
+/// Runs each work on another thread inside execute(), which waits for that thread.
 struct elsewhere {
   void execute(dg::work w) noexcept { std::thread([&w] { w(); }).join(); }
 };
-/// Hands each work to an executor that is run by hand, and runs that inside execute().
+/// Hands each work to a manual_executor, and runs that inside execute().
 struct by_hand {
   dg::manual_executor inner;
   void execute(dg::work w) noexcept {
@@ -40,7 +40,7 @@ struct by_hand {
     inner.run_all();
   }
 };
-/// Lets each work go.
+/// Discards each work.
 struct thrower {
   void execute(dg::work) noexcept {}
 };
@@ -152,7 +152,8 @@ TEST_CASE("tasks that run inside execute may wait for each other, in the order i
   CHECK(first.get() == 6);
 }
 
-TEST_CASE("a publication inside a task that runs inside execute hands over before it returns", "[executor][L-25]") {
+TEST_CASE("a publication inside a task that runs inside execute hands its tasks over before it returns",
+          "[executor][L-25]") {
   support::watchdog dog("nested publications");
   at_once mine;
   dg::promise<int> p;
@@ -163,15 +164,16 @@ TEST_CASE("a publication inside a task that runs inside execute hands over befor
         dg::promise<int> q;
         auto nested = dg::on(mine).submit([&](int) { order.push_back(1); }, q.get_ref());
         q.set_value(1);
-        order.push_back(2);  // after the nested one, as the executor runs it at once
+        order.push_back(2);  // after the nested task, as the executor runs that at once
       },
       in);
-  auto second = dg::on(mine).submit([&](int) { order.push_back(3); }, in);  // not inside the first
+  auto second = dg::on(mine).submit([&](int) { order.push_back(3); }, in);  // not inside the first task
   p.set_value(1);
   CHECK(order == std::vector<int>{1, 2, 3});
 }
 
-TEST_CASE("what waits for the end of a task sees all of it, on an executor that runs at once", "[executor][L-25]") {
+TEST_CASE("a dependent on the end of a task sees all its results, on an executor that runs at once",
+          "[executor][L-25]") {
   support::watchdog dog("dependents of a task's end");
   at_once mine;
   dg::thread_pool pool(2);
@@ -212,13 +214,14 @@ TEST_CASE("what waits for the end of a task sees all of it, on an executor that 
   }
 }
 
-TEST_CASE("room in a budget is granted to all before any of them runs", "[executor][L-25][L-9]") {
+TEST_CASE("freed units of a budget are granted to all waiting producers before any of them runs",
+          "[executor][L-25][L-9]") {
   support::watchdog dog("a budget on an executor that runs at once");
   at_once mine;
   struct sized {
     int n;
   };
-  // Two streams wait for the budget. Room for both comes at once; the first waits for the second.
+  // Two streams wait for the budget. Units for both are freed at once; the first stream waits for the second.
   dg::budget room(10);
   dg::ref_stream<int> second;
   std::atomic<bool> waits{false};
@@ -227,13 +230,13 @@ TEST_CASE("room in a budget is granted to all before any of them runs", "[execut
   std::optional<int> seen;
   auto first = dg::on(mine).options(dg::backpressure_by(room, cost)).submit([&]() -> dg::generator<int> {
     co_yield 1;
-    co_yield 2;  // waits for room
+    co_yield 2;  // waits for the budget
     if (waits) seen = second.next_value();
     co_yield 1;
   });
   second = dg::on(mine).options(dg::backpressure_by(room, cost)).submit([]() -> dg::generator<int> {
     co_yield 1;
-    co_yield 3;  // waits for room
+    co_yield 3;  // waits for the budget
   });
   CHECK(second.next_value() == 1);
   waits = true;
@@ -244,7 +247,8 @@ TEST_CASE("room in a budget is granted to all before any of them runs", "[execut
   CHECK(seen == 3);
 }
 
-TEST_CASE("an actor's turn goes on before a method runs, on an executor that runs at once", "[executor][actor][L-25]") {
+TEST_CASE("an actor's turn is handed on before a method runs, on an executor that runs at once",
+          "[executor][actor][L-25]") {
   support::watchdog dog("an actor on an executor that runs at once");
   struct subject {
     dg::generator<int> endless() {
@@ -265,7 +269,7 @@ TEST_CASE("an actor's turn goes on before a method runs, on an executor that run
   CHECK(next.get() == 4);
 }
 
-TEST_CASE("a dependent that fails is destroyed after all that failed with it are on their way", "[executor][L-25]") {
+TEST_CASE("a dependent that fails is destroyed after all that failed with it are scheduled", "[executor][L-25]") {
   support::watchdog dog("destructors of dependents");
   at_once mine;
   dg::thread_pool pool(2);
@@ -280,11 +284,12 @@ TEST_CASE("a dependent that fails is destroyed after all that failed with it are
   CHECK(holds<boom>(second));
 }
 
-TEST_CASE("an exception whose destructor waits goes after the waiters that are woken beside it", "[executor][L-25]") {
+TEST_CASE("an exception whose destructor waits is destroyed after the waiters of the same publication are woken",
+          "[executor][L-25]") {
   support::watchdog dog("an exception in a list of waiters");
-  // The list of p holds the last reference on a dependent that has ended long ago, with an exception.
+  // The waiter list of p holds the last reference to a dependent that ended with an exception long ago.
   dg::promise<void> woken;
-  const auto seen = woken.get_ref();  // lives longer than the pool, whose worker may be the last to have the exception
+  const auto seen = woken.get_ref();  // outlives the pool, whose worker may drop the exception last
   dg::thread_pool pool(1);
   dg::promise<int> p, q;
   const auto in = p.get_ref();
@@ -304,11 +309,12 @@ TEST_CASE("an exception whose destructor waits goes after the waiters that are w
 
 // --- destructors that wait ---
 
-TEST_CASE("a value's destructor waits for that of a value it has dropped", "[memory][L-28][S-MEM-1]") {
+TEST_CASE("a value's destructor may wait for the destructor of a value that it has dropped",
+          "[memory][L-28][S-MEM-1]") {
   support::watchdog dog("nested destructors that wait");
   for (const int depth : {1, 15, 16, 17, 40}) {
     for (const bool by_library : {true, false}) {
-      if (!by_library && depth > 14) continue;  // beyond, only a wait that the library sees helps
+      if (!by_library && depth > 14) continue;  // beyond this depth, only a wait that the library sees helps
       dg::promise<void> done;
       auto gone = done.get_ref();
       std::atomic<bool> flag{false};
@@ -331,10 +337,11 @@ TEST_CASE("a value's destructor waits for that of a value it has dropped", "[mem
   }
 }
 
-TEST_CASE("every wait does first what its thread has put off", "[memory][L-28]") {
+TEST_CASE("every wait first runs the work that its thread has deferred", "[memory][L-28]") {
   support::watchdog dog("every wait in a destructor");
   dg::thread_pool pool(2);
-  // Runs `wait(ref)` in a destructor so deep that what it has dropped before is put off; the ref is fulfilled by that.
+  // Runs `wait(ref)` in a destructor nested so deeply that the value dropped before is deferred; its destructor fulfils
+  // the ref.
   const auto deep = [&](auto wait) {
     dg::promise<int> done;
     const dg::ref<int> gone = done.get_ref();
@@ -391,7 +398,7 @@ TEST_CASE("dropping a stream asks its task to stop before its values are destroy
       }
     });
     end = s.completion();
-    REQUIRE(support::eventually([&] { return pool.stats().values_stored == 2; }));  // the task waits for room
+    REQUIRE(support::eventually([&] { return pool.stats().values_stored == 2; }));  // the stream is full
     if (detached)
       s.detach();
     else
@@ -401,7 +408,7 @@ TEST_CASE("dropping a stream asks its task to stop before its values are destroy
   }
 }
 
-TEST_CASE("a value that its task leaves behind may wait for the end of the task", "[stream][L-28]") {
+TEST_CASE("the destructor of a value that its task leaves behind may wait for the end of the task", "[stream][L-28]") {
   support::watchdog dog("values that are swept by the task");
   dg::thread_pool pool(1);
   support::gate inside, go;
@@ -410,7 +417,7 @@ TEST_CASE("a value that its task leaves behind may wait for the end of the task"
   auto s = pool.submit([&]() -> dg::generator<on_destruction> {
     inside.open();
     go.pass();
-    // The task has been cancelled: this value is stored no more, or swept by the task itself.
+    // The task has been cancelled: this value is not stored any more, or is destroyed by the task itself.
     co_yield dg::emplace(std::function<void()>([&] {
       end.wait();
       ++waited;
@@ -423,7 +430,8 @@ TEST_CASE("a value that its task leaves behind may wait for the end of the task"
   CHECK(end.wait_for(30s));
 }
 
-TEST_CASE("values of a failed all_or_nothing may wait for the end of their task", "[L-28][S-ARITY-5]") {
+TEST_CASE("destructors of the values of a failed all_or_nothing may wait for the end of their task",
+          "[L-28][S-ARITY-5]") {
   support::watchdog dog("staged values that wait");
   dg::thread_pool pool(1);
   for (const bool fails : {true, false}) {
@@ -449,7 +457,7 @@ TEST_CASE("values of a failed all_or_nothing may wait for the end of their task"
   }
 }
 
-TEST_CASE("the hook may wait for what failed with the exception it is told of", "[executor][L-28]") {
+TEST_CASE("the hook may wait for a task that failed with the reported exception", "[executor][L-28]") {
   support::watchdog dog("a hook that waits");
   at_once mine;
   dg::ref<int> dependent;
@@ -462,7 +470,7 @@ TEST_CASE("the hook may wait for what failed with the exception it is told of", 
   auto refs = pool.options(dg::num_returns<1>{}).submit([&]() -> dg::generator<int> {
     go.pass();
     co_yield 1;
-    throw boom();  // no ref can carry it
+    throw boom();  // no ref can hold it
   });
   dependent = dg::on(mine).submit([](int x) { return x; }, refs[0]);
   go.open();
@@ -470,7 +478,7 @@ TEST_CASE("the hook may wait for what failed with the exception it is told of", 
   CHECK(told == 1);
 }
 
-TEST_CASE("inline tasks that are queued behind another one run in its timed waits too", "[executor][L-28]") {
+TEST_CASE("inline tasks that are queued behind another task also run in its timed waits", "[executor][L-28]") {
   support::watchdog dog("timed waits of inline tasks");
   dg::inline_executor inl;
   bool good = false;

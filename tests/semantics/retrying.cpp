@@ -24,7 +24,7 @@ namespace {
 
 std::atomic<int> steps{0};
 
-/// Yields 0 … n-1, but the first `failures` attempts throw instead of yielding `at`.
+/// Yields 0 … n-1, but the first `failures` attempts throw in place of yielding `at`.
 dg::generator<support::tracked> flaky(int n, int at, int failures) {
   for (int i = 0; i < n; ++i) {
     if (i == at && dg::this_task::attempt() <= static_cast<unsigned>(failures)) throw boom("at " + std::to_string(i));
@@ -44,7 +44,7 @@ const std::vector<int> five{0, 1, 2, 3, 4};
 
 }  // namespace
 
-TEST_CASE("a task is not run again unless it is said so", "[retry][S-RETRY-1]") {
+TEST_CASE("a failed task is not retried by default", "[retry][S-RETRY-1]") {
   support::watchdog dog("no retries");
   std::atomic<int> calls{0};
   dg::thread_pool pool(1);
@@ -62,7 +62,7 @@ TEST_CASE("a task is not run again unless it is said so", "[retry][S-RETRY-1]") 
   CHECK_THROWS_AS(dg::max_retries{-1}, std::invalid_argument);
 }
 
-TEST_CASE("three failures, then success, make exactly the steps they must", "[retry][S-RETRY-1][S-RETRY-2]") {
+TEST_CASE("three failures, then success, run exactly the expected steps", "[retry][S-RETRY-1][S-RETRY-2]") {
   support::watchdog dog("exact steps");
   for (int threads : {1, 2}) {
     for (int at = 0; at <= 5; ++at) {
@@ -186,7 +186,7 @@ TEST_CASE("an attempt with fewer values than are stored ends in nondeterministic
   const std::string said = support::message_of([&] { stream.next_value(); });
   CHECK(said.find("attempt 2 of task 'dice'") != std::string::npos);
   CHECK(support::holds<dg::nondeterministic_error>(stream.completion()));
-  CHECK(calls == 2);  // that itself is not retried
+  CHECK(calls == 2);  // this error is not retried
   calls = 0;
   auto refs = pool.options(dg::max_retries{3}, dg::num_returns<3>{}).submit(body);
   CHECK(refs[1].get() == 2);
@@ -232,13 +232,14 @@ TEST_CASE("a tuple is replayed position by position", "[retry][S-RETRY-5]") {
   CHECK(*y.get() == 7);
 }
 
-TEST_CASE("each attempt has its own copy of the callable, and the same arguments as const lvalues", "[retry][S-RETRY-6]") {
+TEST_CASE("each attempt has its own copy of the callable, and the same arguments as const lvalues",
+          "[retry][S-RETRY-6]") {
   support::watchdog dog("copies of the callable");
   std::atomic<int> alive{0};
   dg::thread_pool pool(1);
   {
     std::atomic<int> most{0};
-    dg::manual_executor later;  // not before the callable given here is gone
+    dg::manual_executor later;  // not before the callable passed here is destroyed
     auto r = dg::on(later).options(dg::max_retries{2}).submit(
         [w = support::witness(alive), n = 0, &most, &alive](const std::string& text, int by_value) mutable -> dg::task<std::string> {
           if (alive > most) most = alive.load();
@@ -248,8 +249,8 @@ TEST_CASE("each attempt has its own copy of the callable, and the same arguments
         },
         "text", 4);
     later.run_all();
-    CHECK(r.get() == "text5");  // n starts anew
-    CHECK(most == 2);           // the original and the attempt's own: none of an earlier attempt
+    CHECK(r.get() == "text5");  // n starts at 0 again
+    CHECK(most == 2);           // the original and the attempt's own copy: none of an earlier attempt
   }
   CHECK(support::eventually([&] { return alive == 0; }));
   // Dependencies: the values are the same each time, also a consumed one.
@@ -273,7 +274,7 @@ TEST_CASE("an attempt may yield more than an earlier one", "[retry][S-RETRY-7]")
     if (n < 6) throw boom();
   };
   for (int v : pool.options(dg::max_retries{2}).submit(body).values()) seen.push_back(v);
-  CHECK(seen == std::vector<int>{2, 12, 24, 34, 46, 56});  // those of the attempt that stored them
+  CHECK(seen == std::vector<int>{2, 12, 24, 34, 46, 56});  // the values of the attempt that stored them
   support::error_log log;
   dg::thread_pool noisy({.threads = 1, .on_unhandled_error = log.hook()});
   auto refs = noisy.options(dg::max_retries{2}, dg::num_returns<3>{}).submit(body);
@@ -281,7 +282,7 @@ TEST_CASE("an attempt may yield more than an earlier one", "[retry][S-RETRY-7]")
   CHECK(support::holds<dg::arity_error>(refs[0].completion()));
 }
 
-TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY-7]") {
+TEST_CASE("errors that the library detects are not retried", "[retry][S-RETRY-7]") {
   support::watchdog dog("not retried");
   support::error_log log;
   std::atomic<int> calls{0};
@@ -312,7 +313,7 @@ TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY
       failed);
   CHECK(support::holds<boom>(dependent));
   CHECK(calls == 1);
-  // An exception behind the last value is one the task threw: it is.
+  // An exception after the last value is thrown by the task, so it is retried.
   calls = 0;
   auto late = pool.options(dg::max_retries{1}, dg::num_returns<1>{}).submit([&calls]() -> dg::generator<int> {
     ++calls;
@@ -323,7 +324,8 @@ TEST_CASE("what the library itself finds wrong is not retried", "[retry][S-RETRY
   CHECK(calls == 2);
 }
 
-TEST_CASE("an attempt that yields out of type order what is stored already says where", "[retry][S-RETRY-2][S-ARITY-3]") {
+TEST_CASE("an attempt that yields already stored values out of type order reports the position",
+          "[retry][S-RETRY-2][S-ARITY-3]") {
   dg::inline_executor here;
   int attempts = 0;
   auto f = [&attempts]() -> dg::tuple_generator<int, std::string, int> {
@@ -343,7 +345,7 @@ TEST_CASE("an attempt that yields out of type order what is stored already says 
   CHECK(support::message_of([&, &c_ = c] { c_.get(); }).find("its position 1 ") != std::string::npos);
 }
 
-TEST_CASE("retry_if decides, when nothing is left of the failed attempt", "[retry][S-RETRY-1][L-19]") {
+TEST_CASE("retry_if is called after the failed attempt is destroyed", "[retry][S-RETRY-1][L-19]") {
   support::watchdog dog("retry_if");
   support::error_log log;
   std::atomic<int> alive{0}, asked{0}, calls{0};
@@ -367,7 +369,7 @@ TEST_CASE("retry_if decides, when nothing is left of the failed attempt", "[retr
   CHECK(asked == 3);
   CHECK(calls == 3);
   CHECK(clean);
-  // One that throws: the task ends with its own exception, the predicate's goes to the hook.
+  // The predicate throws: the task ends with its own exception, and the predicate's goes to the hook.
   calls = 0;
   auto r = pool.options(dg::max_retries{10}, dg::retry_if([](std::exception_ptr) -> bool { throw std::runtime_error("predicate"); }))
                .submit([&]() -> int {
@@ -380,11 +382,12 @@ TEST_CASE("retry_if decides, when nothing is left of the failed attempt", "[retr
   CHECK(support::message_of([&] { std::rethrow_exception(log.at(0).error); }) == "predicate");
 }
 
-TEST_CASE("what is thrown while an attempt is destroyed is reported, and the next one runs", "[retry][S-ERR-5]") {
+TEST_CASE("an exception from the destruction of an attempt is reported, and the next attempt runs",
+          "[retry][S-ERR-5]") {
   support::watchdog dog("late exceptions of attempts");
   support::error_log log;
   dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
-  // The attempt's copy of the callable throws when it goes.
+  // The destructor of the attempt's copy of the callable throws.
   struct callable {
     bool armed = false;
     callable() = default;
@@ -424,7 +427,7 @@ TEST_CASE("a cancelled task is not retried", "[retry][S-CANCEL-6][L-19]") {
   try {
     r.get();
   } catch (const dg::cancelled_error& e) {
-    CHECK_THROWS_AS(std::rethrow_if_nested(e), boom);  // what the last attempt threw
+    CHECK_THROWS_AS(std::rethrow_if_nested(e), boom);  // the exception of the last attempt
   }
   r = {};
 }
@@ -475,7 +478,8 @@ TEST_CASE("a detached stream is retried, and its values dropped", "[retry][S-STR
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("under all_or_nothing what a failed attempt has staged stays, for the attempt that ends well", "[retry][S-DETAIL-8][S-RETRY-2]") {
+TEST_CASE("under all_or_nothing the staged values of a failed attempt stay for the attempt that succeeds",
+          "[retry][S-DETAIL-8][S-RETRY-2]") {
   support::watchdog dog("staged values");
   support::tracked::reset();
   struct body {
@@ -511,7 +515,7 @@ TEST_CASE("under all_or_nothing what a failed attempt has staged stays, for the 
     values.clear();
     for (const auto& r : dynamic.get()) values.push_back(r.get().value);
     CHECK(values == std::vector<int>{10, 11, 32, 33});
-    // Used up: all of them fail with the last exception, and what was staged is gone.
+    // No attempt is left: all refs fail with the last exception, and the staged values are destroyed.
     auto failed = dg::on(manual).options(fixed).submit(body::run, 4, 9u);
     auto failed_list = dg::on(manual).options(dg::dynamic, dg::max_retries{2}, dg::all_or_nothing).submit(body::run, 4, 9u);
     manual.run_all();
@@ -525,7 +529,7 @@ TEST_CASE("under all_or_nothing what a failed attempt has staged stays, for the 
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("values that a new attempt skips are made and dropped, and use no room", "[retry][S-RETRY-2][L-19]") {
+TEST_CASE("values that a new attempt skips are made and dropped, and use no capacity", "[retry][S-RETRY-2][L-19]") {
   support::watchdog dog("skipped values");
   support::tracked::reset();
   {
@@ -538,7 +542,7 @@ TEST_CASE("values that a new attempt skips are made and dropped, and use no room
       static dg::generator<support::tracked> inner(int from, int to) {
         for (int i = from; i < to; ++i) co_yield i;
       }
-      /// In every way there is to yield, with waits between them; fails once at each of the first four values.
+      /// Yields in every possible way, with waits in between; fails once at each of the first four values.
       static dg::generator<support::tracked> run(dg::ref<int> in, std::atomic<int>* made) {
         const auto fails_at = [](unsigned i) {
           if (dg::this_task::attempt() == i + 1) throw boom("at " + std::to_string(i));
@@ -560,7 +564,7 @@ TEST_CASE("values that a new attempt skips are made and dropped, and use no room
     };
     std::atomic<int> made{0};
     dg::promise<int> zero;
-    // Room for just as many: a skipped value that took some would leave none for the last.
+    // The capacity is exactly the number of values: if a skipped value used some, there would be none for the last one.
     auto stream = dg::on(manual).options(dg::max_retries{4}, dg::backpressure{6}).submit(body::run, dg::unresolved(zero.get_ref()), &made);
     manual.run_all();
     zero.set_value(0);
@@ -575,12 +579,12 @@ TEST_CASE("values that a new attempt skips are made and dropped, and use no room
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-RETRY-1][S-ERR-7]") {
+TEST_CASE("a task may be retried whatever it throws, and wherever", "[retry][S-RETRY-1][S-ERR-7]") {
   support::watchdog dog("kinds of failures");
   std::vector<int> seen;
   dg::thread_pool pool(1);
   const auto with = pool.options(dg::max_retries{3});
-  // A stored value that cannot be made.
+  // The construction of a stored value throws.
   struct fussy {
     int value;
     fussy(int v) : value(v) {
@@ -592,7 +596,7 @@ TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-
   });
   while (auto v = values.next_value()) seen.push_back(v->value);
   CHECK(seen == std::vector<int>{0, 1, 2, 3});
-  // A callable that cannot be copied for an attempt.
+  // The copy of the callable for an attempt throws.
   struct stubborn {
     std::shared_ptr<int> copies = std::make_shared<int>(0);
     stubborn() = default;
@@ -603,7 +607,7 @@ TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-
   };
   const stubborn callable;
   CHECK(with.submit(callable).get() == 3);
-  // The exception of a nested coroutine, of one that runs beside, and of something awaited.
+  // The exception of a nested coroutine, of a child of when_all, and of an awaited ref.
   struct body {
     static dg::task<int> fails_twice() {
       co_await dg::this_task::yield();
@@ -626,7 +630,7 @@ TEST_CASE("whatever a task throws, wherever, an attempt may follow", "[retry][S-
   CHECK(with.submit(body::all, &calls).get() == 3);
   std::vector<dg::ref<int>> refs{pool.submit([]() -> int { throw boom("awaited"); }), pool.submit([] { return 6; })};
   CHECK(with.submit(body::awaits, refs).get() == 6);
-  // Any type, also none that derives from std::exception; retry_if sees the object itself.
+  // An exception of any type, also not derived from std::exception; retry_if gets the object itself.
   std::vector<int> thrown;
   auto numbers = pool.options(dg::max_retries{5}, dg::retry_if([&thrown](std::exception_ptr e) {
                                 try {
@@ -677,7 +681,8 @@ TEST_CASE("retry_if is copied into each task, and keeps its own state there", "[
   }
 }
 
-TEST_CASE("a cancel reaches an attempt that skips, awaits or waits for room", "[retry][S-CANCEL-6][S-CANCEL-7][L-19]") {
+TEST_CASE("a cancel reaches an attempt that skips values, awaits, or waits because its stream is full",
+          "[retry][S-CANCEL-6][S-CANCEL-7][L-19]") {
   support::watchdog dog("cancelled attempts");
   support::tracked::reset();
   dg::promise<int> never;
@@ -702,7 +707,7 @@ TEST_CASE("a cancel reaches an attempt that skips, awaits or waits for room", "[
       CHECK(calls == 2);
       CHECK(support::holds<dg::cancelled_error>(stream.completion()));
     }
-    // Cancelled by its own code, while it skips what an earlier attempt has stored.
+    // Cancelled by its own code, while it skips the values that an earlier attempt has stored.
     dg::ref<int> own;
     std::atomic<int> calls{0};
     auto refs = dg::on(manual).options(dg::max_retries{9}, dg::num_returns<3>{}).submit([&]() -> dg::generator<int> {

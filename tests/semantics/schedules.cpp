@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The orders of events that break naive designs, each provoked on purpose.
+// Orders of events that break naive designs, each provoked on purpose.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -22,7 +22,7 @@ using support::is_cancelled;
 using support::million;
 using support::on_small_stack;
 
-/// Long enough that a stream of cheap values has shown how cheap it is.
+/// Long enough for a stream of cheap values to be measured as cheap.
 constexpr int long_enough = 5000;
 
 /// A stream of `long_enough` + `more` integers of which the first `long_enough` have been taken by blocking reads.
@@ -39,7 +39,7 @@ struct chain_link {
   dg::ref<chain_link> before;
 };
 
-/// Throws from its destructor, which a coroutine's local may do.
+/// Throws from its destructor, as a local of a coroutine may do.
 struct throws_at_exit {
   std::atomic<int>* gone;
   explicit throws_at_exit(std::atomic<int>* g) : gone(g) {}
@@ -145,7 +145,7 @@ TEST_CASE("a stream that was read fast still runs to its end when detached", "[s
   CHECK_FALSE(completion.failed());
 }
 
-TEST_CASE("a stream that was read fast does not hold up the end of its pool", "[stream][L-1][L-11]") {
+TEST_CASE("a stream that was read fast does not delay the end of its pool", "[stream][L-1][L-11]") {
   support::watchdog dog("closing after pulling");
   for (int more : {0, 20, 2000}) {
     std::optional<dg::ref_stream<int>> stream;
@@ -167,7 +167,7 @@ TEST_CASE("a stream that was read fast does not hold up the end of its pool", "[
   }
 }
 
-TEST_CASE("a worker that blocks in get lets in the task that releases it", "[pool][L-2]") {
+TEST_CASE("while a worker blocks in get, the task that releases it runs", "[pool][L-2]") {
   support::watchdog dog("releasing a blocked worker");
   for (bool helping : {true, false}) {
     dg::thread_pool pool({.threads = 1, .waiters_help = helping});
@@ -191,7 +191,7 @@ TEST_CASE("a worker that blocks in get lets in the task that releases it", "[poo
   }
 }
 
-TEST_CASE("when a blocked task goes on, its pool soon runs no more tasks at once than before", "[pool][L-2]") {
+TEST_CASE("after a blocked task resumes, its pool soon runs no more tasks at once than before", "[pool][L-2]") {
   support::watchdog dog("too many at once");
   dg::promise<int> given;
   std::atomic<int> inside{0}, too_many{0};
@@ -209,7 +209,7 @@ TEST_CASE("when a blocked task goes on, its pool soon runs no more tasks at once
       const bool settled = over;  // a thread that ends a task yields first
       if (++inside != 1 && settled) ++too_many;
       if (i == 5) given.set_value(1);
-      for (int k = 0; k < 50; ++k) std::this_thread::yield();  // time for another one to come in
+      for (int k = 0; k < 50; ++k) std::this_thread::yield();  // time for another thread to start a task
       --inside;
     }));
   for (auto& each : others) each.get();
@@ -249,7 +249,7 @@ TEST_CASE("tasks of two pools may wait for each other's tasks", "[pool][L-2]") {
   CHECK(left.submit(game::bounce, &left, &right, 60).get() == 60);
 }
 
-TEST_CASE("tasks run by their waiters leave nothing behind in the queue", "[pool][L-3]") {
+TEST_CASE("tasks that their waiters have run do not stay in the queue", "[pool][L-3]") {
   support::watchdog dog("claimed entries");
   std::atomic<int> ran{0};
   {
@@ -297,7 +297,7 @@ TEST_CASE("a generator run by its waiters and by workers in turn yields each val
   }
 }
 
-TEST_CASE("what becomes ready while wait_any looks at it is seen", "[wait][S-WAIT-3][L-4]") {
+TEST_CASE("wait_any sees a ref that becomes ready during its scan", "[wait][S-WAIT-3][L-4]") {
   support::watchdog dog("ready between two looks");
   dg::manual_executor manual;
   dg::ref<int> never = dg::on(manual).submit([] { return 6; });
@@ -308,7 +308,7 @@ TEST_CASE("what becomes ready while wait_any looks at it is seen", "[wait][S-WAI
   manual.run_all();
 }
 
-TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
+TEST_CASE("waiters that have left in time are not accessed any more", "[wait][L-4]") {
   support::watchdog dog("waiters that leave");
   dg::manual_executor manual;
   dg::ref<int> never = dg::on(manual).submit([] { return 6; });
@@ -340,7 +340,7 @@ TEST_CASE("waiters that left in time are not touched any more", "[wait][L-4]") {
   for (auto& thread : leaving) thread.join();
 }
 
-TEST_CASE("dependents that were cancelled, or failed, are not kept by what they waited for",
+TEST_CASE("cancelled or failed dependents are not kept by the refs that they waited for",
           "[wait][L-4][S-CANCEL-1]") {
   support::watchdog dog("dependents that leave");
   dg::thread_pool pool(1);
@@ -488,7 +488,7 @@ TEST_CASE("a body that catches its local's exception during its end stops at its
   CHECK(beyond == 0);
 }
 
-TEST_CASE("a generator that its helper has left goes on for a thread that waits for a later value", "[wait][L-6]") {
+TEST_CASE("a generator that its helper has left continues for a thread that waits for a later value", "[wait][L-6]") {
   support::watchdog dog("helper leaves, other waits");
   for (int round = 0; round < 50; ++round) {
     support::gate busy, go;
@@ -554,7 +554,8 @@ TEST_CASE("a consumer that takes the last value meets a producer that parks", "[
   }
 }
 
-TEST_CASE("a consumer that waits for code behind the filling yield gives back its room first", "[stream][L-8]") {
+TEST_CASE("a consumer that waits for code after the yield that fills the buffer returns its credits first",
+          "[stream][L-8]") {
   support::watchdog dog("room given back before a wait");
   for (bool helping : {true, false}) {
     for (int room : {1, 16, 17, 64}) {
@@ -568,14 +569,14 @@ TEST_CASE("a consumer that waits for code behind the filling yield gives back it
         co_yield room;
       });
       CHECK(stream.next_value() == std::optional<int>(0));
-      // Less than half of a large room is free: only this wait gives it back.
+      // Less than half of a large capacity is free: only this wait returns the credits.
       CHECK(behind.get() == 3);
       for (int i = 1; i <= room; ++i) CHECK(stream.next_value() == std::optional<int>(i));
     }
   }
 }
 
-TEST_CASE("a task gives back the room of every stream it read before it waits", "[stream][L-8]") {
+TEST_CASE("a task returns the credits of every stream that it has read before it waits", "[stream][L-8]") {
   support::watchdog dog("room given back by a task");
   std::atomic<int> through{0};
   dg::thread_pool pool(1);
@@ -681,7 +682,7 @@ TEST_CASE("dropping a value that holds a ref to a value, a million deep, does no
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("a failure passes down a million dependents without recursion", "[wait][L-14][S-ERR-8]") {
+TEST_CASE("a failure propagates through a million dependents without recursion", "[wait][L-14][S-ERR-8]") {
   support::watchdog dog("a failure through a million dependents", 120);
   dg::manual_executor manual;
   dg::inline_executor at_once;
@@ -701,7 +702,7 @@ TEST_CASE("a failure passes down a million dependents without recursion", "[wait
   CHECK(ran == 0);
 }
 
-TEST_CASE("a cancellation passes down a million dependents without recursion", "[cancel][L-14][S-CANCEL-5]") {
+TEST_CASE("a cancellation propagates through a million dependents without recursion", "[cancel][L-14][S-CANCEL-5]") {
   support::watchdog dog("a cancellation through a million dependents", 120);
   dg::manual_executor manual;
   dg::ref<int> first = dg::on(manual).submit([] { return 1; });
@@ -769,7 +770,7 @@ TEST_CASE("generators nested deeply are run and dropped without recursion", "[ge
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("only the last holder moves a value out", "[ref][L-15]") {
+TEST_CASE("only the last ref moves a value out", "[ref][L-15]") {
   support::watchdog dog("sole ownership");
   dg::thread_pool pool(2);
   int wrong = 0;
@@ -808,7 +809,7 @@ TEST_CASE("only the last holder moves a value out", "[ref][L-15]") {
   CHECK(wrong == 0);
 }
 
-TEST_CASE("two holders that both ask for the value: one moves it or none does", "[ref][L-15]") {
+TEST_CASE("of two threads that take the same value at most one moves it", "[ref][L-15]") {
   support::watchdog dog("two takers");
   support::tracked::reset();
   int wrong = 0;
@@ -825,7 +826,7 @@ TEST_CASE("two holders that both ask for the value: one moves it or none does", 
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("values that are held survive the reuse of the blocks around them", "[stream][L-16]") {
+TEST_CASE("values with refs survive the reuse of the blocks around them", "[stream][L-16]") {
   support::watchdog dog("block reuse");
   support::tracked::reset();
   {
@@ -885,7 +886,7 @@ TEST_CASE("values dropped on another thread while the producer appends", "[strea
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("dropping a stream at any moment of its task's run leaves nothing behind", "[stream][L-16][S-MEM-4]") {
+TEST_CASE("dropping a stream at any moment of its task's run leaks nothing", "[stream][L-16][S-MEM-4]") {
   support::watchdog dog("drop at any moment");
   support::tracked::reset();
   {

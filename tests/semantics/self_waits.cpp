@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Waits that are certain never to end, because what would end them is below on the waiting thread's stack: a task that
-// waits for itself, a method that waits for another call of its own actor. They throw, whatever the form of the wait
-// (L-7, L-12, S-ACTOR-4), and waits that only look like it do not.
+// Waits that can never end, because the code that would end them is below on the waiting thread's stack: a task that
+// waits for itself, a method that waits for another call of its own actor. Every form of wait throws (L-7, L-12,
+// S-ACTOR-4); similar waits that can end do not.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -57,7 +57,7 @@ dg::ref<int> given_itself(dg::manual_executor& manual, Body body) {
 
 }  // namespace
 
-TEST_CASE("a plain function that waits for its own end is told so, in every form of wait", "[wait][L-12]") {
+TEST_CASE("a plain function that waits for its own end gets an error from every form of wait", "[wait][L-12]") {
   support::watchdog dog("plain self waits");
   dg::manual_executor manual;
   using body = std::function<int(dg::ref<int>&)>;
@@ -82,7 +82,7 @@ TEST_CASE("a plain function that waits for its own end is told so, in every form
     REQUIRE(r.ready());
     CHECK(says(r, of_itself));
   }
-  // Timed waits end by themselves, and a wait that others can satisfy is none of these.
+  // Timed waits end by themselves, and a wait that another task can satisfy does not throw.
   CHECK(given_itself(manual, [](dg::ref<int>& own) { return own.wait_for(1ms) ? 1 : 0; }).get() == 0);
   CHECK(given_itself(manual, [](dg::ref<int>& own) {
           return dg::wait(std::vector{own}, 1, 1ms).ready.empty() ? 7 : 0;
@@ -94,7 +94,7 @@ TEST_CASE("a plain function that waits for its own end is told so, in every form
         }).get() == 1);
 }
 
-TEST_CASE("a coroutine that awaits its own end is told so, in every form of await", "[await][L-12]") {
+TEST_CASE("a coroutine that awaits its own end gets an error from every form of await", "[await][L-12]") {
   support::watchdog dog("awaiting self waits");
   dg::manual_executor manual;
   auto own = std::make_shared<dg::ref<int>>();
@@ -133,7 +133,7 @@ TEST_CASE("a coroutine that awaits its own end is told so, in every form of awai
   }
 }
 
-TEST_CASE("a task that reads the stream it yields into, beyond what it has yielded, is told so", "[stream][L-7]") {
+TEST_CASE("a task that reads its own stream beyond the values that it has yielded gets an error", "[stream][L-7]") {
   support::watchdog dog("a stream read by its own task");
   using own_stream = std::shared_ptr<std::optional<dg::ref_stream<int>>>;
   struct bodies {
@@ -185,14 +185,14 @@ TEST_CASE("a task that reads the stream it yields into, beyond what it has yield
     manual.run_all();
     REQUIRE((*own)->completion().ready());
     CHECK(says((*own)->completion(), of_itself));
-    auto item = (*own)->try_next();  // the value it took is taken, its failure is not
+    auto item = (*own)->try_next();  // the value was taken, the failure was not
     REQUIRE(item.has_value());
     CHECK(says(*item, of_itself));
     own->reset();
   }
 }
 
-TEST_CASE("a method that waits for another call of its actor is told so, in every form of wait",
+TEST_CASE("a method that waits for another call of its actor gets an error from every form of wait",
           "[actor][S-ACTOR-4][L-12]") {
   support::watchdog dog("methods that wait for their own actor");
   dg::thread_pool pool(2);
@@ -238,9 +238,9 @@ TEST_CASE("a method that waits for another call of its actor is told so, in ever
   };
   for (auto method : {&bodies::awaits, &bodies::all, &bodies::any, &bodies::stream, &bodies::list})
     CHECK(says(a.submit(method, a), of_its_actor));
-  // One of the two can come.
+  // One of the two can become ready.
   CHECK(a.submit(&bodies::outside, a).get() == 1);
-  // None of them has harmed the actor: every call has run, but that of the stream, which was dropped.
+  // The actor still works: every call has run but that of the dropped stream.
   CHECK(a.submit(&counter::add, 0).get() == static_cast<int>(forms.size()) + 3 + 3 + 1);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ranges whose values are handed over once, when they are iterated again: generators in place, streams, values().
+// Single-pass ranges that are iterated again: generators in place, streams, values().
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -63,7 +63,7 @@ TEST_CASE("begin() of a generator that has begun and has not ended throws", "[ge
     auto g = objects(3);
     auto it = g.begin();
     CHECK_THROWS_AS(g.begin(), dg::error);
-    CHECK(it->value == 1);  // the iteration goes on where it was
+    CHECK(it->value == 1);  // the iteration continues where it was
     ++it;
     CHECK_THROWS_AS(g.begin(), dg::error);
     CHECK(it->value == 2);
@@ -123,7 +123,8 @@ TEST_CASE("moving a generator moves what its iterators refer to", "[generator][S
   CHECK(read(moved) == ints{});  // NOLINT(bugprone-use-after-move)
 }
 
-TEST_CASE("elements_of a generator that has ended, or was given up, yields nothing", "[generator][S-DETAIL-11]") {
+TEST_CASE("elements_of a generator that has ended, or whose iteration was abandoned, yields nothing",
+          "[generator][S-DETAIL-11]") {
   auto ended = one_to(2);
   CHECK(read(ended) == ints{1, 2});
   CHECK(read(all_of(ended, 7)) == ints{7, 8});
@@ -146,11 +147,12 @@ TEST_CASE("elements_of a generator that is being iterated throws out of the co_y
   ints seen;
   CHECK_THROWS_AS([&] { for (int v : outer) seen.push_back(v); }(), dg::error);
   CHECK(seen == ints{7});
-  CHECK(*++it == 2);  // nothing was taken from it
+  CHECK(*++it == 2);  // no value was taken from it
   CHECK(*++it == 3);
 }
 
-TEST_CASE("submitted, a generator that has been iterated yields nothing, or fails in the middle", "[generator][S-DETAIL-11]") {
+TEST_CASE("a submitted generator that was iterated to its end yields nothing; one in mid-iteration fails",
+          "[generator][S-DETAIL-11]") {
   support::watchdog dog("generators that were iterated before they were submitted");
   dg::thread_pool pool(2);
   auto ended = one_to(2);
@@ -179,7 +181,7 @@ TEST_CASE("submitted, a generator that has been iterated yields nothing, or fail
   CHECK_THROWS_AS(two[0].get(), dg::error);  // too few values
 }
 
-TEST_CASE("a stream iterated again goes on, and is empty at its end", "[stream][S-DETAIL-11]") {
+TEST_CASE("a stream iterated again continues, and is empty at its end", "[stream][S-DETAIL-11]") {
   support::watchdog dog("streams that are iterated again");
   dg::thread_pool pool(2);
   auto s = pool.submit(one_to, 4);
@@ -199,7 +201,7 @@ TEST_CASE("a stream iterated again goes on, and is empty at its end", "[stream][
   CHECK(it == s.end());
 }
 
-TEST_CASE("values() iterated again goes on, and is empty at its end", "[stream][S-DETAIL-11]") {
+TEST_CASE("values() iterated again continues, and is empty at its end", "[stream][S-DETAIL-11]") {
   support::watchdog dog("values that are iterated again");
   const long live = support::tracked::live;
   {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A thread with a stack of 256 KiB: what recurses a million deep does not survive it, also unoptimised or instrumented.
+// A thread with a stack of 256 KiB: recursion a million levels deep overflows it, also unoptimised or instrumented.
 
 #include "../catch.hpp"
 
@@ -11,14 +11,14 @@
 namespace support {
 
 /// A twentieth without optimisation, and under sanitizers, which are slow: 50 000 levels overflow this stack too, as no
-/// frame is as small as 5 bytes. Optimised builds go the whole way.
+/// frame is as small as 5 bytes. Optimised builds run all levels.
 #ifdef __OPTIMIZE__
 inline constexpr int million = dyngen::detail::keeps_memory_by_default ? 1'000'000 : 50'000;
 #else
 inline constexpr int million = 50'000;
 #endif
 
-/// Runs `action` there, and waits for its end.
+/// Runs `action` on that thread, and waits for its end.
 template <class Action>
 void on_small_stack(Action action) {
   pthread_attr_t attributes;

@@ -46,7 +46,7 @@ thread_local struct gate_opener {
   }
 } at_end_of_thread;
 
-/// Keeps its work for ever, or throws it away.
+/// Keeps its work for ever, or discards it.
 struct discarding_executor {
   void execute(dg::work unwanted) noexcept { dg::work gone = std::move(unwanted); }
 };
@@ -77,7 +77,7 @@ TEST_CASE("the destructor runs chains of dependents to their end", "[stop][S-STO
   CHECK(last.get() == 5000);
 }
 
-TEST_CASE("tasks may go on submitting while the pool drains", "[stop][S-STOP-1][L-11]") {
+TEST_CASE("tasks may submit while the pool drains", "[stop][S-STOP-1][L-11]") {
   support::watchdog dog("submitting while draining");
   for (std::size_t threads : {1u, 3u}) {
     std::atomic<int> ran{0};
@@ -89,7 +89,7 @@ TEST_CASE("tasks may go on submitting while the pool drains", "[stop][S-STOP-1][
   }
 }
 
-TEST_CASE("a task that starts another one only after the destructor has begun is served", "[stop][S-STOP-1][L-11]") {
+TEST_CASE("a task may submit another one after the destructor has begun", "[stop][S-STOP-1][L-11]") {
   support::watchdog dog("submit after the destructor has begun");
   std::atomic<bool> refused{false}, late_ran{false};
   dg::ref<int> inner;
@@ -120,7 +120,7 @@ TEST_CASE("a task that starts another one only after the destructor has begun is
   CHECK(inner.get() == 5);
 }
 
-TEST_CASE("streams that fit their room are produced to the end by the destructor", "[stop][S-STOP-1]") {
+TEST_CASE("the destructor runs streams that fit their buffer to the end", "[stop][S-STOP-1]") {
   support::watchdog dog("destructor finishes streams");
   std::optional<dg::ref_stream<int>> stream;
   std::optional<dg::ref_stream<int>> unbounded;
@@ -136,7 +136,7 @@ TEST_CASE("streams that fit their room are produced to the end by the destructor
   CHECK(seen == 5000);
 }
 
-TEST_CASE("what waits for something outside is cancelled by the destructor", "[stop][S-STOP-1]") {
+TEST_CASE("the destructor cancels tasks that wait for something outside", "[stop][S-STOP-1]") {
   support::watchdog dog("destructor cancels what waits outside");
   dg::manual_executor manual;
   std::atomic<bool> ran{false};
@@ -170,13 +170,13 @@ TEST_CASE("what waits for something outside is cancelled by the destructor", "[s
   CHECK(is_cancelled(item->error()));
   CHECK_FALSE(stream->next().has_value());
 
-  // The late arrival of what they waited for changes nothing.
+  // Fulfilling the promises late changes nothing.
   manual.run_all();
   CHECK(outside.get() == 1);
   CHECK_FALSE(ran);
 }
 
-TEST_CASE("a stream that is full towards a stalled reader does not hold the destructor", "[stop][S-STOP-1]") {
+TEST_CASE("a full stream whose reader is stalled does not block the destructor", "[stop][S-STOP-1]") {
   support::watchdog dog("full stream held outside");
   std::atomic<int> begun{0};
   std::optional<dg::ref_stream<int>> stream;
@@ -190,7 +190,7 @@ TEST_CASE("a stream that is full towards a stalled reader does not hold the dest
     });
   }
   CHECK(begun == 2);
-  // What was stored stays readable, then the cancellation, then the end.
+  // The stored values stay readable, then the cancellation, then the end.
   CHECK(stream->next_value() == std::optional<int>(0));
   CHECK(stream->next_value() == std::optional<int>(1));
   CHECK_THROWS_AS(stream->next_value(), dg::cancelled_error);
@@ -198,7 +198,8 @@ TEST_CASE("a stream that is full towards a stalled reader does not hold the dest
   CHECK(stream->finished());
 }
 
-TEST_CASE("what a cancelled task frees still runs before the destructor returns", "[stop][S-STOP-1][S-DETAIL-10]") {
+TEST_CASE("tasks that a cancelled task makes ready still run before the destructor returns",
+          "[stop][S-STOP-1][S-DETAIL-10]") {
   support::watchdog dog("draining looks again");
   dg::manual_executor manual;
   dg::ref<int> outside = dg::on(manual).submit([] { return 1; });
@@ -250,7 +251,7 @@ TEST_CASE("what a cancelled task frees still runs before the destructor returns"
   }
 }
 
-TEST_CASE("a pool that ends takes nothing for lost while any of its tasks goes on", "[stop][S-STOP-1][L-11]") {
+TEST_CASE("a closing pool takes no task for lost while any of its tasks still runs", "[stop][S-STOP-1][L-11]") {
   support::watchdog dog("tasks taken for lost");
   struct ball {
     dg::promise<int> promise;
@@ -259,7 +260,7 @@ TEST_CASE("a pool that ends takes nothing for lost while any of its tasks goes o
   constexpr int turns = 300;
   constexpr std::size_t sleepers = 500;
   for (int round = 0; round < 20; ++round) {
-    // Two tasks wake each other in turns; the many between them, of those that wait, make each look of the closer long.
+    // Two tasks wake each other in turns; the many waiting tasks between them make each scan of the closer long.
     std::vector<ball> there(turns), back(turns);
     ball last;
     std::vector<dg::ref<int>> others;
@@ -288,10 +289,10 @@ TEST_CASE("a pool that ends takes nothing for lost while any of its tasks goes o
   }
 }
 
-TEST_CASE("a pool that ends takes no task for lost that was submitted, or whose wait ended, a moment ago",
+TEST_CASE("a closing pool takes no task for lost that was just submitted, or whose wait has just ended",
           "[stop][S-STOP-1][L-11]") {
   support::watchdog dog("tasks taken for lost");
-  SECTION("submitted by one that runs, and waiting for it") {
+  SECTION("submitted by a running task, and waiting for it") {
     std::vector<dg::ref<int>> all;
     {
       dg::thread_pool pool(2);
@@ -306,7 +307,7 @@ TEST_CASE("a pool that ends takes no task for lost that was submitted, or whose 
     REQUIRE(all.size() == 20'000);
     for (int i = 0; i < 20'000; ++i) REQUIRE(all[static_cast<std::size_t>(i)].get() == i);
   }
-  SECTION("blocked on a thread, and about to fulfil what another waits for") {
+  SECTION("blocked on a thread, and about to fulfil the promise that another task waits for") {
     for (int round = 0; round < 1000; ++round) {
       dg::promise<int> fulfilled;
       dg::ref<int> waits;
@@ -328,7 +329,7 @@ TEST_CASE("a pool that ends takes no task for lost that was submitted, or whose 
   }
 }
 
-TEST_CASE("a drain waits also for what only the outside can bring", "[stop][shutdown]") {
+TEST_CASE("a drain also waits for tasks that only the outside can release", "[stop][shutdown]") {
   support::watchdog dog("shutdown(drain)");
   dg::manual_executor manual;
   std::atomic<bool> closing{false}, closed{false}, was_ready{false};
@@ -349,7 +350,7 @@ TEST_CASE("a drain waits also for what only the outside can bring", "[stop][shut
   CHECK(dependent.get() == 21);
 }
 
-TEST_CASE("shutdown(cancel) cancels what waits or is suspended, and waits for what runs", "[stop][S-STOP-2]") {
+TEST_CASE("shutdown(cancel) cancels waiting and suspended tasks, and waits for running ones", "[stop][S-STOP-2]") {
   support::watchdog dog("shutdown(cancel)");
   dg::manual_executor manual;
   dg::ref<int> outside = dg::on(manual).submit([] { return 1; });
@@ -405,7 +406,7 @@ TEST_CASE("shutdown(cancel) cancels what waits or is suspended, and waits for wh
   CHECK(cancelled > 0);
 }
 
-TEST_CASE("shutdown(cancel) ends tasks that would go on for ever by themselves", "[stop][S-STOP-2][S-CANCEL-6]") {
+TEST_CASE("shutdown(cancel) ends tasks that would run for ever", "[stop][S-STOP-2][S-CANCEL-6]") {
   support::watchdog dog("shutdown of endless tasks");
   std::atomic<int> attempts{0}, yields{0}, values{0}, awaited{0};
   dg::thread_pool pool(2);
@@ -532,7 +533,7 @@ TEST_CASE("every form of submit after shutdown throws pool_stopped", "[stop][S-S
   }
 }
 
-TEST_CASE("of submits that race with a shutdown each throws or its ref becomes ready", "[stop][S-STOP-3]") {
+TEST_CASE("each submit that races with a shutdown throws or its ref becomes ready", "[stop][S-STOP-3]") {
   support::watchdog dog("submit against shutdown");
   for (int round = 0; round < 60; ++round) {
     const auto mode = round % 2 == 0 ? dg::shutdown_mode::drain : dg::shutdown_mode::cancel;
@@ -624,7 +625,7 @@ TEST_CASE("a pool may be destroyed while threads wait on its refs", "[stop][S-ST
     while (inside != 4) std::this_thread::yield();
     if (round % 2 == 0)
       for (int i = 0; i < 100; ++i) std::this_thread::yield();
-    // The reader above keeps making room, so that nothing but this ends its stream soon.
+    // The reader above keeps returning credits, so that only this ends its stream soon.
     dg::ref<void> running_task = running.completion();
     std::thread destroyer([&] { pool.reset(); });
     running_task.cancel();
@@ -766,7 +767,7 @@ TEST_CASE("a pool may be shut down by one of its own tasks", "[stop][L-11]") {
 TEST_CASE("work destroyed unrun ends its task with cancelled_error", "[stop][S-STOP-5]") {
   support::watchdog dog("work destroyed unrun");
   support::tracked::reset();
-  SECTION("by an executor that throws it away") {
+  SECTION("by an executor that discards it") {
     discarding_executor discards;
     dg::ref<int> plain = dg::on(discards).submit([kept = support::tracked(1)] { return kept.value; });
     REQUIRE(plain.ready());
@@ -782,7 +783,7 @@ TEST_CASE("work destroyed unrun ends its task with cancelled_error", "[stop][S-S
     auto list = dg::on(discards).options(dg::dynamic).submit(count_to, 2);
     CHECK(is_cancelled(list.error()));
   }
-  SECTION("by an executor that goes away") {
+  SECTION("by an executor that is destroyed") {
     dg::ref<int> plain, dependent;
     std::vector<dg::ref<int>> fixed;
     std::optional<dg::ref_stream<int>> parked;
@@ -854,7 +855,7 @@ TEST_CASE("reusable option packs and refs of a dead pool can be dropped anywhere
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("pools come and go quickly", "[stop][S-STOP-1]") {
+TEST_CASE("pools are created and destroyed quickly", "[stop][S-STOP-1]") {
   support::watchdog dog("many short-lived pools");
   std::atomic<int> ran{0};
   for (int i = 0; i < 300; ++i) {
@@ -864,7 +865,7 @@ TEST_CASE("pools come and go quickly", "[stop][S-STOP-1]") {
   CHECK(ran == 200);
 }
 
-TEST_CASE("a pool destroyed by its only worker, which then waits for what only the outside could bring, still ends",
+TEST_CASE("a pool destroyed by its only worker, which then waits for something outside, still ends",
           "[stop][L-11]") {
   support::watchdog dog("the last worker blocks after destroying its pool");
   dg::manual_executor outside;
@@ -915,7 +916,7 @@ TEST_CASE("a pool may be destroyed while a worker is blocked in another executor
     started.pass();
     later = std::thread([&] {
       goes.pass();
-      std::this_thread::sleep_for(50ms);  // so that it is blocked, as a rule; the result is the same if it is not
+      std::this_thread::sleep_for(50ms);  // so that it is usually blocked; the result is the same if it is not
       manual.run_all();
     });
   }
