@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // endurance [--minutes N | --seconds N]: keeps a mixed load going and watches memory. Streams are created, read and
-// dropped, tasks depend on tasks, actors come and go, tasks are cancelled and retried, whole pools are made and
-// destroyed, all by several threads at once. Every few seconds all of them pause: then nothing of the library may be
-// alive but the pool that they share, and what the process holds may not grow any more once it has warmed up.
+// dropped, tasks depend on tasks, actors are created and dropped, tasks are cancelled and retried, whole pools are made
+// and destroyed, all by several threads at once. Every few seconds all of them pause: then no object of the library may
+// be alive but the shared pool, and the memory of the process must not grow any more after the warm-up.
 
 #include "../support.hpp"
 
@@ -26,7 +26,7 @@ using dg::detail::memory_counter;
 using dg::detail::memory_kind;
 using support::tracked;
 
-// A sanitizer keeps freed memory: the size of the process means nothing.
+// A sanitizer keeps freed memory, so the size of the process has no meaning.
 constexpr bool keeps_freed_memory = !dg::detail::keeps_memory_by_default;
 
 // --- the load ---
@@ -182,7 +182,7 @@ struct alive {
   bool nothing() const { return records == 0 && frames == 0 && blocks == 0 && waiters == 0 && values == 0; }
 };
 
-/// What the process held at each pause: the most of it must not grow after the first third of the time.
+/// The memory of the process at each pause: its maximum must not grow after the first third of the time.
 class history {
  public:
   void add(double share_of_time, long kib) { (share_of_time < 1.0 / 3 ? warm_ : later_) = std::max(share_of_time < 1.0 / 3 ? warm_ : later_, kib); }

@@ -49,7 +49,7 @@ struct by_hand {
   }
 };
 
-/// A user's executor: threads that run what they are given, one in order, several in any order at all.
+/// A user's executor: a single thread runs its work in order, several threads in any order.
 class own_threads {
  public:
   explicit own_threads(int n) {
@@ -122,7 +122,7 @@ class arena {
   }
 
  private:
-  /// What is enqueued is called as a const object.
+  /// oneTBB calls an enqueued object as const.
   struct step {
     arena* of;
     mutable dg::work next;
@@ -144,7 +144,7 @@ using all = std::tuple<pooled, pooled_without_help, at_once, by_hand, looped, sh
 #else
 using all = std::tuple<pooled, pooled_without_help, at_once, by_hand, looped, shuffled>;
 #endif
-/// Those on which a task may block in a wait for another one.
+/// The executors on which a task may block in a wait for another one.
 using pools = std::tuple<pooled, pooled_without_help>;
 
 }  // namespace fixtures

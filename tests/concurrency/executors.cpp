@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The same behaviours on every executor the library ships, and on users' own: what tasks return, and how. What running
-// tasks may do there is in executors_running.cpp.
+// Behaviour that is the same on every executor, of the library or of a user: what tasks return, and how.
+// executors_running.cpp tests what running tasks may do there.
 
 #include "../catch.hpp"
 #include "executor_fixtures.hpp"
@@ -253,20 +253,20 @@ TEMPLATE_LIST_TEST_CASE("dynamic numbers of returns", "[executor][S-ARITY-8][S-E
   dynamic_returns(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("streams in order, to their end, under every room", "[executor][S-STREAM-1][S-STREAM-4]",
+TEMPLATE_LIST_TEST_CASE("streams in order, to their end, with every limit", "[executor][S-STREAM-1][S-STREAM-4]",
                         fixtures::all) {
   support::watchdog dog("streams");
   TestType fixture;
   streams_in_order(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("no producer is further ahead than its room", "[executor][S-STREAM-4]", fixtures::all) {
+TEMPLATE_LIST_TEST_CASE("no producer runs further ahead than its limit", "[executor][S-STREAM-4]", fixtures::all) {
   support::watchdog dog("bounds");
   TestType fixture;
   bounded_producers(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("dropped, detached and cancelled streams leave nothing behind",
+TEMPLATE_LIST_TEST_CASE("dropped, detached and cancelled streams leak nothing",
                         "[executor][S-STREAM-6][S-MEM-4]", fixtures::all) {
   support::watchdog dog("dropped streams");
   support::tracked::reset();
@@ -303,7 +303,7 @@ TEMPLATE_LIST_TEST_CASE("coroutines that await tasks, refs, promises and streams
   awaiting(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("failed attempts and what follows them", "[executor][S-RETRY-1][S-RETRY-2]", fixtures::all) {
+TEMPLATE_LIST_TEST_CASE("failed attempts and their retries", "[executor][S-RETRY-1][S-RETRY-2]", fixtures::all) {
   support::watchdog dog("retries on executors");
   TestType fixture;
   retries(dg::on(fixture.executor));

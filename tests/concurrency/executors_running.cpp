@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What running tasks may do, the same on every executor: await and go on there, be cancelled wherever they stand, be run
-// again, share budgets, ask about themselves, be actors; and what becomes of them when their executor gives up.
+// What running tasks may do on every executor: await and resume there, be cancelled in every state, be retried, share
+// budgets, ask about themselves, be actors; and how they end when their executor discards its work.
 
 #include "../catch.hpp"
 #include "../semantics/probes.hpp"
@@ -36,7 +36,7 @@ void long_chains(const dg::executor_target& run) {
   for (int i = 0; i < 20'000; ++i) last = run.submit(adds_one, dg::unresolved(last));
   first.promise.set_value(0);
   CHECK(last.get() == 20'000);
-  // Each submits the next one itself.
+  // Each task submits the next one.
   struct body {
     static dg::task<int> down(dg::executor_target run, int n) {
       if (n == 0) co_return 0;
@@ -83,7 +83,7 @@ void all_and_any(const dg::executor_target& run) {
       for (;;) {
         const std::size_t i = co_await dg::when_any(streams);
         const std::optional<int> v = co_await streams[i].async_value();
-        if (!v) co_return sum;  // an ended one only counts when all have
+        if (!v) co_return sum;  // an ended stream counts only when all have ended
         sum += *v;
       }
     }
@@ -259,7 +259,7 @@ void about_itself(const dg::executor_target& run) {
         co_return std::tuple(dg::this_task::id(), dg::this_task::name(), dg::this_task::attempt());
       });
   CHECK(r.get() == std::tuple(r.id().task, std::string("self"), std::uint64_t{1}));
-  // A plain function that looks, and one that is told.
+  // A plain function that polls its token, and one with a stop callback.
   std::stop_source source;
   std::atomic<int> inside{0};
   const auto with = run.options(dg::stop_on(source.get_token()));
@@ -361,7 +361,7 @@ void many_callers(const dg::executor_target& run) {
   CHECK(highest == 500);
 }
 
-/// Hands work on, until it gives up and throws it away.
+/// Forwards work, until it gives up and discards it.
 template <class Executor>
 class gives_up {
  public:
@@ -375,7 +375,7 @@ class gives_up {
     });
   }
   void give_up() { gave_up_ = true; }
-  /// All that it was given has run as far as it can, and no thread is still about to look for more.
+  /// Waits until all its work has run as far as it can, and no thread is about to search for more.
   bool is_idle() const { return under_way_ == 0; }
 
  private:
@@ -460,28 +460,28 @@ TEMPLATE_LIST_TEST_CASE("a coroutine resumes on its executor, whichever thread s
   goes_on(dg::on(fixture.executor), std::is_same_v<TestType, fixtures::at_once>);
 }
 
-TEMPLATE_LIST_TEST_CASE("tasks are cancelled wherever they stand",
+TEMPLATE_LIST_TEST_CASE("tasks are cancelled in every state",
                         "[executor][cancel][S-CANCEL-1][S-CANCEL-2][S-CANCEL-5][S-CANCEL-7]", fixtures::all) {
   support::watchdog dog("cancelling on executors");
   TestType fixture;
   cancelling(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("a cancel that meets a wake-up, or an end, is one or the other",
+TEMPLATE_LIST_TEST_CASE("of a cancel and a wake-up, or an end, that race exactly one takes effect",
                         "[executor][cancel][S-CANCEL-4]", fixtures::all) {
   support::watchdog dog("cancel races on executors");
   TestType fixture;
   cancel_races(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("failed attempts are followed by exactly so many steps",
+TEMPLATE_LIST_TEST_CASE("retries run exactly the expected number of steps",
                         "[executor][retry][S-RETRY-1][S-RETRY-3][S-RETRY-4]", fixtures::all) {
   support::watchdog dog("attempts on executors");
   TestType fixture;
   attempts(dg::on(fixture.executor));
 }
 
-TEMPLATE_LIST_TEST_CASE("tasks know themselves, and are told to stop", "[executor][this_task][S-CANCEL-3]",
+TEMPLATE_LIST_TEST_CASE("tasks ask about themselves, and see requests to stop", "[executor][this_task][S-CANCEL-3]",
                         fixtures::all) {
   support::watchdog dog("this_task on executors");
   TestType fixture;

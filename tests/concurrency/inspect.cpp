@@ -56,7 +56,7 @@ class board {
   std::size_t next_ = 0;
 };
 
-/// One round of everything that a task can wait for. Gives how many results were wrong.
+/// One round of everything that a task can wait for. Returns the number of wrong results.
 int work(dg::thread_pool& pool, const dg::actor<counter>& actor, board& seen, std::mt19937& random) {
   int wrong = 0;
   dg::promise<int> promise;

@@ -50,7 +50,7 @@ class ledger {
   std::vector<entry> entries_;
 };
 
-/// A move-only value that enters itself in a ledger.
+/// A move-only value that records itself in a ledger.
 class entered {
  public:
   entered(ledger& book, std::size_t id) : book_(&book), id_(id) { ++(*book_)[id_].built; }
@@ -526,7 +526,7 @@ TEST_CASE("one task of many merges streams by wait_any without losing a value", 
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("pools destroyed under readers, with values still out, leave nothing behind", "[stress][S-STOP-4][S-MEM-5]") {
+TEST_CASE("pools destroyed under readers, with values still referenced, leak nothing", "[stress][S-STOP-4][S-MEM-5]") {
   support::watchdog dog("stress: pools under readers");
   const std::uint32_t seed = new_seed("pools under readers");
   INFO("seed " << seed);

@@ -131,7 +131,7 @@ TEST_CASE("a consumer in pull mode makes each value when it asks for it, and no 
       for (int i = 0; i < 1000; ++i) {
         const std::optional<int> value = co_await s.async_value();
         one_by_one = one_by_one && value == i;
-        if (i >= 64) one_by_one = one_by_one && p.begun == i + 1;  // it may have run ahead before the first value was asked for
+        if (i >= 64) one_by_one = one_by_one && p.begun == i + 1;  // it may have run ahead first
       }
       co_return one_by_one && !co_await s.async_value();
     };

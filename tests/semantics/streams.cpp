@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Streams as their reader sees them: order, end, timeouts, how far a producer runs ahead, what dropping and
-// detaching do, and streams that move between tasks and threads.
+// Streams as their reader sees them: order, end, timeouts, how far a producer runs ahead, dropping, detaching,
+// and streams that move between tasks and threads.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -20,7 +20,7 @@ namespace {
 using support::count_to;
 using namespace std::chrono_literals;
 
-/// How far a producer has come: yields begun, and yields it came back from.
+/// The progress of a producer: yields begun, and yields that have returned.
 struct progress {
   std::atomic<int> begun{0}, passed{0};
   std::atomic<bool> ended{false};
@@ -52,7 +52,7 @@ dg::generator<int> plus_one_by_values(dg::ref_stream<int> in) {
   for (int value : in.values()) co_yield value + 1;
 }
 
-/// `wait_any_for`, whatever it does when the time is over: empty then.
+/// `wait_any_for`, with an empty result for a timeout.
 template <class... Things>
 std::optional<std::size_t> any_within(std::chrono::milliseconds limit, Things&... things) {
   try {
@@ -118,7 +118,7 @@ TEST_CASE("a stream hands over every value once, in the order of the yields", "[
   }
 }
 
-TEST_CASE("refs taken from a stream keep their values after the stream has gone on", "[stream][S-STREAM-1]") {
+TEST_CASE("refs taken from a stream keep their values while later values are read", "[stream][S-STREAM-1]") {
   support::watchdog dog("refs kept from a stream");
   dg::thread_pool pool(2);
   std::vector<dg::ref<int>> kept;
@@ -163,7 +163,7 @@ TEST_CASE("a stream carries values that can only be moved", "[stream][S-STREAM-1
   CHECK(expected == 100);
 }
 
-TEST_CASE("at its end a stream is empty again and again", "[stream][S-STREAM-2]") {
+TEST_CASE("at its end a stream stays empty", "[stream][S-STREAM-2]") {
   support::watchdog dog("end of a stream");
   dg::thread_pool pool(1);
   auto stream = pool.submit(count_to, 3);
@@ -199,7 +199,7 @@ TEST_CASE("try_next, finished and wait_any agree at every step of a stream", "[s
     REQUIRE(item.has_value());
     CHECK(item->get() == expected);
 
-    // Taken, and the producer has not run since: nothing is there, and the end is not known yet.
+    // The value is taken, and the producer has not run since: no value is stored, and the end is not known yet.
     CHECK_FALSE(stream.try_next().has_value());
     CHECK_FALSE(stream.finished());
     CHECK_FALSE(any_within(0ms, stream).has_value());
@@ -269,7 +269,7 @@ TEST_CASE("next_for gives up after its time, also while only the end is missing"
   REQUIRE(item.has_value());
   CHECK(item->get() == 0);
 
-  // The last value is taken and the producer stands behind it: the end is not there yet.
+  // The last value is taken and the producer is suspended after it: the end is not known yet.
   CHECK_THROWS_AS(stream.next_for(1ms), dg::timeout_error);
   CHECK_THROWS_AS(stream.next_for(0ms), dg::timeout_error);
   manual.run_all();
@@ -296,7 +296,7 @@ TEST_CASE("a next_for that timed out loses no value", "[stream][S-STREAM-3]") {
   CHECK_FALSE(stream.next_for(1h).has_value());
 }
 
-TEST_CASE("a producer stops inside the yield that fills its room", "[stream][S-STREAM-4]") {
+TEST_CASE("a producer is suspended in the yield that fills the buffer", "[stream][S-STREAM-4]") {
   support::watchdog dog("backpressure on a manual executor");
   for (int n : {1, 2, 16, 17, 64}) {
     INFO("backpressure " << n);
@@ -310,7 +310,7 @@ TEST_CASE("a producer stops inside the yield that fills its room", "[stream][S-S
     manual.run_all();
     CHECK(seen.begun == n);
 
-    // Up to 16 each taken value lets one more be made; above, half the room has to be free.
+    // With a limit up to 16, each taken value lets one more be made; above, half of the limit has to be free.
     const int lot = n <= 16 ? 1 : (n + 1) / 2;
     int taken = 0;
     for (; taken < lot; ++taken) {
@@ -352,7 +352,7 @@ TEST_CASE("an unbounded stream runs to its end unread", "[stream][S-STREAM-4]") 
   CHECK(rest_of(stream) == first_integers(20000));
 }
 
-TEST_CASE("without an option 64 values may wait", "[stream][S-STREAM-4]") {
+TEST_CASE("by default 64 values may be stored", "[stream][S-STREAM-4]") {
   support::watchdog dog("default backpressure");
   dg::manual_executor manual;
   progress seen;
@@ -362,7 +362,7 @@ TEST_CASE("without an option 64 values may wait", "[stream][S-STREAM-4]") {
   CHECK(seen.passed == 63);
 }
 
-TEST_CASE("on a pool a producer is never further ahead than its room", "[stream][S-STREAM-4]") {
+TEST_CASE("on a pool a producer never runs further ahead than its limit", "[stream][S-STREAM-4]") {
   support::watchdog dog("backpressure on a pool");
   for (std::size_t threads : {1u, 2u}) {
     dg::thread_pool pool(threads);
@@ -387,7 +387,7 @@ TEST_CASE("on a pool a producer is never further ahead than its room", "[stream]
   }
 }
 
-TEST_CASE("a small room is filled again on a worker after every take", "[stream][S-STREAM-4]") {
+TEST_CASE("a small buffer is refilled on a worker after every take", "[stream][S-STREAM-4]") {
   support::watchdog dog("small rooms are refilled");
   for (int n : {1, 2, 16}) {
     INFO("backpressure " << n);
@@ -403,7 +403,7 @@ TEST_CASE("a small room is filled again on a worker after every take", "[stream]
   }
 }
 
-TEST_CASE("a large room is filled again at the latest when half of it is free", "[stream][S-STREAM-4]") {
+TEST_CASE("a large buffer is refilled at the latest when half of it is free", "[stream][S-STREAM-4]") {
   support::watchdog dog("large rooms are refilled");
   for (int n : {17, 64, 1000}) {
     INFO("backpressure " << n);
@@ -416,7 +416,7 @@ TEST_CASE("a large room is filled again at the latest when half of it is free", 
   }
 }
 
-TEST_CASE("code behind the yield that fills the room does not run before a value is taken", "[stream][S-STREAM-4]") {
+TEST_CASE("code after the yield that fills the buffer does not run before a value is taken", "[stream][S-STREAM-4]") {
   support::watchdog dog("code behind the filling yield");
   for (int n : {1, 3, 64}) {
     INFO("backpressure " << n);
@@ -424,7 +424,7 @@ TEST_CASE("code behind the yield that fills the room does not run before a value
     dg::thread_pool pool({.threads = 1, .waiters_help = false});
     auto stream = pool.options(dg::backpressure{n}).submit(watched, &seen, n + 1);
     REQUIRE(support::eventually([&] { return seen.begun == n; }));
-    // The only worker does something else: the producer has left it.
+    // The only worker runs another task: the producer does not occupy it.
     for (int i = 0; i < 20; ++i) pool.submit([] {}).get();
     CHECK(seen.passed == n - 1);
     CHECK(rest_of(stream) == first_integers(n + 1));
@@ -432,8 +432,8 @@ TEST_CASE("code behind the yield that fills the room does not run before a value
   }
 }
 
-TEST_CASE("full streams hold no thread", "[stream][S-STREAM-4]") {
-  support::watchdog dog("full streams hold no thread");
+TEST_CASE("full streams occupy no thread", "[stream][S-STREAM-4]") {
+  support::watchdog dog("full streams occupy no thread");
   progress seen;
   dg::thread_pool pool({.threads = 1, .waiters_help = false});
   std::vector<dg::ref_stream<int>> streams;
@@ -467,7 +467,7 @@ TEST_CASE("the value under a values iterator counts as taken", "[stream][S-STREA
   CHECK(*it == 1);
 }
 
-TEST_CASE("a room of no value is refused", "[stream][S-STREAM-4]") {
+TEST_CASE("a limit of 0 values is refused", "[stream][S-STREAM-4]") {
   support::watchdog dog("backpressure{0}");
   dg::thread_pool pool(1);
   CHECK_THROWS_AS(pool.options(dg::backpressure{0}).submit(count_to, 1), std::invalid_argument);
@@ -504,7 +504,7 @@ TEST_CASE("streams parked on one worker can be drained in either order", "[strea
   }
 }
 
-TEST_CASE("dropping a stream ends its parked task without another step", "[stream][S-STREAM-6]") {
+TEST_CASE("dropping a stream ends its suspended task without resuming it", "[stream][S-STREAM-6]") {
   support::watchdog dog("dropping a parked stream");
   dg::manual_executor manual;
   progress seen;
@@ -533,7 +533,7 @@ TEST_CASE("dropping a stream ends its parked task without another step", "[strea
   CHECK(holds_cancelled(completion));
 }
 
-TEST_CASE("dropping a stream before its task has started keeps it from starting", "[stream][S-STREAM-6]") {
+TEST_CASE("a task whose stream is dropped before it has started never starts", "[stream][S-STREAM-6]") {
   support::watchdog dog("dropping a queued stream");
   dg::manual_executor manual;
   progress seen;
@@ -580,7 +580,7 @@ TEST_CASE("a running task whose stream is dropped ends at its next yield", "[str
   CHECK(local_gone);
 }
 
-TEST_CASE("assigning to a stream drops the one it held", "[stream][S-STREAM-6]") {
+TEST_CASE("assigning to a stream drops the former stream", "[stream][S-STREAM-6]") {
   support::watchdog dog("assigning a stream");
   dg::manual_executor manual;
   progress first, second;
@@ -628,7 +628,8 @@ TEST_CASE("a detached stream drops its values and its task runs to the end", "[s
   }
 }
 
-TEST_CASE("a stream that is detached before its task can start does not start it", "[stream][S-STREAM-6][S-WAIT-1]") {
+TEST_CASE("detaching a stream does not start its task before the arguments are ready",
+          "[stream][S-STREAM-6][S-WAIT-1]") {
   support::watchdog dog("detach before the start");
   dg::manual_executor manual;
   std::atomic<int> started{0};
@@ -725,7 +726,7 @@ TEST_CASE("a chain of streams read by blocking works on one worker", "[stream][S
   }
 }
 
-TEST_CASE("an error passes down a chain of streams", "[stream][S-STREAM-7][S-ERR-4]") {
+TEST_CASE("an error propagates through a chain of streams", "[stream][S-STREAM-7][S-ERR-4]") {
   support::watchdog dog("error in a chain of streams");
   dg::thread_pool pool(1);
   auto stream = pool.submit(fails_after, 3);
@@ -793,7 +794,8 @@ TEST_CASE("tasks and outside threads may take turns on one stream", "[stream][S-
   CHECK_FALSE(stream.next_value().has_value());
 }
 
-TEST_CASE("completion of a stream waits until what does not fit is taken", "[stream][S-STREAM-9]") {
+TEST_CASE("a stream with more values than its limit completes only when its reader has taken enough",
+          "[stream][S-STREAM-9]") {
   support::watchdog dog("completion of a full stream");
   dg::manual_executor manual;
   auto stream = dg::on(manual).options(dg::backpressure{3}).submit(count_to, 4);
@@ -810,7 +812,7 @@ TEST_CASE("completion of a stream waits until what does not fit is taken", "[str
   CHECK(stream.finished());
 }
 
-TEST_CASE("a stream that fits its room completes unread", "[stream][S-STREAM-9]") {
+TEST_CASE("a stream that fits its buffer completes unread", "[stream][S-STREAM-9]") {
   support::watchdog dog("completion of a stream that fits");
   dg::thread_pool pool(1);
   auto fits = pool.options(dg::backpressure{5}).submit(count_to, 4);
@@ -839,7 +841,7 @@ TEST_CASE("waiting for the completion of a stream does not take its values", "[s
   CHECK(saw_end);
 }
 
-TEST_CASE("values can be left and the stream read on", "[stream][values]") {
+TEST_CASE("after an abandoned loop over values() the stream can be read further", "[stream][values]") {
   support::watchdog dog("leaving values");
   dg::thread_pool pool(1);
   auto stream = pool.submit(count_to, 10);
@@ -854,7 +856,7 @@ TEST_CASE("values can be left and the stream read on", "[stream][values]") {
   CHECK(last == std::vector<int>{8, 9});
 }
 
-TEST_CASE("values of a temporary stream own it", "[stream][values]") {
+TEST_CASE("values() of a temporary stream owns the stream", "[stream][values]") {
   support::watchdog dog("owning values");
   dg::thread_pool pool(2);
   support::tracked::reset();
@@ -873,7 +875,7 @@ TEST_CASE("values of a temporary stream own it", "[stream][values]") {
   CHECK(sum == 500 * 501 / 2);
 }
 
-TEST_CASE("leaving owning values early cancels the task", "[stream][values][S-STREAM-6]") {
+TEST_CASE("dropping an owning values() early cancels the task", "[stream][values][S-STREAM-6]") {
   support::watchdog dog("leaving owning values");
   dg::thread_pool pool(1);
   dg::ref<void> completion;
@@ -886,7 +888,7 @@ TEST_CASE("leaving owning values early cancels the task", "[stream][values][S-ST
   CHECK(holds_cancelled(completion));
 }
 
-TEST_CASE("values throws the stored exception where it stands, then is at its end", "[stream][values][S-ERR-4]") {
+TEST_CASE("values() throws the stored exception at its position, then is at its end", "[stream][values][S-ERR-4]") {
   support::watchdog dog("values and errors");
   std::vector<int> seen;
   dg::thread_pool pool(1);
@@ -931,7 +933,7 @@ TEST_CASE("wait_any merges streams without losing or repeating a value", "[strea
     const std::size_t index = dg::wait_any(a, b, c);
     auto item = index == 0 ? a.try_next() : index == 1 ? b.try_next() : c.try_next();
     if (!item) {
-      // Only when all have ended does one without a value count.
+      // An ended stream counts only when all have ended.
       ends_agree = a.finished() && b.finished() && c.finished();
       break;
     }
@@ -967,13 +969,14 @@ TEST_CASE("a stream that ends with a full block may be dropped at that moment", 
   CHECK(support::eventually([&] { return dg::detail::memory_counter::live(dg::detail::memory_kind::block) == 0; }));
 }
 
-TEST_CASE("the value under a values() iterator is taken: next() gives the one after it", "[stream][values][S-STREAM-1]") {
+TEST_CASE("the value under a values() iterator is taken: next() gives the one after it",
+          "[stream][values][S-STREAM-1]") {
   support::watchdog dog("next within values()");
   support::tracked::reset();
   {
     std::vector<int> seen;
     dg::thread_pool pool(1);
-    // Enough for blocks of every size, and for the iterator's value to be the last of its block at times.
+    // Enough values for blocks of every size, and for the iterator's value to be sometimes the last of its block.
     auto stream = pool.options(dg::unbounded).submit(tracked_values, 1000);
     for (support::tracked&& value : stream.values()) {
       for (int i = 0; i < static_cast<int>(seen.size()) % 7; ++i)
@@ -987,7 +990,8 @@ TEST_CASE("the value under a values() iterator is taken: next() gives the one af
   CHECK(support::tracked::live.load() == 0);
 }
 
-TEST_CASE("a stream dropped while values() is iterated ends there, and drops each value once", "[stream][values][L-7]") {
+TEST_CASE("a stream dropped while values() is iterated ends there, and drops each value once",
+          "[stream][values][L-7]") {
   support::watchdog dog("dropped within values()");
   support::tracked::reset();
   {

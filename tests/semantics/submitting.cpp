@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// From a callable, its arguments and options to handles: what is stored, what the callable is given,
-// how options combine, and what the elements of a result become.
+// From a callable, its arguments and options to handles: what is stored, what is passed to the callable,
+// how options combine, and how the elements of a result become values.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -113,7 +113,7 @@ std::vector<int> first(int n) {
 
 // ---------------------------------------------------------------------------------------- options
 
-TEST_CASE("an option set is kept and used again", "[submit][options]") {
+TEST_CASE("an option set can be stored and reused", "[submit][options]") {
   support::watchdog dog("submit: reuse of options");
   dg::thread_pool pool(2);
   const auto options = pool.options(dg::num_returns<2>{}, dg::name{"kept"});
@@ -141,7 +141,7 @@ TEST_CASE("option packs nest, with and without a pool", "[submit][options]") {
   const auto pack = dg::options(named, dg::num_returns<2>{});
   auto refs = pool.options(pack, dg::all_or_nothing).submit(count_to, 1);
   static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<int>, 2>>);
-  CHECK(holds<dg::arity_error>(refs[0]));  // all_or_nothing was heard
+  CHECK(holds<dg::arity_error>(refs[0]));  // all_or_nothing has its effect
   CHECK(occurrences(message_of([&] { refs[0].get(); }), "inner pack") >= 1u);
   dg::inline_executor here;
   CHECK(values_of(dg::on(here).options(pack).submit(count_to, 2)) == first(2));
@@ -156,7 +156,7 @@ TEST_CASE("the order of options does not matter", "[submit][options]") {
   CHECK(a[0].get() == b[0].get());
 }
 
-TEST_CASE("numbers of options come from any integer type", "[submit][options]") {
+TEST_CASE("numbers in options may have any integer type", "[submit][options]") {
   dg::inline_executor here;
   const std::size_t size = 2;
   const short small = 2;
@@ -191,7 +191,7 @@ TEST_CASE("after(refs...) orders without passing values", "[submit][options][aft
   CHECK(r.get() == 1);
 }
 
-TEST_CASE("after() may be kept in a pack and used again, and a failure in it fails the task",
+TEST_CASE("after() may be stored in a pack and reused, and a failure in it fails the task",
           "[submit][options][after]") {
   dg::inline_executor here;
   const auto ready = dg::options(dg::after(dg::put(1)));
@@ -318,7 +318,7 @@ TEST_CASE("functions, member functions and function objects are callables", "[su
   CHECK(on_here.submit(counter{}).get() == 1);
   counter lvalue;
   CHECK(on_here.submit(lvalue).get() == 1);
-  CHECK(lvalue.calls == 0);  // the task has its own
+  CHECK(lvalue.calls == 0);  // the task has its own copy
   const doubler constant;
   CHECK(on_here.submit(constant, 5).get() == 10);
   CHECK(on_here.submit(std::function<int(int)>(add_one), 6).get() == 7);
@@ -467,7 +467,7 @@ TEST_CASE("consume(r) passes the value as an rvalue", "[submit][dependencies]") 
   CHECK(tracked::live.load() == 0);
 }
 
-TEST_CASE("consume of a shared value copies where it may, and is an error where not", "[submit][dependencies]") {
+TEST_CASE("consume of a shared value copies it if possible, and is an error otherwise", "[submit][dependencies]") {
   tracked::reset();
   dg::inline_executor here;
   auto input = dg::put(tracked(5));
@@ -495,7 +495,7 @@ TEST_CASE("consume waits for its value like any dependency", "[submit][dependenc
   CHECK(r.get() == 9);
 }
 
-TEST_CASE("a ref<void> argument is awaited and takes no place in the call", "[submit][dependencies]") {
+TEST_CASE("a ref<void> argument is awaited and is not passed to the callable", "[submit][dependencies]") {
   dg::manual_executor later;
   dg::inline_executor here;
   auto done = dg::on(later).submit([] {});
@@ -579,7 +579,7 @@ TEST_CASE("a chain of 100 000 dependent tasks runs at constant stack", "[submit]
     later.run_all();
     CHECK(last.get() == length);
   }
-  SECTION("failing from its start") {
+  SECTION("whose first task fails") {
     dg::thread_pool pool(2);
     dg::manual_executor later;
     auto last = dg::on(later).submit([]() -> int { throw boom("start"); });
@@ -628,7 +628,7 @@ TEST_CASE("an endless view streams", "[submit][results]") {
   for (int i = 0; i < 300; ++i) REQUIRE(stream.next_value() == std::optional<int>(i));
 }
 
-TEST_CASE("a view that throws fails at that element", "[submit][results][S-ERR-7]") {
+TEST_CASE("a view that throws fails the ref of that element", "[submit][results][S-ERR-7]") {
   dg::inline_executor here;
   auto f = [] {
     return std::views::iota(0, 5) | std::views::transform([](int i) {
@@ -756,7 +756,7 @@ TEST_CASE("elements_of another generator, recursively", "[submit][results][eleme
   CHECK(seen == first(100));
 }
 
-TEST_CASE("an exception of an inner generator comes out of the outer co_yield", "[submit][results][elements_of]") {
+TEST_CASE("the outer co_yield throws the exception of an inner generator", "[submit][results][elements_of]") {
   dg::inline_executor here;
   auto inner = []() -> dg::generator<int> {
     co_yield 1;
@@ -864,7 +864,7 @@ TEST_CASE("as a range, a generator that is left early destroys its locals", "[ge
   CHECK(tracked::live.load() == 0);
 }
 
-TEST_CASE("as a range, an exception comes out of the loop", "[generator]") {
+TEST_CASE("as a range, a generator throws its exception out of the loop", "[generator]") {
   auto f = []() -> dg::generator<int> {
     co_yield 1;
     throw boom("in the loop");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a running task may ask about itself, and yield: in every kind of task, in whatever function it calls, and
-// nowhere else.
+// this_task: what a running task may ask about itself, and yield(). In every kind of task, in every function that it
+// calls, and nowhere else.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -24,7 +24,7 @@ using support::boom;
 
 namespace {
 
-/// All that this_task says of the task whose code calls it.
+/// All that this_task reports about the task whose code calls it.
 struct seen {
   std::uint64_t id = 0;
   std::uint64_t attempt = 0;
@@ -37,7 +37,7 @@ seen look() {
   return {dg::this_task::id(), dg::this_task::attempt(), dg::this_task::name(), dg::this_task::stop_requested()};
 }
 
-/// A function several calls away from the task's own.
+/// A function several calls below the task's own.
 seen look_from(int depth) { return depth == 0 ? look() : look_from(depth - 1); }
 
 dg::task<seen> looks_nested() { co_return look_from(3); }
@@ -54,7 +54,7 @@ TEST_CASE("outside any task this_task throws", "[this_task][S-AWAIT-2]") {
   CHECK_THROWS_AS(dg::this_task::id(), dg::error);
   CHECK_THROWS_AS(dg::this_task::yield(), dg::error);
   CHECK(support::message_of([] { dg::this_task::id(); }).find("runs no task") != std::string::npos);
-  // A generator that is iterated by no task is none, nor is a thread that a task has started, nor one that has run some.
+  // A generator that no task iterates is no task, nor is a thread that a task has started, nor one that has run tasks.
   CHECK_THROWS_AS(
       [] {
         for (const seen& s : looks_in_place()) static_cast<void>(s);
@@ -111,9 +111,10 @@ TEST_CASE("a co_await in a generator that is iterated in place blocks the iterat
   over = true;
   elsewhere.join();
   CHECK(values == std::vector<int>{5, 10, 0, 1, 2, 15, 0});
-  CHECK(resumed_on == std::this_thread::get_id());  // it has never left this thread
+  CHECK(resumed_on == std::this_thread::get_id());  // it ran only on this thread
 
-  // So does one that a task iterates: the task's code waits, and on a pool of one thread others run meanwhile.
+  // A generator that a task iterates blocks too: the task's code waits, and on a pool of one thread other tasks run
+  // meanwhile.
   dg::thread_pool pool(1);
   dg::promise<int> inside;
   auto waits = pool.submit(
@@ -132,7 +133,7 @@ TEST_CASE("a co_await in a generator that is iterated in place blocks the iterat
   sets.get();
 }
 
-TEST_CASE("every kind of task knows itself, from any function it calls", "[this_task]") {
+TEST_CASE("this_task reports about every kind of task, from any function that the task calls", "[this_task]") {
   support::watchdog dog("kinds of tasks");
   dg::thread_pool pool(2);
   const auto named = pool.options(dg::name{"me"});
@@ -146,7 +147,7 @@ TEST_CASE("every kind of task knows itself, from any function it calls", "[this_
     for (const seen& s : looks_in_place()) all.push_back(s);
     co_await dg::this_task::yield();
     all.push_back(look());
-    const auto parts = co_await dg::when_all(looks_nested());  // the last of them runs in its place
+    const auto parts = co_await dg::when_all(looks_nested());  // the last child runs in its parent's place
     all.push_back(std::get<0>(parts));
     co_return all;
   });
@@ -191,7 +192,7 @@ TEST_CASE("every kind of task knows itself, from any function it calls", "[this_
   CHECK(is_me(children[2], parent.id().task));
 }
 
-TEST_CASE("constructors, destructors, predicates and hooks that a task calls know it too", "[this_task]") {
+TEST_CASE("this_task works in constructors, destructors, predicates and hooks that a task calls", "[this_task]") {
   support::watchdog dog("this_task in corners");
   std::atomic<std::uint64_t> callable{0}, predicate{0}, hook{0}, cost{0};
   struct notes_end {
@@ -238,7 +239,7 @@ TEST_CASE("constructors, destructors, predicates and hooks that a task calls kno
                           }});
     pool.submit([&] {
       id = dg::this_task::id();
-      dropped.pass();  // no handle may be left
+      dropped.pass();  // there must be no handle
       throw boom();
     });
     dropped.open();
@@ -268,7 +269,7 @@ TEST_CASE("constructors, destructors, predicates and hooks that a task calls kno
   }
 }
 
-TEST_CASE("a task that another one's wait runs is itself, and the waiting one is itself again afterwards",
+TEST_CASE("this_task reports a task that another task's wait runs, and afterwards the waiting task again",
           "[this_task][L-6]") {
   support::watchdog dog("this_task and helping");
   dg::thread_pool pool(1);
@@ -285,7 +286,7 @@ TEST_CASE("a task that another one's wait runs is itself, and the waiting one is
   CHECK(outer.get() == seen{outer.id().task, 2, "outer", false});
 }
 
-TEST_CASE("a coroutine that is cancelled sees it, and its token says so, where it runs on",
+TEST_CASE("a cancelled coroutine that keeps running sees the request, and so does its token",
           "[this_task][S-CANCEL-2][S-CANCEL-3]") {
   support::watchdog dog("stop_requested in coroutines");
   dg::manual_executor manual;
@@ -328,7 +329,7 @@ TEST_CASE("attempts count from 1, in every kind of task", "[this_task][S-RETRY-1
   CHECK(pool.submit([] { return dg::this_task::attempt(); }).get() == 1);
 }
 
-TEST_CASE("a task that yields lets others run, however it came to run itself", "[this_task][L-18]") {
+TEST_CASE("a task that yields lets other tasks run, whichever thread runs it", "[this_task][L-18]") {
   support::watchdog dog("yield in all places");
   struct body {
     static dg::task<int> until(std::atomic<bool>* flag) {
@@ -368,7 +369,7 @@ TEST_CASE("a task that yields lets others run, however it came to run itself", "
       sets.get();
       return flag.load();
     });
-    REQUIRE(outer.wait_for(60s));  // a timed wait does not run it here: it is the worker's
+    REQUIRE(outer.wait_for(60s));  // a timed wait does not run it here: the worker does
     CHECK(outer.get());
   }
   SECTION("run by a wait inside an inline task") {
@@ -385,7 +386,7 @@ TEST_CASE("a task that yields lets others run, however it came to run itself", "
   }
 }
 
-TEST_CASE("an endless generator makes way for work in the queue of a worker that is blocked", "[this_task][L-18]") {
+TEST_CASE("an endless generator yields to work in the queue of a blocked worker", "[this_task][L-18]") {
   support::watchdog dog("work behind a blocked worker", 120);
   dg::thread_pool pool(1);
   auto outer = pool.submit([&pool] {
@@ -399,10 +400,11 @@ TEST_CASE("an endless generator makes way for work in the queue of a worker that
     auto end = endless.completion();
     std::move(endless).detach();
     auto sets = pool.submit([&] { flag = true; });
-    // Timed waits run nothing on this thread: a spare takes what this worker has queued, the generator first.
+    // Timed waits run no task on this thread: a spare thread steals the tasks that this worker has queued, the
+    // generator first.
     return sets.wait_for(30s) && end.wait_for(30s);
   });
-  REQUIRE(outer.wait_for(60s));  // nor does this
+  REQUIRE(outer.wait_for(60s));  // nor does this wait
   CHECK(outer.get());
 }
 

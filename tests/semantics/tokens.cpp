@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The tokens by which a task is stopped from outside (stop_on), or looks itself (this_task::get_stop_token): S-CANCEL.
+// Stop tokens: the token that stops a task from outside (stop_on), and the task's own (this_task::get_stop_token):
+// S-CANCEL.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -14,7 +15,7 @@ namespace test_tokens {
 
 using support::boom;
 
-TEST_CASE("an outside token cancels a task, whatever it does at the moment",
+TEST_CASE("an outside token cancels a task in every state",
           "[cancel][stop_on][S-CANCEL-1][S-CANCEL-2]") {
   support::watchdog dog("stop_on");
   std::stop_source source;
@@ -45,7 +46,7 @@ TEST_CASE("an outside token cancels a task, whatever it does at the moment",
   CHECK(full.next_value() == 0);
   CHECK_THROWS_AS(full.next_value(), dg::cancelled_error);
   CHECK_FALSE(ran);
-  // One that is stopped already.
+  // A token whose stop is already requested.
   auto never_run = with.submit([&] { ran = true; });
   manual.run_all();
   CHECK(support::holds<dg::cancelled_error>(never_run));
@@ -75,19 +76,19 @@ TEST_CASE("an outside token that fires while tasks are submitted and run reaches
       INFO("task " << i);
       refs[i].wait();
       if (refs[i].failed()) REQUIRE(support::holds<dg::cancelled_error>(refs[i]));
-      else REQUIRE(i % 3 == 0);  // the others can only be cancelled
+      else REQUIRE(i % 3 == 0);  // the other tasks can only be cancelled
     }
     later.set_value();
   }
 }
 
-TEST_CASE("a task's own token says when it is to stop", "[cancel][this_task][S-CANCEL-3]") {
+TEST_CASE("a task's own token reports a request to stop", "[cancel][this_task][S-CANCEL-3]") {
   support::watchdog dog("get_stop_token");
   CHECK_THROWS_AS(dg::this_task::get_stop_token(), dg::error);
   CHECK_THROWS_AS(dg::this_task::attempt(), dg::error);
   std::vector<std::stop_token> tokens;
   dg::thread_pool pool(2);
-  // It may be waited for: the canceller runs the callback.
+  // A task may wait for the request: the canceller runs its callback.
   auto r = pool.submit([] {
     std::atomic<bool> told{false};
     std::stop_callback on_stop(dg::this_task::get_stop_token(), [&] {
@@ -98,8 +99,8 @@ TEST_CASE("a task's own token says when it is to stop", "[cancel][this_task][S-C
     return dg::this_task::stop_requested();
   });
   CHECK(r.cancel());
-  if (!r.error()) CHECK(r.get());  // cancelled before it began, or told while it ran
-  // The same one for all attempts.
+  if (!r.error()) CHECK(r.get());  // cancelled before it began, or asked to stop while it ran
+  // All attempts have the same token.
   auto again = pool.options(dg::max_retries{2}).submit([&tokens] {
     tokens.push_back(dg::this_task::get_stop_token());
     if (dg::this_task::attempt() < 3) throw boom();
@@ -110,7 +111,8 @@ TEST_CASE("a task's own token says when it is to stop", "[cancel][this_task][S-C
   CHECK_FALSE(tokens[0].stop_requested());
 }
 
-TEST_CASE("a token asked for while the task is being cancelled is never missed", "[cancel][this_task][S-CANCEL-3]") {
+TEST_CASE("a token that is requested while the task is being cancelled sees the request to stop",
+          "[cancel][this_task][S-CANCEL-3]") {
   support::watchdog dog("token against cancel");
   dg::thread_pool pool(2);
   for (int round = 0; round < 2000; ++round) {
@@ -128,7 +130,7 @@ TEST_CASE("a token asked for while the task is being cancelled is never missed",
   }
 }
 
-TEST_CASE("shutting down by cancel reaches plain functions that look at their tokens", "[stop][S-STOP-2][S-CANCEL-3]") {
+TEST_CASE("shutting down by cancel reaches plain functions that poll their tokens", "[stop][S-STOP-2][S-CANCEL-3]") {
   support::watchdog dog("shutdown and tokens");
   std::atomic<int> inside{0};
   dg::thread_pool pool(2);

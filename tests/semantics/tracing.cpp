@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a trace records, read back from the JSON that it writes.
+// The events of a trace, read back from the JSON that it writes.
 
 #include "../catch.hpp"
 #include "json.hpp"
@@ -30,7 +30,7 @@ using support::count_to;
 using support::eventually;
 using support::json;
 
-/// Of a timeline: a stretch, or something that happened at one moment, `begin`. Times in nanoseconds.
+/// An event of a timeline: a slice, or an instant at `begin`. Times in nanoseconds.
 struct event {
   std::int64_t begin = 0, end = 0;
   int row = 0;
@@ -73,7 +73,7 @@ std::int64_t nanoseconds(const json& microseconds) {
   return std::llround(microseconds.number * 1000);
 }
 
-/// Reads what the trace writes. Throws if it is not JSON, or not what viewers expect.
+/// Reads the output of a trace. Throws if it is not JSON, or not in the form that viewers expect.
 timeline written_by(const dg::trace& t) {
   std::ostringstream os;
   t.write(os);
@@ -112,10 +112,11 @@ timeline written_by(const dg::trace& t) {
   return result;
 }
 
-/// Is each slice inside another one of its row, or beside it?
+/// Is each slice of a row either inside another slice or disjoint from it?
 bool is_nested(const timeline& t) {
   std::vector<event> all = t.slices;
-  // One that holds another comes before it; the file has them so, but for those that begin in the same nanosecond.
+  // An outer slice comes before its inner ones; the file has this order, except for slices that begin in the same
+  // nanosecond.
   std::stable_sort(all.begin(), all.end(), [](const event& a, const event& b) {
     return a.row != b.row ? a.row < b.row : a.begin != b.begin ? a.begin < b.begin : a.end > b.end;
   });
@@ -139,7 +140,7 @@ bool becomes(const Handle& handle, const char* state) {
   return eventually([&] { return dg::describe(handle).find(state) != std::string::npos; });
 }
 
-/// A thread pool whose only worker is busy until it is let work.
+/// A thread pool whose only worker is busy until it is released.
 struct busy_worker {
   explicit busy_worker(dg::thread_pool& pool)
       : busy(pool.options(dg::name{"busy"}).submit([this] {
@@ -158,7 +159,7 @@ struct busy_worker {
 
 }  // namespace
 
-TEST_CASE("a trace has a row for each worker, and a slice for each stretch of a task", "[trace]") {
+TEST_CASE("a trace has a row for each worker, and a slice for each run of a task", "[trace]") {
   support::watchdog dog("trace: stretches");
   dg::trace t;
   std::uint64_t plain = 0, waits = 0, stream = 0;
@@ -218,7 +219,7 @@ TEST_CASE("a trace has a row for each worker, and a slice for each stretch of a 
   }
 }
 
-TEST_CASE("a task that a thread runs while it waits is a slice inside the other, or on a row of that thread",
+TEST_CASE("a task that a waiting thread runs is a slice inside that of the waiting task, or on a row of that thread",
           "[trace][S-WAIT-4]") {
   support::watchdog dog("trace: helping");
   dg::trace t;
@@ -250,7 +251,7 @@ TEST_CASE("a task that a thread runs while it waits is a slice inside the other,
   CHECK(seen.rows.size() == 2);
 }
 
-TEST_CASE("a trace shows each attempt, what it failed with, and what was cancelled", "[trace][S-RETRY-1]") {
+TEST_CASE("a trace shows each attempt, its exception, and the cancelled tasks", "[trace][S-RETRY-1]") {
   support::watchdog dog("trace: attempts");
   dg::trace t;
   std::uint64_t again = 0, strange = 0, cancelled = 0, well = 0;
@@ -311,7 +312,7 @@ TEST_CASE("names and messages in a trace may be any bytes", "[trace]") {
       {"\xff", "\xef\xbf\xbd"},
       {"x\xc3", "x\xef\xbf\xbd"},  // cut off
       {"\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd"},
-      {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},  // longer than need be
+      {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},  // an overlong encoding
       {"\xe0\x80\xaf", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
       {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},                  // a surrogate
       {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},  // beyond the last character
@@ -344,7 +345,7 @@ TEST_CASE("names and messages in a trace may be any bytes", "[trace]") {
   CHECK(seen.slices_of(ids.back())[0].name == "#" + std::to_string(ids.back()));
 }
 
-TEST_CASE("a trace keeps as many events as it was told to, and counts the rest", "[trace]") {
+TEST_CASE("a trace keeps at most its configured number of events, and counts the rest", "[trace]") {
   support::watchdog dog("trace: bounds");
   for (const int most : {1, 2, 255, 256, 257, 600}) {
     dg::trace t(most);
@@ -366,7 +367,7 @@ TEST_CASE("a trace keeps as many events as it was told to, and counts the rest",
   CHECK(support::message_of([] { dg::trace t(-5); }).find("trace{-5}") != std::string::npos);
 }
 
-TEST_CASE("a trace is written while its pool runs, with what runs", "[trace]") {
+TEST_CASE("a trace can be written while its pool runs, with the running tasks", "[trace]") {
   support::watchdog dog("trace: meanwhile");
   dg::trace t;
   const timeline nothing = written_by(t);
@@ -380,7 +381,7 @@ TEST_CASE("a trace is written while its pool runs, with what runs", "[trace]") {
     auto done = pool.submit([] { return 1; });
     inner = done.id().task;
     done.get();
-    written_by(t);  // from a task of the very pool
+    written_by(t);  // from a task of the same pool
     started.open();
     go.pass();
   });
@@ -399,7 +400,7 @@ TEST_CASE("a trace is written while its pool runs, with what runs", "[trace]") {
   CHECK(written_by(t).slices_of(outer)[0].end >= now.slices_of(outer)[0].end);
 }
 
-TEST_CASE("a trace that is gone before its pool is not missed", "[trace]") {
+TEST_CASE("a trace may be destroyed before its pool", "[trace]") {
   support::watchdog dog("trace: gone");
   auto t = std::make_unique<dg::trace>();
   support::gate started, go;
@@ -490,20 +491,20 @@ TEST_CASE("a stream of cheap values is read in full, and in order, from a pool t
   std::uint64_t stretches = 0;
   for (const event& e : seen.slices_of(id)) stretches += e.stretches;
   CHECK(stretches == values + 1);
-  // Each turn fills its room, and it is never held.
+  // Each turn fills the buffer, and the stream is never pulled.
   stretches = 0;
   for (const event& e : seen.slices_of(read_by_task)) stretches += e.stretches;
   CHECK(stretches >= values / 64);
   CHECK(stretches <= values / 32 + 1);
 }
 
-TEST_CASE("stretches of a task that follow at once are one slice of a trace", "[trace]") {
+TEST_CASE("runs of a task that follow each other immediately are one slice of a trace", "[trace]") {
   support::watchdog dog("trace: together");
   dg::trace t;
   dg::detail::trace_log& log = *t.log();
   using dg::detail::trace_kind;
 
-  SECTION("as many as they are") {
+  SECTION("however many there are") {
     constexpr std::uint64_t rounds = 100'000;
     dg::detail::trace_event* const outer = log.begin("outer", 1, 1);
     for (std::uint64_t i = 0; i < rounds; ++i) log.end(log.begin("inner", 2, 1));
@@ -520,13 +521,13 @@ TEST_CASE("stretches of a task that follow at once are one slice of a trace", "[
     CHECK(stretches == rounds);
     CHECK(seen.slices_of(2).size() < rounds);
   }
-  SECTION("and one runs still") {
+  SECTION("and one still runs") {
     for (int i = 0; i < 1000; ++i) log.end(log.begin("", 2, 1));
     log.begin("", 2, 1);
     const timeline seen = written_by(t);
     CHECK(seen.slices_of(2).back().runs);
   }
-  SECTION("but not when anything has happened between them") {
+  SECTION("but not if another event is between them") {
     log.end(log.begin("", 1, 1));
     log.end(log.begin("", 2, 1));  // another task
     log.end(log.begin("", 1, 1));
@@ -536,7 +537,7 @@ TEST_CASE("stretches of a task that follow at once are one slice of a trace", "[
     dg::detail::trace_event* const outer = log.begin("", 3, 1);
     log.end(log.begin("", 1, 2));
     log.end(outer);
-    log.end(log.begin("", 1, 2));  // the one around it is over
+    log.end(log.begin("", 1, 2));  // the outer slice is over
     const timeline seen = written_by(t);
     CHECK(is_nested(seen));
     CHECK(seen.slices.size() == 8);
@@ -544,7 +545,7 @@ TEST_CASE("stretches of a task that follow at once are one slice of a trace", "[
   }
 }
 
-TEST_CASE("calls of an actor are recorded as other tasks are", "[trace][S-ACTOR]") {
+TEST_CASE("calls of an actor are recorded like other tasks", "[trace][S-ACTOR]") {
   support::watchdog dog("trace: actors");
   struct counter {
     int value = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Failures that go unseen: what holds a failure, what counts as seen, when, where and under which name the rest is reported.
+// Unseen failures: what keeps a failure, what counts as seen, and when, where and under which name an unseen failure is
+// reported.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -39,7 +40,7 @@ dg::task<int> coroutine_fails() {
   co_return 1;
 }
 
-/// Runs `use(pool)`, destroys the pool, and says what its hook was told.
+/// Runs `use(pool)`, destroys the pool, and returns what was reported to its hook.
 template <class Use>
 std::size_t reports_of(Use use, int threads = 2) {
   support::error_log log;
@@ -61,7 +62,8 @@ dg::ref<T> ended(dg::ref<T> r) {
 
 }  // namespace
 
-TEST_CASE("a failure whose handles go is reported, whether they go before or after it", "[unseen][S-ERR-9]") {
+TEST_CASE("a failure whose handles are dropped is reported, whether they are dropped before or after it",
+          "[unseen][S-ERR-9]") {
   support::watchdog dog("handles dropped before and after the failure");
   for (const bool early : {true, false}) {
     CAPTURE(early);
@@ -137,7 +139,7 @@ TEST_CASE("each of many failures that go unseen at once is reported once", "[uns
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == 1000);
 }
 
-TEST_CASE("what has thrown or returned an exception, or said true to failed(), has shown it", "[unseen][S-ERR-9]") {
+TEST_CASE("an exception counts as seen once it was thrown or returned, or failed() was true", "[unseen][S-ERR-9]") {
   support::watchdog dog("what counts as seen");
   const auto seen_by = [](auto look) {
     return reports_of([&](dg::thread_pool& pool) {
@@ -168,7 +170,7 @@ TEST_CASE("what has thrown or returned an exception, or said true to failed(), h
               },
               dg::unresolved(r)).get();
         }) == 0);
-  // What only waits, or describes, has not.
+  // Waiting or describing does not count.
   CHECK(seen_by([](auto&, auto&) {}) == 1);
   CHECK(seen_by([](auto&, auto& r) {
           r.wait();
@@ -192,7 +194,7 @@ TEST_CASE("what has thrown or returned an exception, or said true to failed(), h
   CHECK(seen_by([](auto&, auto& r) { CHECK_FALSE(r.cancel()); }) == 1);
 }
 
-TEST_CASE("a look at a ref that is not ready shows nothing", "[unseen][S-ERR-9]") {
+TEST_CASE("polling a ref that is not ready does not count as seeing its failure", "[unseen][S-ERR-9]") {
   support::watchdog dog("failed() before the failure");
   CHECK(reports_of([](dg::thread_pool& pool) {
           support::gate go;
@@ -235,7 +237,7 @@ TEST_CASE("all operands that failed are seen when get or when_all throws one of 
               },
               std::ref(pool)).get();
         }) == 0);
-  for (int threads : {1, 2})  // children that run in their parent's place, and elsewhere
+  for (int threads : {1, 2})  // children that run in their parent's place, and on other threads
     CHECK(reports_of(
               [](dg::thread_pool& pool) {
                 for (int round = 0; round < 50; ++round)
@@ -249,7 +251,8 @@ TEST_CASE("all operands that failed are seen when get or when_all throws one of 
               threads) == 0);
 }
 
-TEST_CASE("what a child of when_all threw is reported if its parent ends before it is told", "[unseen][when_all][S-ERR-9]") {
+TEST_CASE("an exception of a child of when_all is reported if its parent ends before it gets the exception",
+          "[unseen][when_all][S-ERR-9]") {
   support::watchdog dog("a child that threw, and a parent that was cancelled");
   for (int round = 0; round < 2; ++round) {
     support::error_log log;
@@ -273,7 +276,8 @@ TEST_CASE("what a child of when_all threw is reported if its parent ends before 
       };
       const dg::ref<void> r = pool.submit(parent, dg::unresolved(never.get_ref()));
       while (!threw) std::this_thread::yield();
-      // The exception has left the child, be it a task of its own or not, when only the parent is left, and suspended.
+      // The exception has left the child, whether that was a task of its own or not, when only the suspended parent is
+      // left.
       CHECK(support::eventually([&] {
         std::ostringstream all;
         pool.dump(all);
@@ -288,7 +292,8 @@ TEST_CASE("what a child of when_all threw is reported if its parent ends before 
   }
 }
 
-TEST_CASE("one failure is reported once, however many refs, lists and dependents hold it", "[unseen][S-ERR-9][S-ERR-8]") {
+TEST_CASE("one failure is reported once, however many refs, lists and dependents hold it",
+          "[unseen][S-ERR-9][S-ERR-8]") {
   support::watchdog dog("one report for each failure");
   support::error_log log;
   {
@@ -327,7 +332,7 @@ TEST_CASE("a failure seen through any of its holders is seen", "[unseen][S-ERR-9
   CHECK(reports_of([](dg::thread_pool& pool) {
           (void)pool.options(dg::after(pool.submit(fails))).submit([] {});
         }) == 1);
-  // A dependent that is cancelled has an error of its own, and holds that of what it depends on no longer.
+  // A cancelled dependent has an error of its own, and no longer holds that of its dependency.
   support::gate go;
   CHECK(reports_of([&](dg::thread_pool& pool) {
           dg::ref<int> failing = pool.submit([&go] { return go.pass(), fails(); });
@@ -338,7 +343,7 @@ TEST_CASE("a failure seen through any of its holders is seen", "[unseen][S-ERR-9
         }) == 1);
 }
 
-TEST_CASE("values that are held do not hold a failure; a completion() does", "[unseen][S-ERR-9]") {
+TEST_CASE("refs to values do not keep a failure; a completion() does", "[unseen][S-ERR-9]") {
   support::watchdog dog("what holds a failure");
   support::error_log log;
   dg::thread_pool pool(support::reporting_to(log));
@@ -353,14 +358,14 @@ TEST_CASE("values that are held do not hold a failure; a completion() does", "[u
   end = {};
   while (log.count() == 0) std::this_thread::yield();
   CHECK(refs[0].get() == 1);
-  // It has been reported: a completion that is asked for now shows it, and does not report it again.
+  // It has been reported: a completion that is created now shows it, and does not report it again.
   CHECK(refs[0].completion().error() != nullptr);
   refs[0].completion().wait();
   pool.shutdown(dg::shutdown_mode::drain);
   CHECK(log.count() == 1);
 }
 
-TEST_CASE("items of lists and streams that were taken hold the failure", "[unseen][S-ERR-9][S-ERR-3][S-ERR-4]") {
+TEST_CASE("items taken from lists and streams keep the failure", "[unseen][S-ERR-9][S-ERR-3][S-ERR-4]") {
   support::watchdog dog("items that hold a failure");
   CHECK(reports_of([](dg::thread_pool& pool) {
           const dg::ref_list<int> list = pool.options(dg::dynamic).submit(one_then_fails).get();
@@ -385,7 +390,7 @@ TEST_CASE("items of lists and streams that were taken hold the failure", "[unsee
           dg::ref_stream<int> stream = pool.submit(one_then_fails);
           (void)stream.next();
           const std::optional<dg::ref<int>> item = stream.next();
-          { auto dropped = std::move(stream); }  // what it has handed over it does not give up
+          { auto dropped = std::move(stream); }  // it does not drop the items that it has handed over
           item->wait();
         }) == 1);
   CHECK(reports_of([](dg::thread_pool& pool) {
@@ -404,7 +409,7 @@ TEST_CASE("items of lists and streams that were taken hold the failure", "[unsee
         }) == 1);
 }
 
-TEST_CASE("a stream that its reader drops gives its failure up, whenever that happened", "[unseen][S-ERR-9][S-STREAM-6]") {
+TEST_CASE("a dropped stream drops its failure, whenever the task failed", "[unseen][S-ERR-9][S-STREAM-6]") {
   support::watchdog dog("dropped streams");
   for (int taken = 0; taken < 2; ++taken)
     for (const bool ended_before : {false, true})
@@ -428,7 +433,7 @@ TEST_CASE("a stream that its reader drops gives its failure up, whenever that ha
                 go.open();
               }) == 0);
       }
-  // detach() lets the task run: what it throws is not lost, before and after.
+  // detach() lets the task run: its exception is not lost, thrown before or after.
   for (const bool ended_before : {false, true}) {
     CAPTURE(ended_before);
     CHECK(reports_of([&](dg::thread_pool& pool) {
@@ -439,7 +444,7 @@ TEST_CASE("a stream that its reader drops gives its failure up, whenever that ha
   }
 }
 
-TEST_CASE("a stream that depends on a failure and is dropped leaves that to its other holders", "[unseen][S-ERR-9]") {
+TEST_CASE("a dropped stream that depends on a failure leaves the failure to its other holders", "[unseen][S-ERR-9]") {
   support::watchdog dog("a dropped stream that depends on a failure");
   for (const bool ended_before : {false, true}) {
     CAPTURE(ended_before);
@@ -456,7 +461,7 @@ TEST_CASE("a stream that depends on a failure and is dropped leaves that to its 
   }
 }
 
-TEST_CASE("a failure that no value's ref has is reported at the end of the task, with its completion() held",
+TEST_CASE("a failure that is in no ref of a value is reported at the end of the task, also with a completion()",
           "[unseen][S-ERR-9][S-ERR-5][S-ARITY-4]") {
   support::watchdog dog("failures without a ref");
   support::error_log log;
@@ -502,7 +507,8 @@ TEST_CASE("cancellations, broken promises and dead actors are not reported", "[u
         }) == 0);
 }
 
-TEST_CASE("exceptions of attempts that were retried are not reported; the last one is", "[unseen][S-ERR-9][S-RETRY-3]") {
+TEST_CASE("exceptions of attempts that were retried are not reported; the last one is",
+          "[unseen][S-ERR-9][S-RETRY-3]") {
   support::watchdog dog("unseen after retries");
   CHECK(reports_of([](dg::thread_pool& pool) { (void)pool.options(dg::max_retries{3}).submit(fails); }) == 1);
   CHECK(reports_of([](dg::thread_pool& pool) {
@@ -510,7 +516,8 @@ TEST_CASE("exceptions of attempts that were retried are not reported; the last o
         }) == 0);
 }
 
-TEST_CASE("what an actor's constructor throws is one failure of the task that builds it", "[unseen][actor][S-ERR-9]") {
+TEST_CASE("an exception of an actor's constructor is one failure of the task that constructs it",
+          "[unseen][actor][S-ERR-9]") {
   support::watchdog dog("a constructor that throws");
   struct broken {
     broken() { throw disk_full(); }
@@ -541,7 +548,7 @@ TEST_CASE("what an actor's constructor throws is one failure of the task that bu
 
 TEST_CASE("later the hook runs on a worker, never on the thread that drops the handle", "[unseen][S-ERR-9][L-13]") {
   support::watchdog dog("the hook's thread");
-  std::mutex mutex;  // the hook's, held by the thread that drops the handle
+  std::mutex mutex;  // the hook's mutex, locked by the thread that drops the handle
   std::atomic<int> reported{0};
   std::thread::id where;
   dg::thread_pool pool({.threads = 1, .waiters_help = false, .on_unhandled_error = [&](std::exception_ptr, std::string_view) {
@@ -661,7 +668,8 @@ TEST_CASE("an unseen exception of a promise is one line on stderr", "[unseen][pr
         }) == 1);
 }
 
-TEST_CASE("a hook that throws while a failure is reported from a destructor: both errors are on stderr", "[unseen][S-ERR-9]") {
+TEST_CASE("a hook that throws while a failure is reported from a destructor: both errors are on stderr",
+          "[unseen][S-ERR-9]") {
   support::watchdog dog("a hook that throws");
   support::captured_stderr captured;
   {
@@ -674,7 +682,7 @@ TEST_CASE("a hook that throws while a failure is reported from a destructor: bot
     };
     try {
       const owner o{ended(pool.options(dg::name{"lost"}).submit(fails))};
-      throw 1;  // it is dropped while the stack is unwound
+      throw 1;  // it is dropped during stack unwinding
     } catch (int) {
     }
     CHECK(pool.submit([] { return 3; }).get() == 3);
@@ -726,7 +734,8 @@ TEST_CASE("a hook may submit, wait, drop further failures, and end its pool", "[
   while (reported == 0) std::this_thread::yield();
 }
 
-TEST_CASE("a failure that only another one's exception holds is reported before the pool is gone", "[unseen][S-ERR-9]") {
+TEST_CASE("a failure that only the exception of another task keeps is reported before the pool is destroyed",
+          "[unseen][S-ERR-9]") {
   support::watchdog dog("a failure held by a record that the pool keeps");
   struct holds_one {
     dg::ref<int> held;
@@ -741,7 +750,7 @@ TEST_CASE("a failure that only another one's exception holds is reported before 
       dg::ref<int> failing = ended(pool.submit(fails));
       const auto throws = [held = std::move(failing)]() -> int { throw holds_one{held}; };
       if (round % 2 == 0) {
-        // The dependent only ends: the pool has noted it, and its record keeps what it failed with.
+        // The dependent only ends: the pool has recorded it, and its record keeps its exception.
         (void)ended(pool.submit([](int n) { return n; }, pool.submit(throws)));
       } else {
         // A waiter runs the task while the worker is busy, and its link stays in the pool's queue.
@@ -755,7 +764,8 @@ TEST_CASE("a failure that only another one's exception holds is reported before 
   }
 }
 
-TEST_CASE("exceptions that hold refs on failures that hold further ones go in constant stack", "[unseen][S-ERR-9][L-14]") {
+TEST_CASE("exceptions that hold refs to failures in a long chain are destroyed in constant stack",
+          "[unseen][S-ERR-9][L-14]") {
   support::watchdog dog("a chain of exceptions");
   struct holds_one {
     dg::ref<int> held;
@@ -786,7 +796,8 @@ TEST_CASE("exceptions that hold refs on failures that hold further ones go in co
   }
 }
 
-TEST_CASE("a chain of dependents that ended with one failure goes in constant stack", "[unseen][S-ERR-9][L-14]") {
+TEST_CASE("a chain of dependents that ended with one failure is destroyed in constant stack",
+          "[unseen][S-ERR-9][L-14]") {
   support::watchdog dog("a chain of dependents");
   CHECK(reports_of([](dg::thread_pool& pool) {
           support::on_small_stack([&] {
@@ -798,7 +809,8 @@ TEST_CASE("a chain of dependents that ended with one failure goes in constant st
         }) == 1);
 }
 
-TEST_CASE("a failure is reported or seen, not both, when one holder looks while others drop", "[unseen][S-ERR-9]") {
+TEST_CASE("a failure is reported or seen, not both, when one holder reads it while others are dropped",
+          "[unseen][S-ERR-9]") {
   support::watchdog dog("looks against drops");
   std::atomic<int> reported{0}, looked{0};
   {

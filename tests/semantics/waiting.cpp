@@ -103,7 +103,7 @@ std::optional<std::size_t> index_within(Wait wait, std::size_t count) {
 
 }  // namespace
 
-TEST_CASE("a task whose arguments are refs holds no thread until they are ready", "[wait][S-WAIT-1]") {
+TEST_CASE("a task whose arguments are refs occupies no thread until they are ready", "[wait][S-WAIT-1]") {
   support::watchdog dog("dependencies hold no thread");
   dg::manual_executor manual;
   std::atomic<int> ran{0};
@@ -142,13 +142,13 @@ TEST_CASE("a task starts only when all of its dependencies are ready", "[wait][S
   REQUIRE(sum.ready());
   CHECK(sum.get() == 3);
 
-  // The same ref twice, and one that is ready from the start.
+  // One ref twice, and one that is ready from the start.
   dg::ref<int> twice = dg::on(at_once).submit(add, left, left);
   REQUIRE(twice.ready());
   CHECK(twice.get() == 2);
 }
 
-TEST_CASE("after holds a task back and passes nothing", "[wait][S-WAIT-1]") {
+TEST_CASE("after delays a task and passes no value", "[wait][S-WAIT-1]") {
   support::watchdog dog("after");
   dg::manual_executor manual;
   dg::inline_executor at_once;
@@ -163,7 +163,7 @@ TEST_CASE("after holds a task back and passes nothing", "[wait][S-WAIT-1]") {
   CHECK(last.get() == 3);
 }
 
-TEST_CASE("a ref<void> among the arguments holds a task back and takes no place in its call", "[wait][S-WAIT-1]") {
+TEST_CASE("a ref<void> among the arguments delays a task and is not passed to the callable", "[wait][S-WAIT-1]") {
   support::watchdog dog("ref<void> argument");
   dg::manual_executor manual;
   dg::inline_executor at_once;
@@ -216,7 +216,7 @@ TEST_CASE("dependents of a yielded value are scheduled by the yield itself", "[w
   CHECK(dependent.get() == 10);
 }
 
-TEST_CASE("wait returns what is ready and what is not, each in input order", "[wait][S-WAIT-3]") {
+TEST_CASE("wait returns the ready and the pending refs, each in input order", "[wait][S-WAIT-3]") {
   support::watchdog dog("wait");
   dg::manual_executor one, two;
   std::vector<dg::ref<int>> refs;
@@ -252,7 +252,7 @@ TEST_CASE("wait returns what is ready and what is not, each in input order", "[w
   CHECK(all.pending.empty());
 }
 
-TEST_CASE("wait gives no more than it was asked for, and the others as pending", "[wait][S-WAIT-3]") {
+TEST_CASE("wait returns at most the requested number as ready, and the others as pending", "[wait][S-WAIT-3]") {
   support::watchdog dog("wait for some of those that are ready");
   dg::manual_executor manual;
   std::vector<dg::ref<int>> refs;
@@ -275,7 +275,7 @@ TEST_CASE("wait gives no more than it was asked for, and the others as pending",
   manual.run_all();
 }
 
-TEST_CASE("a loop that uses what wait calls ready and goes on with the others loses nothing", "[wait][S-WAIT-3]") {
+TEST_CASE("a loop that uses the ready refs and continues with the pending ones loses none", "[wait][S-WAIT-3]") {
   support::watchdog dog("the loop over wait");
   dg::thread_pool pool(2);
   std::vector<dg::ref<int>> rest;
@@ -291,7 +291,7 @@ TEST_CASE("a loop that uses what wait calls ready and goes on with the others lo
   for (int i = 0; i < 300; ++i) REQUIRE(seen[static_cast<std::size_t>(i)] == i);
 }
 
-TEST_CASE("wait moves the refs out of a container that is given up, if it does not throw", "[wait][S-WAIT-3]") {
+TEST_CASE("wait moves the refs out of an rvalue container, unless it throws", "[wait][S-WAIT-3]") {
   std::vector<dg::ref<std::unique_ptr<int>>> refs;
   for (int i = 0; i < 3; ++i) refs.push_back(dg::put(std::make_unique<int>(i)));
   CHECK_THROWS_AS(dg::wait(std::move(refs), 4), std::invalid_argument);
@@ -303,7 +303,7 @@ TEST_CASE("wait moves the refs out of a container that is given up, if it does n
   auto [ready, pending] = dg::wait(std::move(refs), 2);
   REQUIRE(ready.size() == 2);
   REQUIRE(pending.size() == 1);
-  CHECK(*std::move(ready[0]).take() == 0);  // the only one on its value
+  CHECK(*std::move(ready[0]).take() == 0);  // the only ref to its value
   CHECK(*std::move(pending[0]).take() == 2);
 
   std::vector<dg::ref<std::unique_ptr<int>>> kept;
@@ -313,7 +313,7 @@ TEST_CASE("wait moves the refs out of a container that is given up, if it does n
   CHECK(of_view.ready.front() == kept[0]);
 }
 
-TEST_CASE("wait reads a range once that makes its refs", "[wait][S-WAIT-3]") {
+TEST_CASE("wait reads a range that computes its refs only once", "[wait][S-WAIT-3]") {
   support::watchdog dog("ranges that make their refs");
   dg::thread_pool pool(2);
   int made = 0;
@@ -345,7 +345,7 @@ TEST_CASE("wait reads a range once that makes its refs", "[wait][S-WAIT-3]") {
   CHECK(dg::wait_any(list) < 3u);
 }
 
-TEST_CASE("wait asks for one if not told otherwise", "[wait][S-WAIT-3]") {
+TEST_CASE("wait waits for one ref by default", "[wait][S-WAIT-3]") {
   support::watchdog dog("wait for one");
   dg::manual_executor manual;
   std::vector<dg::ref<int>> refs;
@@ -357,7 +357,7 @@ TEST_CASE("wait asks for one if not told otherwise", "[wait][S-WAIT-3]") {
   CHECK(result.pending.size() == 2);
 }
 
-TEST_CASE("wait blocks until as many as asked for are ready", "[wait][S-WAIT-3]") {
+TEST_CASE("wait blocks until the requested number of refs is ready", "[wait][S-WAIT-3]") {
   support::watchdog dog("wait blocks");
   for (int round = 0; round < 50; ++round) {
     dg::manual_executor manual;
@@ -388,7 +388,7 @@ TEST_CASE("a blocked get runs the queued task on the waiting thread", "[wait][S-
   dg::ref<void> other = pool.submit([&] { other_ran = true; });
   dg::ref<std::thread::id> where = pool.submit([] { return std::this_thread::get_id(); });
   CHECK(where.get() == std::this_thread::get_id());
-  // The one awaited and nothing else.
+  // Only the awaited task ran here.
   CHECK_FALSE(other_ran);
   CHECK_FALSE(other.ready());
   busy.release();
@@ -595,7 +595,8 @@ TEST_CASE("get inside tasks is safe: a diamond", "[wait][S-WAIT-5]") {
     }
 }
 
-TEST_CASE("a task may wait for one submitted long before it, or for what a later one brings", "[wait][S-WAIT-5]") {
+TEST_CASE("a task may wait for one submitted long before it, or for a promise that a later one fulfils",
+          "[wait][S-WAIT-5]") {
   support::watchdog dog("waiting against the queue's order");
   dg::thread_pool pool(1);
   dg::manual_executor manual;
@@ -606,7 +607,7 @@ TEST_CASE("a task may wait for one submitted long before it, or for what a later
   }
   CHECK(forward.back().get() == 50);
 
-  // What the first of them waits for is brought by a task that is submitted last.
+  // The task that is submitted last fulfils the promise that the first one waits for.
   dg::ref<int> last = dg::on(manual).submit([] { return 0; });
   std::vector<dg::ref<int>> middle(20);
   for (std::size_t i = 0; i < 20; ++i) {
@@ -651,7 +652,7 @@ TEST_CASE("a yielded value is ready before its task has ended", "[wait][S-WAIT-7
   refs[0].completion().get();
 }
 
-TEST_CASE("to wait for more than is given is refused", "[wait][S-WAIT-8]") {
+TEST_CASE("a wait for more refs than are given is refused", "[wait][S-WAIT-8]") {
   support::watchdog dog("too many asked for");
   dg::manual_executor manual;
   std::vector<dg::ref<int>> refs{dg::put(1), dg::put(2)};
@@ -708,7 +709,7 @@ TEST_CASE("get of several gives a tuple, get of a range a vector", "[wait][S-WAI
   CHECK(*values[2] == 2);
 }
 
-TEST_CASE("wait_any starts its search at a rotating place, so that none starves", "[wait][wait_any]") {
+TEST_CASE("wait_any starts its scan at a rotating position, so that no operand starves", "[wait][wait_any]") {
   support::watchdog dog("wait_any rotates");
   auto a = dg::put(1);
   auto b = dg::put(2);
@@ -723,7 +724,7 @@ TEST_CASE("wait_any starts its search at a rotating place, so that none starves"
   for (int hit : range_hits) CHECK(hit >= 30);
 }
 
-TEST_CASE("wait_any looks at few of many if a fixed share of them is ready", "[wait][wait_any][S-WAIT-3]") {
+TEST_CASE("wait_any checks few of many operands if a fixed share of them is ready", "[wait][wait_any][S-WAIT-3]") {
   support::watchdog dog("wait_any of many");
   dg::manual_executor never_run;
   const dg::ref<int> there = dg::put(1);
@@ -764,7 +765,7 @@ TEST_CASE("wait_any looks at few of many if a fixed share of them is ready", "[w
   never_run.run_all();
 }
 
-TEST_CASE("wait_any and when_any refuse the empty handles that they come across", "[wait][wait_any]") {
+TEST_CASE("wait_any and when_any refuse the empty handles that they scan", "[wait][wait_any]") {
   const dg::ref<int> there = dg::put(1);
   std::vector<dg::ref<int>> few(64, there);
   few[63] = dg::ref<int>();
@@ -826,7 +827,7 @@ TEST_CASE("wait_any on a worker of a small pool does not keep the others from ru
   }
 }
 
-TEST_CASE("the timed waits of a ref tell whether it is ready", "[wait][ref]") {
+TEST_CASE("the timed waits of a ref return whether it is ready", "[wait][ref]") {
   support::watchdog dog("timed waits");
   dg::manual_executor manual;
   dg::ref<int> value = dg::on(manual).submit([] { return 4; });

@@ -53,7 +53,7 @@ dg::thread_pool_options workers_only(int threads) {
   return o;
 }
 
-/// Runs a coroutine on a pool of its own, and gives its result.
+/// Runs a coroutine on a pool of its own, and returns its result.
 template <class F>
 auto run(F f, int threads = 2) {
   dg::thread_pool pool(threads);
@@ -84,7 +84,7 @@ TEST_CASE("when_all gives each operand's result in its place, by its value categ
   };
   CHECK(run(body));
   CHECK(run(body, 1));
-  // The same ref twice, one operand, and one when_all in another.
+  // One ref twice, a single operand, and a nested when_all.
   auto nested = []() -> dg::task<int> {
     const dg::ref<int> r = dg::put(2);
     auto [a, b] = co_await dg::when_all(r, r);
@@ -119,7 +119,7 @@ TEST_CASE("when_all takes ranges of every kind", "[when_all][S-AWAIT-1]") {
   };
   CHECK(run(body) == std::vector<int>{3, 6, 45, 45, 45, 0});
   CHECK(run(body, 1) == std::vector<int>{3, 6, 45, 45, 45, 0});
-  // Refs and tasks of nothing, lists, and values that can only be moved.
+  // Refs and tasks of void, lists, and move-only values.
   auto others = []() -> dg::task<int> {
     std::vector<dg::ref<void>> events(3, dg::put(1).completion());
     const std::vector<std::monostate> none = co_await dg::when_all(events);
@@ -204,7 +204,7 @@ TEST_CASE("the tasks of a when_all run side by side on the threads of their pool
   for (int round = 0; round < 50; ++round) {
     std::latch all_here(3);
     const auto meets = [&all_here](int i) -> dg::task<int> {
-      all_here.arrive_and_wait();  // blocks a thread each
+      all_here.arrive_and_wait();  // each blocks a thread
       co_return i;
     };
     auto tuple = pool.submit([&]() -> dg::task<int> {
@@ -225,7 +225,7 @@ TEST_CASE("the tasks of a when_all run side by side on the threads of their pool
   CHECK(stream.next_value() == 2);
 }
 
-TEST_CASE("children that no worker comes for run in their parent's place, and are no tasks", "[when_all][S-AWAIT-1]") {
+TEST_CASE("children that no worker steals run in their parent's place, and are no tasks", "[when_all][S-AWAIT-1]") {
   support::watchdog dog("children in place");
   dg::thread_pool pool(workers_only(1));
   std::vector<int> order;
@@ -248,7 +248,7 @@ TEST_CASE("children that no worker comes for run in their parent's place, and ar
   CHECK(pool.stats().completed == 1);
 }
 
-TEST_CASE("a child that a worker comes for is a task of its own", "[when_all][S-AWAIT-1]") {
+TEST_CASE("a stolen child is a task of its own", "[when_all][S-AWAIT-1]") {
   support::watchdog dog("children elsewhere");
   dg::thread_pool pool(workers_only(2));
   std::latch begun(1);
@@ -257,7 +257,7 @@ TEST_CASE("a child that a worker comes for is a task of its own", "[when_all][S-
     co_return dg::this_task::id();
   };
   auto last = [](std::latch& l) -> dg::task<std::uint64_t> {
-    l.wait();  // holds up the parent's worker, which the library does not know
+    l.wait();  // blocks the parent's worker, unseen by the library
     co_return dg::this_task::id();
   };
   auto parent = [&]() -> dg::task<bool> {
@@ -269,9 +269,9 @@ TEST_CASE("a child that a worker comes for is a task of its own", "[when_all][S-
   CHECK(pool.stats().submitted == 2);
 }
 
-TEST_CASE("a child that awaits another one makes room for it on the only worker", "[when_all][S-AWAIT-1][S-WAIT-5]") {
+TEST_CASE("a child that awaits another one lets it run on the only worker", "[when_all][S-AWAIT-1][S-WAIT-5]") {
   support::watchdog dog("children that wait for each other");
-  // Whichever of the three runs first, it waits for another one.
+  // Whichever of the three children runs first, it waits for another one.
   auto waits = [](dg::ref<int> r, dg::promise<int>& p) -> dg::task<int> {
     const int n = co_await r + 1;
     p.set_value(n);
@@ -299,7 +299,7 @@ TEST_CASE("a child that awaits another one makes room for it on the only worker"
       CHECK(pool.submit(parent).get() == 1 + 2 + 3);
     }
   }
-  // And if the last one blocks its thread.
+  // Also if the last child blocks its thread.
   for (int threads : {1, 2}) {
     dg::thread_pool pool(workers_only(threads));
     auto blocks = [](dg::ref<int> r) -> dg::task<int> { co_return r.get() + 1; };
@@ -339,7 +339,7 @@ TEST_CASE("children that have not begun when their parent is cancelled never do"
   CHECK(pool.stats().submitted == 1);
 }
 
-TEST_CASE("more children than a worker can show to others at once all run", "[when_all][S-AWAIT-1]") {
+TEST_CASE("more children than a worker can offer at once all run", "[when_all][S-AWAIT-1]") {
   support::watchdog dog("many children");
   for (int threads : {1, 2}) {
     dg::thread_pool pool(workers_only(threads));
@@ -356,7 +356,7 @@ TEST_CASE("more children than a worker can show to others at once all run", "[wh
   }
 }
 
-TEST_CASE("children that run in their parent's place leave other tasks their turn", "[when_all][L-2]") {
+TEST_CASE("children that run in their parent's place let other tasks run", "[when_all][L-2]") {
   support::watchdog dog("turns beside children");
   static std::atomic<int> rounds{0};
   static std::atomic<bool> over{false};
@@ -376,7 +376,7 @@ TEST_CASE("children that run in their parent's place leave other tasks their tur
   }
 }
 
-TEST_CASE("children that come and go do not disturb the counts", "[when_all][S-AWAIT-1]") {
+TEST_CASE("short-lived children do not disturb the counts", "[when_all][S-AWAIT-1]") {
   support::watchdog dog("counts beside children");
   dg::thread_pool pool(workers_only(1));
   std::atomic<bool> over{false};
@@ -384,7 +384,7 @@ TEST_CASE("children that come and go do not disturb the counts", "[when_all][S-A
     while (!over) co_await dg::when_all(gives(1), gives(2), gives(3));
   };
   const dg::ref<void> r = pool.submit(parent);
-  // Now and then one becomes a task, when its parent has run for long. Tens of thousands do not.
+  // Now and then a child becomes a task, when its parent has run for a long time. Tens of thousands do not.
   std::uint64_t last = 0;
   bool grows = true;
   for (int i = 0; i < 200'000; ++i) {
@@ -397,7 +397,7 @@ TEST_CASE("children that come and go do not disturb the counts", "[when_all][S-A
   CHECK(grows);
 }
 
-TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in the middle leaves nothing",
+TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in the middle leaks nothing",
           "[when_all][S-MEM-4]") {
   support::watchdog dog("dropped when_all");
   support::tracked::reset();
@@ -430,7 +430,7 @@ TEST_CASE("a when_all that is never awaited runs nothing, one that is dropped in
   CHECK(support::tracked::live == 0);
 }
 
-TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may use what it has",
+TEST_CASE("a cancelled coroutine ends after the children of its when_all, which may use its locals",
           "[when_all][S-CANCEL-2][S-CANCEL-7]") {
   support::watchdog dog("children outlive no parent");
   struct family {
@@ -438,7 +438,7 @@ TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may
     support::gate inside, go;
     later never;
 
-    /// Far from any suspension when its parent is cancelled; then it looks whether that one's local is still there.
+    /// Runs, far from any suspension, when its parent is cancelled; then checks that the parent's local is still alive.
     static dg::task<int> child(family& f, const support::tracked& local) {
       f.inside.open();
       f.go.pass();
@@ -461,7 +461,7 @@ TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may
       tasks.push_back(waits(f, local));
       co_return (co_await dg::when_all(std::move(tasks)))[0];
     }
-    /// The child is that of a coroutine further out than the one that waits.
+    /// The child belongs to an outer coroutine, not to the one that waits.
     static dg::task<int> nested(family& f) {
       const support::witness here(f.parents);
       const support::tracked local(7);
@@ -521,7 +521,7 @@ TEST_CASE("a cancelled coroutine ends after the tasks of its when_all, which may
     });
     if (how == 2) {
       stream.cancel();
-      stream.cancel();  // twice is as once
+      stream.cancel();  // a second cancel changes nothing
     }
     CHECK_FALSE(end.wait_for(10ms));
     f.go.open();
@@ -558,7 +558,7 @@ TEST_CASE("a hundred thousand refs, and ten thousand tasks, are awaited together
   CHECK(sum.get() == 4'999'950'000);
 }
 
-TEST_CASE("a pool that shuts down by cancel ends what awaits all or any",
+TEST_CASE("a pool that shuts down by cancel ends tasks in when_all and when_any",
           "[when_all][when_any][S-STOP-2][S-CANCEL-7]") {
   support::watchdog dog("when_all and shutdown");
   for (int round = 0; round < 50; ++round) {
@@ -583,7 +583,8 @@ TEST_CASE("a pool that shuts down by cancel ends what awaits all or any",
   }
 }
 
-TEST_CASE("when_any gives what is ready, failed or at its next item, and consumes nothing", "[when_any][S-AWAIT-1]") {
+TEST_CASE("when_any gives the index of an operand that is ready, failed or has its next item, and consumes nothing",
+          "[when_any][S-AWAIT-1]") {
   support::watchdog dog("operands of when_any");
   dg::thread_pool pool(2);
   later never;
@@ -603,7 +604,7 @@ TEST_CASE("when_any gives what is ready, failed or at its next item, and consume
   CHECK(any(never.ref, stream) == 1);
   CHECK(stream.next_value() == 1);
   CHECK_FALSE(stream.next_value().has_value());
-  // At its end it counts only when all have ended.
+  // An ended stream counts only when all have ended.
   auto other = pool.submit(count_to, 0);
   CHECK(any(stream, other) < 2);
   CHECK(any(stream, event) == 1);
@@ -655,7 +656,7 @@ TEST_CASE("when_any takes ranges of refs and of streams", "[when_any][S-AWAIT-1]
   CHECK(drained.get() == std::vector<int>{0, 20, 40, 60, 80, 100, 120, 140, 160, 180});
 }
 
-TEST_CASE("none of several that are always ready is passed over for ever", "[when_any][S-AWAIT-1]") {
+TEST_CASE("no operand starves among several that are always ready", "[when_any][S-AWAIT-1]") {
   support::watchdog dog("fairness of when_any");
   auto seen = run([]() -> dg::task<std::vector<int>> {
     std::vector<dg::ref<int>> refs;
@@ -670,7 +671,8 @@ TEST_CASE("none of several that are always ready is passed over for ever", "[whe
   for (int n : seen) CHECK(n > 0);
 }
 
-TEST_CASE("awaiting something that never comes beside things that do leaves nothing in its list", "[when_any][L-4]") {
+TEST_CASE("repeated waits for a ref that is never ready, beside ready ones, leave no waiter in its list",
+          "[when_any][L-4]") {
   support::watchdog dog("many when_any beside one that never comes");
   dg::thread_pool pool(1);
   later never;
@@ -695,7 +697,8 @@ TEST_CASE("a task that awaits a stream's next item, alone or among others, retur
   dg::manual_executor manual;
   later never;
   for (int room : {1, 2, 20, 64}) {
-    // The producer stops when its room is full; its reader has taken one value, and half of the room is not free.
+    // The producer stops when its buffer is full; its reader has taken one value, so less than half of the limit is
+    // free.
     auto reader = dg::on(manual).submit(
         [](dg::ref_stream<int> in, dg::ref<int> r) -> dg::task<int> {
           int sum = 0;
@@ -714,7 +717,7 @@ TEST_CASE("a task that awaits a stream's next item, alone or among others, retur
   }
 }
 
-TEST_CASE("async_next and async_value at the end, at a failure, and of what never starts",
+TEST_CASE("async_next and async_value at the end, at a failure, and of a task that never starts",
           "[await][S-STREAM-2][S-ERR-4]") {
   support::watchdog dog("ends of awaited streams");
   struct body {
@@ -781,7 +784,7 @@ TEST_CASE("async_next and async_value at the end, at a failure, and of what neve
   CHECK(holds<dg::empty_ref>(pool.submit(body::items, dg::ref_stream<int>())));
 }
 
-TEST_CASE("tasks on two executors await each other's values, and each goes on on its own",
+TEST_CASE("tasks on two executors await each other's values, and each resumes on its own",
           "[await][S-WAIT-6][S-STREAM-7]") {
   support::watchdog dog("awaiting across executors");
   dg::thread_pool pool(2);
@@ -837,7 +840,7 @@ TEST_CASE("two tasks take turns at one stream", "[await][S-STREAM-8]") {
   CHECK_FALSE(stream->next().has_value());
 }
 
-TEST_CASE("many parents with many children, cancelled at any moment, leave nothing behind",
+TEST_CASE("many parents with many children, cancelled at any moment, leak nothing",
           "[when_all][S-CANCEL-4][S-MEM-4]") {
   support::watchdog dog("families of tasks", 120);
   support::tracked::reset();
