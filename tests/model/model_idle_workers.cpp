@@ -111,7 +111,7 @@ struct pool : rl::test_suite<Model, Threads> {
   /// At the end every thread is counted as searching, and no token is under way.
   void check_end(unsigned pool_threads) {
     MODEL_CHECK(done.load() == Tasks && !look());
-    MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == pool_threads && idle_workers.seated() == pool_threads);
+    MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == pool_threads && idle_workers.active() == pool_threads);
   }
 };
 
@@ -230,7 +230,7 @@ struct stopped_at_any_moment : rl::test_suite<stopped_at_any_moment<Sleepers>, S
     }
   }
   void after() {
-    MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == Sleepers && idle_workers.seated() == Sleepers);
+    MODEL_CHECK(idle_workers.parked() == 0 && idle_workers.searching() == Sleepers && idle_workers.active() == Sleepers);
   }
 };
 

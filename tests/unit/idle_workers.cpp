@@ -16,10 +16,10 @@ using dg::detail::idle_workers;
 namespace {
 
 struct counts {
-  std::uint32_t seated, searching, parked;
+  std::uint32_t active, searching, parked;
   bool operator==(const counts&) const = default;
 };
-counts of(const idle_workers& s) { return {s.seated(), s.searching(), s.parked()}; }
+counts of(const idle_workers& s) { return {s.active(), s.searching(), s.parked()}; }
 
 const auto nothing_left = [] { return false; };
 const auto work_left = [] { return true; };

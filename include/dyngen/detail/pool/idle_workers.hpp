@@ -1,36 +1,38 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Which threads of a pool are awake: an event count whose sleepers hold no seat. A pool of width W has W seats; who
-// runs tasks or searches for some sits on one, who sleeps or blocks in a task's wait does not. It knows no queues:
-// `look` is the caller's question "may work be left?", to be answered by seq_cst looks at every queue.
-// An idle pool burns no CPU, a push wakes at most one thread, and none while another one searches.
+// Counts which threads of a pool are awake, and lets the others sleep: an event count. A thread is active while it runs
+// tasks or searches for some, not while it sleeps or blocks in a task's wait. At most `width` threads should be active.
+// This class knows no queues: a caller passes `work_may_be_left`, which reads every queue by seq_cst loads.
+// An idle pool uses no CPU. A push wakes at most one thread, and none while another thread searches.
 //
-//                      resume_searching()                          park(): nothing found
-//            running  ------------------->  searching  ------------------------------------------->  parked
-//            seated   <-------------------  seated      <-----------------------------------------   asleep
-//             |   ^        found_work()         ^         a token, posted by somebody's notify();       ^
-//     leave() |   | enter()                     |         or claimed by itself, having looked           |
-//             v   |                             +-- start_searching()                 start_parked() ---+
-//            blocked                                                                  retire(), from running
+//                   resume_searching()                  park(): nothing found
+//        running ─────────────────────▶ searching ──────────────────────────────▶ parked
+//        active  ◀───────────────────── active    ◀────────────────────────────── asleep
+//         │   ▲      found_work()           ▲        a token that notify() posted,    ▲
+// leave() │   │ enter()                     │        or a claim of its own            ├── start_parked()
+//         ▼   │                             └── start_searching()                     └── park_surplus(), from running
+//        blocked
 //
-// Counted in one word: seated, searching (all of them seated too), parked. A thread in park() is either counted as
-// parked or has been claimed, that is counted as searching before it is awake; then a token for it is posted or about
-// to be. Tokens have no names: any sleeper may take any token, the counts stay right.
+// One word counts the active, the searching (which are active, too) and the parked threads. A thread in park() counts
+// as parked until it is claimed. From then on it counts as searching, though not yet awake, and a token for it is
+// posted or about to be. Tokens have no names: any sleeper may take any token, and the counts stay right.
 //
-// Dekker pairs [A1], seq_cst on all four operations of each; no light side, no fence:
+// Dekker pairs [A1], seq_cst on all four operations of each; neither side has a fence:
 //   a push changes its queue, then notify() reads the word
-//     | park(), retire(), start_parked() change the word, then look at the queues    (no lost wake-up)
-//     | found_work() changes the word, then the last searcher looks and notifies     (no lost parallelism)
-//     | leave() changes the word, then the leaver looks and notifies                 (no empty seat beside queued work)
-// Each makes a wake-up possible that a pusher, reading the word too early, had left out. Whoever lowers `searching` to
-// zero or `seated` below the width looks after it: so a sleeper need not stay up for work that it sees while another
-// thread searches, or while all seats are taken.
-
-// No thread spins here. A notifier that loses its processor between its claim and its token keeps one sleeper asleep, and
-// counts as a searcher meanwhile, so others wake none in its place; so does a searcher that loses its own. Threads that run
-// tasks come to what is queued all the same, by their next pick; if all others sleep, the work waits for that one thread.
-// A worker parks although work is queued that no thread can take yet: `look` then says no, and the thread that makes it
-// possible to take calls notify() after that (injection_queue.hpp, [I1] and [I8]).
+//     | park(), park_surplus(), start_parked() change the word, then read the queues  (no lost wake-up)
+//     | found_work() changes the word, then the last searcher reads and notifies      (no lost parallelism)
+//     | leave() changes the word, then its caller reads and notifies                  (no idle thread beside queued
+//     work)
+// An earlier notify() may have skipped a wake-up because it saw a searcher, or `width` active threads. The thread that
+// ends that (the last searcher stops, an active thread blocks) reads the queues again and notifies. Hence a thread that
+// is about to sleep may ignore queued work while another thread searches, or while `width` threads are active.
+//
+// No thread spins here. A notifier that is preempted between its claim and its token keeps one sleeper asleep. That
+// sleeper counts as a searcher meanwhile, so other notifiers wake no thread in its place. A preempted searcher has this
+// effect as well. Threads that run tasks reach the queued work by their next pick; if all others sleep, the work waits
+// for that one thread.
+// A worker parks although work is queued if no thread can take it yet. `work_may_be_left` returns false then, and the
+// thread that makes the work available calls notify() afterwards (injection_queue.hpp, [I1] and [I8]).
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -41,41 +43,41 @@ namespace dyngen::detail {
 
 /// Why park() has returned.
 enum class park_result : unsigned char {
-  search,   ///< there may be work
-  stopping  ///< stop() was called; there may be work all the same
+  search,  ///< there may be work
+  stopping  ///< stop() was called; there may be work, too
 };
 
 class idle_workers {
 public:
-  /// `width`: how many seats there are, at least 1. No more than 2^20 - 1 threads may be counted at a time.
+  /// `width`: how many threads should be active, at least 1. At most 2^20 - 1 threads may be counted at a time.
   explicit idle_workers(std::uint32_t width) noexcept : width_(width) {}
   idle_workers(const idle_workers&) = delete;
   idle_workers& operator=(const idle_workers&) = delete;
 
-  /// A new thread begins, seated and searching. May be called for it by the thread that starts it.
+  /// A new thread begins, active and searching. The thread that starts it may call this for it.
   void start_searching() noexcept {
-    word_.fetch_add(one_seated + one_searching, relaxed);  // [A2]
+    word_.fetch_add(one_active + one_searching, relaxed);  // [A2]
   }
 
-  /// A new thread begins, asleep: a spare. Returns, seated and searching, when it is wanted.
+  /// A new thread, a spare, begins asleep. Returns, active and searching, when a notify() or stop() wakes it.
   template <class Look>
   park_result start_parked(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
-  /// Whoever has just pushed an item, or has found that work may be left, calls this: wakes one thread if there is a
-  /// seat and a sleeper for it, and nobody searches. Returns whether it did. From any thread.
+  /// Call it after a push, or when work may be left: wakes one thread if one sleeps, fewer than `width` are active, and
+  /// none searches. Returns whether it did. From any thread.
   bool notify() noexcept {
     if (!claim_a_parked_thread()) return false;
-    // [A4] release: who takes the token sees what its sender had pushed, so the search is not in vain.
+    // [A4] release: the thread that takes the token sees what was pushed before, so its search is not in vain.
     tokens_.fetch_add(1, release);
     wake_one(tokens_);
     return true;
   }
 
-  /// A searcher has taken an item. True if it was the last searcher: then it looks, before it runs any code of the
-  /// user, whether more work may be left, and calls notify() if so.
+  /// A searcher has taken an item. If this returns true, it was the last searcher: before it runs user code, it must
+  /// check whether more work may be left, and call notify() if so.
   [[nodiscard("the last searcher must look for more work and notify")]] bool found_work() noexcept {
     return searching_of(word_.fetch_sub(one_searching, seq_cst)) == 1;  // [A1]
   }
@@ -83,43 +85,44 @@ public:
   /// A running thread whose own queue is empty starts to search.
   void resume_searching() noexcept { word_.fetch_add(one_searching, relaxed); }  // [A2]
 
-  /// A searcher that has found nothing sleeps until it is wanted, unless `work_may_be_left()` by now. Returns seated
-  /// and searching in any case. `work_may_be_left` is called once at most.
+  /// A searcher that has found nothing sleeps until a token or stop() wakes it, unless `work_may_be_left()` by now.
+  /// Returns active and searching in any case. Calls `work_may_be_left` at most once.
   template <class Look>
   park_result park(Look work_may_be_left) noexcept {
-    word_.fetch_add(one_parked - one_seated - one_searching, seq_cst);  // [A1]
+    word_.fetch_add(one_parked - one_active - one_searching, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
-  /// A running thread for which there is no seat, between two tasks: as park().
+  /// A running thread sleeps because more than `width` are active. Called between two tasks; otherwise like park().
   template <class Look>
   park_result park_surplus(Look work_may_be_left) noexcept {
-    word_.fetch_add(one_parked - one_seated, seq_cst);  // [A1]
+    word_.fetch_add(one_parked - one_active, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
-  /// Whether more threads sit than there are seats, so that a running one should retire() after its task.
-  // relaxed: a hint; whoever retires looks again.
-  bool oversubscribed() const noexcept { return seated_of(word_.load(relaxed)) > width_; }
+  /// Are more than `width` threads active? Then a running thread should call park_surplus() after its task.
+  // relaxed: a hint; park_surplus() reads the queues.
+  bool oversubscribed() const noexcept { return active_of(word_.load(relaxed)) > width_; }
 
-  /// A running thread is about to block. It then looks whether work may be left, and calls notify() if so.
-  void leave() noexcept { word_.fetch_sub(one_seated, seq_cst); }  // [A1]
+  /// A running thread is about to block. Its caller then checks whether work may be left, and calls notify() if so.
+  void leave() noexcept { word_.fetch_sub(one_active, seq_cst); }  // [A1]
 
-  /// It goes on running. Never waits for a seat: see surplus().
-  void enter() noexcept { word_.fetch_add(one_seated, relaxed); }  // [A2]
+  /// A thread that blocked runs again. Does not wait for another thread to park: see oversubscribed().
+  void enter() noexcept { word_.fetch_add(one_active, relaxed); }  // [A2]
 
-  /// Wakes all sleepers for good: from now on park() and its like return `stopping` without sleeping, and who is told so
-  /// sees what was written before stop(). Wakes no one who runs or blocks. May be called again.
+  /// Wakes all sleepers for good. From now on park(), park_surplus() and start_parked() return `stopping` without
+  /// sleeping; their caller sees what was written before stop(). Does not interrupt threads that run or block. May be
+  /// called again.
   void stop() noexcept {
-    // [A5] release: publishes what was written before. Being a read-modify-write, it also hands on what the takers of
-    // tokens before it have published.
+    // [A5] release: publishes what was written before. As a read-modify-write it continues the release sequences of the
+    // threads that took tokens before.
     tokens_.fetch_or(stop_bit, release);
     wake_all(tokens_);
   }
 
   // relaxed: the counts at some recent moment.
   std::uint32_t parked() const noexcept { return parked_of(word_.load(relaxed)); }
-  std::uint32_t seated() const noexcept { return seated_of(word_.load(relaxed)); }
+  std::uint32_t active() const noexcept { return active_of(word_.load(relaxed)); }
   std::uint32_t searching() const noexcept { return searching_of(word_.load(relaxed)); }
   std::uint32_t width() const noexcept { return width_; }
 
@@ -128,42 +131,44 @@ private:
   static constexpr std::uint64_t field_mask = (std::uint64_t{1} << field_bits) - 1;
   static constexpr std::uint64_t one_parked = 1;
   static constexpr std::uint64_t one_searching = one_parked << field_bits;
-  static constexpr std::uint64_t one_seated = one_searching << field_bits;
+  static constexpr std::uint64_t one_active = one_searching << field_bits;
   static constexpr std::uint32_t stop_bit = std::uint32_t{1} << 31;  // in tokens_, above the count
 
   static std::uint32_t parked_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word & field_mask); }
   static std::uint32_t searching_of(std::uint64_t word) noexcept { return parked_of(word >> field_bits); }
-  static std::uint32_t seated_of(std::uint64_t word) noexcept { return parked_of(word >> 2 * field_bits); }
+  static std::uint32_t active_of(std::uint64_t word) noexcept { return parked_of(word >> 2 * field_bits); }
 
-  /// Turns one parked thread, no matter which, into a searching one if `wanted(word)` and there is one.
+  /// Counts any one of the parked threads as searching if there is one and `wanted(word)`. Returns whether it did.
   template <class Wanted>
   bool claim(Wanted wanted) noexcept {
     std::uint64_t word = word_.load(seq_cst);  // [A1]
     while (parked_of(word) != 0 && wanted(word)) {
-      // [A2] relaxed, as every change that makes a wake-up less likely: whoever does not see it yet claims one too
-      // many, and fails right here; who sees it needs nothing that was written before. Whatever a failure reads is
-      // newer than what the load above has read, and that one already came after the push.
-      if (word_.compare_exchange_weak(word, word + one_seated + one_searching - one_parked, relaxed, relaxed))
+      // [A2] relaxed, as is every change that makes a wake-up less likely: a thread that does not see the change yet
+      //      claims
+      // one sleeper too many, and this exchange fails; a thread that sees it needs nothing that was written before. A
+      // failed exchange reads a newer word than the load above, and that load already came after the push.
+      if (word_.compare_exchange_weak(word, word + one_active + one_searching - one_parked, relaxed, relaxed))
         return true;
     }
     return false;
   }
 
   bool claim_a_parked_thread() noexcept {
-    return claim([this](std::uint64_t word) { return searching_of(word) == 0 && seated_of(word) < width_; });
+    return claim([this](std::uint64_t word) { return searching_of(word) == 0 && active_of(word) < width_; });
   }
 
-  /// The caller is counted as parked, or was claimed meanwhile. Returns when it is counted as searching.
+  /// The caller counts as parked, or was claimed meanwhile. Returns when it counts as searching.
   template <class Look>
   park_result sleep(Look& work_may_be_left) noexcept {
-    // [A5] acquire, here and below: who sees the stop bit sees what was written before stop(), and the counts as those
-    // left them who took a token before it.
+    // [A5] acquire, here and below: a thread that sees the stop bit sees what was written before stop(), and the counts
+    //      as
+    // the threads left them that took a token before it.
     std::uint32_t tokens = tokens_.load(acquire);
-    // If the claim fails for lack of parked threads, this one was claimed by another and a token is on its way.
+    // If the claim fails because no thread is parked, another thread has claimed this one, and a token is on its way.
     if ((tokens & stop_bit) == 0 && work_may_be_left() && claim_a_parked_thread()) return park_result::search;
     for (;;) {
       if ((tokens & stop_bit) != 0) {
-        // Its own count first: a token taken instead might be the one that a thread without a count waits for.
+        // Claims itself before it takes a token: that token may be for a thread that counts as searching already.
         if (claim([](std::uint64_t) { return true; })) return park_result::stopping;
       }
       if ((tokens & ~stop_bit) == 0) {
@@ -171,16 +176,17 @@ private:
         tokens = tokens_.load(acquire);
         continue;
       }
-      // [A4] acquire: sees what the sender of the token had pushed. [A5] As a release it lets whoever finds the stop
-      // bit see that this thread's count stands for the one whose token it took. On failure as the load above.
+      // [A4] acquire: sees what was pushed before the token was posted. [A5] As a release it lets a thread that finds
+      //      the
+      // stop bit see that this thread's count stands for the one whose token it took. On failure like the load above.
       if (tokens_.compare_exchange_weak(tokens, tokens - 1, acq_rel, acquire))
         return (tokens & stop_bit) != 0 ? park_result::stopping : park_result::search;
     }
   }
 
   const std::uint32_t width_;
-  alignas(cache_line) atomic<std::uint64_t> word_{0};    // seated, searching, parked
-  alignas(cache_line) atomic<std::uint32_t> tokens_{0};  // for sleepers that were claimed; and the stop bit
+  alignas(cache_line) atomic<std::uint64_t> word_{0};  // active, searching, parked
+  alignas(cache_line) atomic<std::uint32_t> tokens_{0};  // tokens for claimed sleepers; and the stop bit
 };
 
 }  // namespace dyngen::detail

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A coroutine that its parent, a task, will run in its own place unless a worker that has nothing better to do makes it a
-// task of its own before. What a worker's deque holds for it, beside the links of tasks: making a task of each child, as
-// other workers seldom come for it, would cost many times what the child does.
+// A child that another worker may steal: a coroutine that its parent, a task, runs in its own place, unless an idle
+// worker makes it a task first. A worker's deque holds such children beside the links of tasks. Other workers seldom
+// steal a child, and making a task costs many times what a small child does; so only a stolen child becomes a task.
 //
-//     open ──take_back(): the parent──▶ taken_back                          what is in the deque is stale
-//       └────leave(): who popped it────▶ leaving ───────────────▶ gone      a task, or could not become one
-//                                           └──▶ awaited ──────────┘        the parent came meanwhile, and sleeps
+//   open ──take_back(): parent──▶ taken_back                the link in the deque is stale
+//     │
+//     └──leave(): thief──▶ leaving ─────────────────▶ gone  the child is a task, or could not become one
+//                             │                        ▲
+//                             └─take_back()─▶ awaited ─┘    the parent sleeps meanwhile
 //
-// Who changes `open` has the child to itself. [O2] `gone` (release, acquire): the parent sees what the worker has made of
-// it. The parent sleeps only for as long as that takes: a submit, which waits for nobody.
+// The thread that moves the state from `open` owns the child. [O2] `gone` (release, acquire): the parent sees what the
+// thief has made of the child. The parent sleeps only while the thief submits the task, and a submit does not block.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory.hpp>
@@ -23,10 +25,11 @@ namespace dyngen::detail {
 
 class task_host;
 
-/// The child itself, where its parent keeps it.
+/// The child, stored in its parent.
 class child_coroutine {
  public:
-  /// Makes it a task of `host`; what that throws is the child's failure. By whoever has it to itself.
+  /// Makes the child a task of `host`. An exception on the way becomes the child's failure. Called by the thread that
+  /// owns the child.
   virtual void become_task(task_host& host) noexcept = 0;
 
  protected:
@@ -35,7 +38,7 @@ class child_coroutine {
   ~child_coroutine() = default;
 };
 
-/// Lives until its parent has done with it and its link has been popped.
+/// Lives until the parent has dropped it and its link has been popped.
 class stealable_child : public work_item {
  public:
   /// Throws std::bad_alloc.
@@ -45,9 +48,9 @@ class stealable_child : public work_item {
   stealable_child(const stealable_child&) = delete;
   stealable_child& operator=(const stealable_child&) = delete;
 
-  /// How it stands in a deque.
+  /// The pointer that a deque holds: tagged, to tell it from a task.
   work_item* link() noexcept { return reinterpret_cast<work_item*>(reinterpret_cast<std::uintptr_t>(this) | tag); }
-  /// What a link of a deque leads to, if that is an offered child; else null.
+  /// Returns the offered child if `link` is one; null if it is a task.
   static stealable_child* of(work_item* link) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(link);
     return (address & tag) != 0 ? reinterpret_cast<stealable_child*>(address & ~tag) : nullptr;
@@ -55,13 +58,13 @@ class stealable_child : public work_item {
 
   task_host& host() const noexcept { return host_; }
 
-  /// By the parent: true if the child is his again. If not, it is a task, or has failed to become one.
+  /// Called by the parent: takes the child back. False if the child is a task, or has failed to become one.
   bool take_back() noexcept {
-    // acquire: [O2], on failure.
+    // acquire: [O2] if the exchange fails.
     std::uint32_t was = open;
     if (state_.compare_exchange_strong(was, taken_back, acquire, acquire)) return true;
     while (was != gone) {
-      // acquire: as above.
+      // acquire: [O2].
       if (was == awaited || state_.compare_exchange_strong(was, awaited, acquire, acquire)) {
         sleep_on(state_, awaited);
         was = state_.load(acquire);  // [O2]
@@ -69,19 +72,20 @@ class stealable_child : public work_item {
     }
     return false;
   }
-  /// By the worker that popped the link: the child becomes a task, if it is still open. Returns whether it was.
+  /// Called by the worker that popped the link: makes the child a task if its parent has not taken it back. Returns
+  /// whether it did.
   bool leave() noexcept {
-    // relaxed: the deque has made visible what the parent wrote before it offered the child.
+    // relaxed: popping the link has made visible what the parent wrote before it offered the child.
     std::uint32_t was = open;
     if (!state_.compare_exchange_strong(was, leaving, relaxed, relaxed)) return false;
     child_.become_task(host_);
-    // [O2] From now on the child may be gone, but not this.
+    // [O2] After this the parent may destroy the child, but this object stays.
     if (state_.exchange(gone, release) == awaited) wake_all(state_);
     return true;
   }
 
   void drop_references(std::uint32_t n) noexcept {
-    // acq_rel: the last one comes after all that the other did. acquire: as that one.
+    // acq_rel: the thread that drops the last reference comes after all that the other did. acquire: likewise.
     if (references_.load(acquire) != n && references_.fetch_sub(n, acq_rel) != n) return;
     this->~stealable_child();
     deallocate(memory_kind::record, this, sizeof(stealable_child));
@@ -97,7 +101,7 @@ class stealable_child : public work_item {
   child_coroutine& child_;
   task_host& host_;
   atomic<std::uint32_t> state_{open};
-  atomic<std::uint32_t> references_{2};  ///< the link, and the parent
+  atomic<std::uint32_t> references_{2};  ///< of the link, and of the parent
 };
 
 }  // namespace dyngen::detail

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The tasks of a pool that wait: for dependencies, for room, in a co_await, for their turn at an actor, or blocked in code
-// on a thread. Only closing looks at them. A task enters before it waits and stays in the list until it has ended: whether
-// it waits at the moment, its state word says.
+// The tasks of a pool that may wait: for a dependency, for credits, in a co_await, for their turn at an actor, or
+// blocked in code on a thread. A closing pool looks for them here. A task is added before it first waits, and stays in
+// the list until it has ended; its state word tells whether it waits now.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
@@ -35,7 +35,7 @@ class suspended_tasks {
     if (next != nullptr) next->links_when_suspended().previous = previous;
   }
 
-  /// The code of a task blocks its thread in `wait`, or goes on if that is null: not while somebody looks.
+  /// The code of a task is about to block its thread in `wait`, or, if that is null, goes on. Not during look().
   void note_blocked(running_task& entry, const thread_wait* wait) noexcept {
     std::lock_guard lock(mutex_);
     const bool listed = std::exchange(entry.wait, wait) != nullptr;
@@ -50,7 +50,7 @@ class suspended_tasks {
     }
   }
 
-  /// Is the code of `task` blocked on a thread, without a time limit? Notes in what.
+  /// If code of `task` is blocked on a thread, without a time limit, notes in `o` what it waits for.
   void observe_blocked(const task_record& task, task_snapshot& o) noexcept {
     std::lock_guard lock(mutex_);
     for (const running_task* t = blocked_; t != nullptr; t = t->next)
@@ -61,11 +61,11 @@ class suspended_tasks {
       }
   }
 
-  /// All that are in the list and have not ended, the oldest first. Throws std::bad_alloc.
+  /// Sets `tasks` to those in the list that have not ended, the oldest first. Throws std::bad_alloc.
   void collect(std::vector<shared_state_ptr>& tasks) {
     for (std::size_t room = 64;; room *= 2) {
       tasks.clear();
-      tasks.reserve(room);  // not under the mutex
+      tasks.reserve(room);  // allocates, so not under the mutex
       std::lock_guard lock(mutex_);
       task_record* t = first_;
       for (; t != nullptr && tasks.size() != tasks.capacity(); t = t->links_when_suspended().next)
@@ -77,8 +77,8 @@ class suspended_tasks {
 
   struct survey {
     std::uint64_t waiting = 0;
-    bool blocked = false;           ///< some of them block a thread
-    bool idle_actors_only = true;   ///< all of them are actors that have nothing to do
+    bool blocked = false;  ///< some of them block a thread
+    bool idle_actors_only = true;  ///< all of them are ends of actors that have nothing to do
   };
   survey look() noexcept {
     survey all;
@@ -88,7 +88,7 @@ class suspended_tasks {
       ++all.waiting;
       if (!is_end_of_actor(*t)) all.idle_actors_only = false;
     }
-    // A task on a blocked thread's stack waits as well, unless what it waits for is there already.
+    // A task on a blocked thread's stack waits as well, unless its wait is satisfied already.
     for (running_task* t = blocked_; t != nullptr; t = t->next) {
       if (t->wait->satisfied()) continue;
       ++all.waiting;
@@ -100,8 +100,9 @@ class suspended_tasks {
 
   enum class whom { outside, any, idle_actors, also_polling };
 
-  /// Cancels one that is not cancelled yet: of those that wait for something outside, of all that wait, of the actors that
-  /// wait for their end, or of all of these and those that run and look at their stop tokens. False if there is none.
+  /// Cancels one task that is not cancelled yet. `outside`: one that waits for something outside the pool. `any`: one
+  /// that waits. `idle_actors`: the end of an actor, which waits. `also_polling`: one that waits, or runs and has a
+  /// stop token. False if there is none.
   bool cancel_one(whom who) noexcept {
     task_record* found = nullptr;
     {
@@ -133,7 +134,7 @@ class suspended_tasks {
     if (is_end_of_actor(t)) return who == whom::idle_actors;
     return who == whom::any || (who == whom::outside && t.waits_for_outside());
   }
-  /// The end of an actor queues behind its calls even when it was cancelled.
+  /// The end of an actor, also a cancelled one, waits in the queue behind the actor's calls.
   static bool waits_to_end_its_actor(task_record& t) noexcept {
     return is_end_of_actor(t) && (t.state().load() & state_word::waiting_for_turn) != 0;
   }
