@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// budget, and the option backpressure_by(budget, cost): streams that are bounded together, in bytes or in any unit.
+// budget, and the option backpressure_by(budget, cost): one limit for the buffers of several streams, in bytes or in
+// any other unit.
 
 #include <dyngen/detail/task/shared_budget.hpp>
 
@@ -15,17 +16,18 @@
 
 namespace dyngen {
 
-/// How much may wait to be taken, in all streams that are given the same budget together; the unit is yours. Copies share
-/// it. It may go before its streams.
+/// Limits the total cost of the values that are buffered in all streams with this budget. The caller chooses the unit
+/// of cost. Copies refer to the same limit. Thread-safe. The budget may be destroyed before its streams.
 class budget {
  public:
-  /// Throws std::invalid_argument if `limit` is 0, negative, or more than 2^48; std::bad_alloc.
+  /// Makes a budget of `limit` units. Throws std::invalid_argument if `limit` is less than 1 or more than 2^48, and
+  /// std::bad_alloc.
   template <std::integral Integer>
   explicit budget(Integer limit) : state_(std::make_shared<detail::budget_state>(checked(limit))) {}
 
-  /// What it was made with.
+  /// The limit given to the constructor.
   std::uint64_t limit() const noexcept { return state_->limit(); }
-  /// What waits to be taken at the moment has cost so much; a value dearer than the limit counts as one more than it.
+  /// The total cost of the values that are buffered now. A value that costs more than the limit counts as limit() + 1.
   std::uint64_t used() const noexcept { return state_->used(); }
 
   /// For the library.
@@ -42,12 +44,12 @@ class budget {
   std::shared_ptr<detail::budget_state> state_;
 };
 
-/// What backpressure_by(budget, cost) gives.
+/// The option returned by backpressure_by(budget, cost).
 template <class Cost>
 struct backpressure_by_option {
-  /// A copy of the one that was given, which shares it.
+  /// A copy of the given budget, with the same limit.
   dyngen::budget budget;
-  /// Copied into each stream.
+  /// Computes the cost of a value. Copied into each stream.
   Cost cost;
 };
 
@@ -72,9 +74,11 @@ class costed_stream final : public stream_budget<T> {
 };
 
 struct backpressure_by_function {
-  /// Of a stream: it suspends while the total cost of what waits to be taken, in all streams of that budget, leaves no room
-  /// for its next value; but one value may always wait. `cost(value)` gives an integer that is not negative; it is called
-  /// once for each value, by the thread that runs the task, and what it throws is the task's exception.
+  /// Returns an option for submits of streams: the producer suspends while its next value does not fit into what the
+  /// buffered values of all streams with this budget leave of the limit. A stream with no buffered value may always
+  /// store one. `cost(const T&)` returns the cost as a non-negative integer. It is called once for each value, on the
+  /// thread that runs the task; an exception from it, and the std::invalid_argument for a negative cost, fail the task.
+  /// Throws what moving `cost` throws.
   template <class Cost>
   auto operator()(budget b, Cost cost) const {
     return backpressure_by_option<Cost>{std::move(b), std::move(cost)};
@@ -83,6 +87,7 @@ struct backpressure_by_function {
 
 }  // namespace detail
 
+/// backpressure_by(budget, cost): an option that bounds a stream by a budget shared with other streams.
 inline constexpr detail::backpressure_by_function backpressure_by{};
 
 }  // namespace dyngen

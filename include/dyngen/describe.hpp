@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// describe: what a task is doing at the moment, in words, to be printed when something does not go on. All tasks of a
-// pool at once: thread_pool::dump.
+// describe: the current state of a task as text, to print when a program makes no progress. thread_pool::dump writes
+// the states of all tasks of a pool.
 
 #include <dyngen/detail/inspect/describe_text.hpp>
 #include <dyngen/ref.hpp>
@@ -22,16 +22,16 @@ template <class T>
 inline constexpr bool is_list<ref_list<T>> = true;
 
 struct describe_function {
-  /// One line about the task behind a ref, a list or a stream, a call of an actor included:
+  /// Returns one line about the task behind a ref, a ref_list or a ref_stream (a call of an actor is a task):
   ///
   ///     task #7 'split', attempt 1: awaiting value 2 of task #5 'load', promise #6
   ///
-  /// its number and name, which attempt it is, whether it is waiting (for its arguments), queued (perhaps for its turn at
-  /// an actor, and who has that), running (perhaps blocked), suspended for room, awaiting, or has completed, failed or been
-  /// cancelled; and what it waits for. The wording may change from version to version.
+  /// The line has the task's number and name, its attempt, its state and what it waits for. States: waiting for
+  /// arguments; queued (for a call of an actor, also which call has the turn); running, perhaps blocked; suspended
+  /// because its buffer is full; awaiting; completed, failed or cancelled. The wording may change between versions.
   ///
-  /// Any thread may ask, at any time; nothing is stopped for it, so what it says was true a moment ago. A wait with a time
-  /// limit looks like running code. Runs no code of the task. Throws empty_ref, std::bad_alloc.
+  /// Any thread may call this at any time. Nothing stops meanwhile, so the text describes a moment during the call. A
+  /// task in a timed wait is described as running. Runs no code of the task. Throws empty_ref and std::bad_alloc.
   template <class Handle>
   std::string operator()(const Handle& handle) const {
     constexpr bool fits = any_ref<Handle> || is_list<Handle> || is_stream<Handle>;
@@ -65,7 +65,7 @@ struct describe_function {
 
 }  // namespace detail
 
-/// describe(handle): what its task is doing, and what it waits for.
+/// describe(handle): the state of the handle's task, and what the task waits for, as one line of text.
 inline constexpr detail::describe_function describe{};
 
 }  // namespace dyngen

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// dyngen: tasks that yield their values one by one, and a handle on each of them. This header brings all of it.
+// dyngen: tasks that yield their values one by one, with a handle to each value. This header includes the whole
+// library.
 
 #ifndef __cpp_impl_coroutine
 #  error "dyngen: C++20 and its coroutines are needed: compile with -std=c++20"

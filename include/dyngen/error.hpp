@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The exceptions of the library. All derive from dyngen::error, and each message says what happened, to which task,
-// and what to do about it. What a task itself throws is never wrapped: it is stored and rethrown as it is.
+// The exceptions of the library. All derive from dyngen::error. Each message says what happened, to which task, and
+// what to do about it. An exception that a task throws is never wrapped: the library stores that object and rethrows
+// it.
 
 #include <dyngen/version.hpp>
 
@@ -11,7 +12,7 @@
 
 namespace dyngen {
 
-/// Base of all exceptions that the library throws of its own.
+/// Base class of all exceptions that the library defines.
 class [[gnu::visibility("default")]] error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -23,9 +24,9 @@ class [[gnu::visibility("default")]] arity_error : public error {
   /// For the library.
   arity_error(const std::string& what, std::uint64_t expected, std::uint64_t yielded)
       : error(what), expected_(expected), yielded_(yielded) {}
-  /// How many values the caller asked for.
+  /// The number of values that the caller asked for.
   std::uint64_t expected() const noexcept { return expected_; }
-  /// How many the task yielded; one more than expected() when the surplus yield stopped it.
+  /// The number of values that the task yielded; expected() + 1 if a yield too many stopped the task.
   std::uint64_t yielded() const noexcept { return yielded_; }
 
  private:
@@ -33,42 +34,42 @@ class [[gnu::visibility("default")]] arity_error : public error {
   std::uint64_t yielded_;
 };
 
-/// A `tuple_generator` yielded a value that does not convert to the type whose turn it was.
+/// A `tuple_generator` yielded a value that does not convert to the type at that position.
 class [[gnu::visibility("default")]] type_order_error : public error {
  public:
   using error::error;
 };
 
-/// The task was cancelled, or its executor went away, before it stored this value. If an exception left the task's code
-/// after the task was asked to stop, this nests it (std::rethrow_if_nested). Code of a task that throws one cancels its
-/// own task with it.
+/// The task was cancelled, or its executor was destroyed, before it stored this value. If the task's code threw an
+/// exception after the task was asked to stop, this one nests that exception (std::rethrow_if_nested). A task that
+/// throws a cancelled_error itself ends as cancelled.
 class [[gnu::visibility("default")]] cancelled_error : public error {
  public:
   using error::error;
-  /// For code that ends its own task as cancelled.
+  /// For code of a task that ends the task as cancelled.
   cancelled_error() : error("dyngen: the task was cancelled") {}
 };
 
-/// A wait with a time limit reached it. Nothing was consumed: the same call may be made again.
+/// A timed wait reached its time limit. Nothing was consumed: the call may be repeated.
 class [[gnu::visibility("default")]] timeout_error : public error {
  public:
   using error::error;
 };
 
-/// A new attempt of a task produced fewer values than an earlier one had stored already.
+/// An attempt of a retried task (max_retries) produced fewer values than earlier attempts had stored.
 class [[gnu::visibility("default")]] nondeterministic_error : public error {
  public:
   using error::error;
 };
 
-/// A call of an actor that is dead: it was killed, has lost its pool, or its constructor threw; in the last case this
-/// nests that exception (std::rethrow_if_nested).
+/// A call of a dead actor: the actor was killed, its pool was destroyed, or its constructor threw. In the last case
+/// this nests the constructor's exception (std::rethrow_if_nested).
 class [[gnu::visibility("default")]] actor_died : public error {
  public:
   using error::error;
 };
 
-/// A value was to be moved out of a ref while others hold it too, and it cannot be copied.
+/// The value cannot be moved out of a ref, because other handles share it, and it cannot be copied.
 class [[gnu::visibility("default")]] shared_value : public error {
  public:
   using error::error;
@@ -80,7 +81,7 @@ class [[gnu::visibility("default")]] broken_promise : public error {
   using error::error;
 };
 
-/// A promise was fulfilled twice.
+/// A second value or exception was given to a promise.
 class [[gnu::visibility("default")]] promise_already_satisfied : public error {
  public:
   using error::error;
@@ -92,7 +93,7 @@ class [[gnu::visibility("default")]] empty_ref : public error {
   using error::error;
 };
 
-/// `submit` on a pool that has been shut down.
+/// A task was submitted to a pool that has been shut down.
 class [[gnu::visibility("default")]] pool_stopped : public error {
  public:
   using error::error;

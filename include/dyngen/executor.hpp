@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What runs tasks: the concept `executor`, the `work` it is handed, and two executors beside thread_pool:
-// inline_executor runs a task where it becomes ready, manual_executor when its user says so, for tests.
+// The concept `executor`, the `work` objects that an executor receives, and two executors beside thread_pool:
+// inline_executor runs a task on the thread that makes it ready; manual_executor, for tests, runs tasks when told to.
 
 #include <dyngen/detail/task/inline_queue.hpp>
 #include <dyngen/detail/task/put_off.hpp>
@@ -15,11 +15,12 @@
 
 namespace dyngen {
 
-/// One step of a task, ready to run: a move-only handle of one pointer. Call it once, some time, somewhere. Destroyed
-/// unrun, it cancels its task, on the destroying thread: no ref of it is left pending.
+/// One step of a task that is ready to run: a move-only handle of one pointer. An executor calls it once, at any time,
+/// on any thread. Destroyed without having been called, it cancels its task on the destroying thread, so that all refs
+/// of the task become ready.
 class work {
  public:
-  /// Takes over one reference; for the library.
+  /// For the library. Takes over one reference to `task`.
   explicit work(detail::task_record& task) noexcept : task_(&task) {}
   work(work&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
   work& operator=(work&& other) noexcept {
@@ -31,13 +32,13 @@ class work {
     if (task_ != nullptr) task_->abandon_popped();
   }
 
-  /// False after it was run or moved from.
+  /// Returns false if the work was called or moved from.
   explicit operator bool() const noexcept { return task_ != nullptr; }
 
-  /// Runs the task, on this thread, until it has ended or cannot go on. To be called once.
+  /// Runs the task on this thread until it ends, waits, or lets other tasks run. Call it at most once.
   void operator()() noexcept { std::exchange(task_, nullptr)->run_popped(); }
 
-  /// Gives up the pointer; for the library.
+  /// For the library. Gives up the reference to the task.
   detail::task_record& release() noexcept { return *std::exchange(task_, nullptr); }
 
  private:
@@ -46,21 +47,22 @@ class work {
 
 static_assert(sizeof(work) == sizeof(void*));
 
-/// Anything with a member `void execute(work) noexcept`, which sees to it that the work is called once, some time, on some
-/// thread, or else destroyed. What the library asks of it, and what it may rely on:
+/// A class with a member `void execute(work) noexcept`, which arranges that the work is called once, at any time, on
+/// any thread, or else destroyed. The requirements on an executor, and what it may rely on:
 ///
-///  - execute() is called by any thread, several at once, and also inside a work that runs or is being destroyed. It is
-///    called without any lock of the library held.
-///  - A work runs one step of its task: until it has ended, waits, or lets others run. Calling it throws nothing. It calls
-///    the user's code, and execute() again, so no lock of the executor's may be held meanwhile; nor while one is destroyed.
-///  - Works are of different tasks, or follow each other: they may be run in parallel, and in any order.
-///  - It may call a work at once, inside execute(). The library calls execute() when all that has become ready together is
-///    on its way, so such a work may wait for any of that; the works of one such moment are handed over one by one, and a
-///    work that waits inside execute(), on the same thread, has the others handed over meanwhile.
-///  - An executor that cannot take a work, or is closed, lets it go: its task then ends with cancelled_error.
-///  - It must outlive its tasks: until all refs of them are ready, and actors made on it have ended.
-///  - A thread that waits for one of its tasks does not run it, and a task of it that blocks in get() or wait() holds its
-///    thread; co_await holds none. Only thread_pool puts other threads in the place of blocked ones.
+///  - Any thread may call execute(), several at once, also inside a work that runs or is being destroyed. The library
+///    holds no lock during the call.
+///  - A work runs one step of its task: until the task ends, waits, or lets others run. Calling it throws nothing. It
+///    runs user code and calls execute() again. So the executor may hold no lock while it calls or destroys a work.
+///  - Two works belong to different tasks, or one is created after the other has run. Works may run in parallel, and in
+///    any order.
+///  - execute() may call the work before it returns. The library calls execute() for several tasks that become ready
+///    together only after it has made all of them ready, so such a work may wait for any of them. The library hands
+///    these works over one by one. If one of them waits inside execute(), its thread hands over the others meanwhile.
+///  - An executor that cannot accept a work, or is closed, destroys it: the task then ends with cancelled_error.
+///  - The executor must outlive its tasks: until all refs of them are ready, and actors made on it have ended.
+///  - A thread that waits for a task of the executor does not run the task. A task that blocks in get() or wait()
+///    blocks its thread; co_await blocks none. Only thread_pool replaces blocked threads.
 template <class E>
 concept executor = requires(E& e, work w) {
   { e.execute(std::move(w)) } noexcept;
@@ -68,7 +70,7 @@ concept executor = requires(E& e, work w) {
 
 namespace detail {
 
-/// The host behind every inline_executor: it has no state but the list of each thread.
+/// The host behind every inline_executor. Its only state is the queue of each thread (inline_queue).
 class inline_host final : public task_host {
  public:
   static inline_host& instance() noexcept {
@@ -76,11 +78,11 @@ class inline_host final : public task_host {
     return host;
   }
   void push(task_record& task, bool) noexcept override { inline_queue::run_in_turn(task); }
-  /// Only what may be queued behind an inline task of this very thread.
+  /// A waiting thread runs only tasks that are queued behind an inline task of this very thread.
   bool helps() const noexcept override { return context().runs_inline; }
 };
 
-/// The host behind a manual_executor: counted, for records that outlive it.
+/// The host behind a manual_executor. Reference-counted, because task records may outlive the executor.
 class manual_host final : public task_host {
  public:
   void push(task_record& task, bool) noexcept override {
@@ -106,11 +108,11 @@ class manual_host final : public task_host {
     while (task_record* task = pop()) task->abandon_popped();
   }
   void add_host_reference() noexcept override {
-    // relaxed: whoever adds one has it from somebody who keeps the host alive.
+    // relaxed: the caller holds a reference, or an object that does.
     references_.fetch_add(1, relaxed);
   }
   void drop_host_reference() noexcept override {
-    // acq_rel: the last one comes after all that the others did.
+    // acq_rel: the deletion comes after everything that the other holders did.
     if (references_.fetch_sub(1, acq_rel) == 1) delete this;
   }
 
@@ -123,27 +125,28 @@ class manual_host final : public task_host {
 
 }  // namespace detail
 
-/// Runs each task on the thread that makes it ready: in submit, where its last dependency is stored, or where it is
-/// cancelled. A task that becomes ready while another one runs inline on the same thread runs after it, so that no chain
-/// recurses.
+/// Runs each task on the thread that makes it ready: the thread that submits it, that stores its last dependency, or
+/// that cancels it. A task that becomes ready while another one runs inline on that thread runs after the other, so
+/// that a chain of tasks does not recurse. Thread-safe.
 class inline_executor {
  public:
   inline_executor() = default;
   inline_executor(const inline_executor&) = delete;
   inline_executor& operator=(const inline_executor&) = delete;
 
-  /// Runs the work, now or behind what runs inline on this thread.
+  /// Runs the work on the calling thread: at once, or after the inline task that this thread already runs.
   void execute(work w) noexcept { detail::inline_host::instance().push(w.release(), false); }
 
   /// For on(executor).
   detail::task_host& task_host_of() noexcept { return detail::inline_host::instance(); }
 };
 
-/// Keeps its tasks until it is told to run them, in the order in which they became ready: a test's way to make an order
-/// of events certain. Any thread may call any member. Destroying it cancels what is queued, and what would be later.
+/// Queues its tasks, in the order in which they become ready, until run_one() or run_all() runs them. Tests use it to
+/// fix the order of events. Thread-safe. Its destructor cancels the queued tasks; tasks that would be queued later are
+/// cancelled too.
 class manual_executor {
  public:
-  /// Throws std::bad_alloc.
+  /// Constructs an executor with an empty queue. Throws std::bad_alloc.
   manual_executor() : host_(new detail::manual_host) {}
   manual_executor(const manual_executor&) = delete;
   manual_executor& operator=(const manual_executor&) = delete;
@@ -152,24 +155,25 @@ class manual_executor {
     host_->drop_host_reference();
   }
 
-  /// Queues the work. Once this executor is being destroyed, lets it go.
+  /// Queues the work. During the executor's destruction it destroys the work instead, which cancels its task.
   void execute(work w) noexcept { host_->push(w.release(), false); }
 
-  /// Runs the oldest queued step on this thread. False if there is none.
+  /// Runs the oldest queued step on the calling thread. Returns false if the queue is empty.
   bool run_one() noexcept {
     detail::task_record* task = host_->pop();
     if (task != nullptr) task->run_popped();
     return task != nullptr;
   }
 
-  /// Runs until nothing is queued, also what becomes ready meanwhile; returns how many steps it ran.
+  /// Runs queued steps on the calling thread until the queue is empty, including steps that are queued meanwhile.
+  /// Returns the number of steps that ran.
   std::size_t run_all() noexcept {
     std::size_t n = 0;
     while (run_one()) ++n;
     return n;
   }
 
-  /// Is nothing queued?
+  /// Returns whether the queue is empty.
   bool empty() const noexcept { return host_->empty(); }
 
   /// For on(executor).
@@ -185,21 +189,21 @@ static_assert(executor<inline_executor> && executor<manual_executor>);
 
 namespace dyngen::detail {
 
-/// Any executor of the user's as a host of tasks. Counted: it lives as long as a task of it.
+/// Makes a user's executor a host of tasks. Reference-counted: it exists while a task of it does.
 template <class E>
 class executor_adapter final : public task_host {
  public:
   explicit executor_adapter(E& e) noexcept : executor_(e) {}
-  // execute() may run the work at once: never in a publication.
+  // execute() may run the work at once, so it is not called in the middle of a publication.
   void push(task_record& task, bool) noexcept override {
     if (!put_off_tasks::put_off(task)) executor_.execute(work(task));
   }
   void add_host_reference() noexcept override {
-    // relaxed: whoever retains it has it from somebody who keeps it alive.
+    // relaxed: the caller holds a reference, or an object that does.
     references_.fetch_add(1, relaxed);
   }
   void drop_host_reference() noexcept override {
-    // acq_rel: the last one comes after all that the others did.
+    // acq_rel: the deletion comes after everything that the other holders did.
     if (references_.fetch_sub(1, acq_rel) == 1) delete this;
   }
 
@@ -208,7 +212,7 @@ class executor_adapter final : public task_host {
   atomic<std::uint32_t> references_{1};
 };
 
-/// A counted pointer to a host.
+/// A pointer to a host that holds a reference to it.
 class host_ptr {
  public:
   explicit host_ptr(task_host& host) noexcept : host_(&host) {}  // takes over one reference

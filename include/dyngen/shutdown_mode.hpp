@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How thread_pool::shutdown ends what has been submitted.
+// How thread_pool::shutdown ends the tasks that were submitted.
 
 #include <dyngen/version.hpp>
 
 namespace dyngen {
 
-/// See thread_pool::shutdown().
+/// The argument of thread_pool::shutdown().
 enum class shutdown_mode {
-  drain,  ///< everything runs to its end, also what waits for something that only the outside can bring
-  cancel  ///< what is queued or suspended is cancelled; what runs is waited for
+  drain,  ///< waits for all tasks to end, including those that wait for a promise
+  cancel  ///< cancels queued and suspended tasks, asks running tasks to stop, and waits for them
 };
 
 }  // namespace dyngen

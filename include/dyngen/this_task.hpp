@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a running task may ask about itself, from any function that it calls, on whatever thread it runs at the moment.
-// Outside any task they throw dyngen::error.
+// Functions by which a running task inspects itself. Any function that the task calls may use them, on whichever thread
+// the task runs. Outside a task each throws dyngen::error.
 
 #include <dyngen/detail/coroutine/awaiting.hpp>
 #include <dyngen/detail/task/task_record.hpp>
@@ -24,32 +24,37 @@ inline task_record& current_task() {
 
 namespace dyngen::this_task {
 
-/// Was this task asked to stop? A plain function is not interrupted: it polls this now and then.
+/// Returns whether this task was asked to stop (cancel(), stop_on, shutdown). A plain function is never interrupted, so
+/// it should poll this. Throws error outside a task.
 inline bool stop_requested() { return detail::current_task().stop_requested(); }
 
-/// Throws cancelled_error if this task was asked to stop: a short way to end it there.
+/// Throws cancelled_error if this task was asked to stop; if that leaves the task's code, the task ends as cancelled.
+/// Throws error outside a task.
 inline void throw_if_stop_requested() {
   detail::task_record& task = detail::current_task();
   if (task.stop_requested()) throw cancelled_error("dyngen: task " + task.label() + " was asked to stop");
 }
 
-/// A token of which stop is requested when this task is asked to stop, for code that takes one. Callbacks registered
-/// with it run on the thread that cancels. The same for all attempts. Throws std::bad_alloc.
+/// Returns a token whose stop is requested when this task is asked to stop, for functions with a std::stop_token
+/// parameter. Callbacks registered with it run on the thread that cancels the task. All attempts of the task share one
+/// stop state. Throws std::bad_alloc, and error outside a task.
 inline std::stop_token get_stop_token() { return detail::current_task().stop_token(); }
 
-/// 1 when its callable is called for the first time; under max_retries 2, 3, … after each failure.
+/// Returns the number of the current attempt: 1 for the first call of the callable; with max_retries 2, 3, … after
+/// failures. Throws error outside a task.
 inline std::uint64_t attempt() { return detail::current_task().attempt(); }
 
-/// The name given by the option `name`, or an empty string.
+/// Returns the task's name (option `name`), or an empty string. Throws std::bad_alloc, and error outside a task.
 inline std::string name() { return std::string(detail::current_task().name()); }
 
-/// `co_await this_task::yield()`: lets other tasks run first.
+/// `co_await this_task::yield()` suspends the coroutine and queues its task again, so that other queued tasks run
+/// first. Throws error outside a task.
 inline detail::yield_to_others yield() {
   detail::current_task();
   return {};
 }
 
-/// The task's number, as in printed refs.
+/// Returns the task's number, unique in the program; a printed ref shows it. Throws error outside a task.
 inline std::uint64_t id() { return detail::current_task().id(); }
 
 }  // namespace dyngen::this_task

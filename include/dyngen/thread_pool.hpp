@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// thread_pool: a fixed number of workers that steal work from each other, and what is submitted to them. Idle workers
-// sleep. A task's code runs on a worker, or on a thread that is blocked waiting for that very task.
+// thread_pool: runs tasks on a fixed number of workers, which steal tasks from each other. Idle workers sleep. The code
+// of a task runs on a worker, or on a thread that is blocked in a wait for that very task.
 
 #include <dyngen/actor.hpp>
 #include <dyngen/detail/inspect/pool_dump.hpp>
@@ -27,31 +27,32 @@
 
 namespace dyngen {
 
-/// How many threads: from any integer type; 0, negative ones and more than 4096 throw std::invalid_argument.
+/// A number of threads from 1 to 4096, converted from any integer type.
 class thread_count {
  public:
-  /// As many as the hardware runs at once, at least 1.
+  /// The number of threads that the hardware runs at once: at least 1, at most 4096.
   thread_count() noexcept : value_((std::max)(1u, std::thread::hardware_concurrency())) {
     if (value_ > 4096) value_ = 4096;
   }
-  /// So many; throws std::invalid_argument.
+  /// `n` threads. Throws std::invalid_argument unless `n` is from 1 to 4096.
   template <std::integral Integer>
   thread_count(Integer n) : value_(static_cast<std::uint32_t>(n)) {
     if (n < Integer{1} || static_cast<std::uint64_t>(n) > 4096)
       throw std::invalid_argument("dyngen: thread_pool: " + std::to_string(n) + " threads; give a number from 1 to 4096");
   }
-  /// From 1 to 4096.
+  /// Returns the number, from 1 to 4096.
   std::uint32_t value() const noexcept { return value_; }
 
  private:
   std::uint32_t value_;
 };
 
-/// Any callable `void(std::exception_ptr, std::string_view task)`, or nothing.
+/// A callable `void(std::exception_ptr, std::string_view task)`, or none.
 class unhandled_error_hook {
  public:
   unhandled_error_hook() = default;
-  /// Keeps a copy of the callable, shared by copies of this. Throws what copying throws, and std::bad_alloc.
+  /// Stores `f`, copied or moved; copies of the hook share it. Throws what that copy or move throws, and
+  /// std::bad_alloc.
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, unhandled_error_hook> &&
              std::is_invocable_v<std::decay_t<F>&, std::exception_ptr, std::string_view>)
@@ -71,92 +72,103 @@ class unhandled_error_hook {
   std::shared_ptr<detail::error_hook> hook_;
 };
 
-/// What a thread_pool can be told. Copyable.
+/// The options of a thread_pool. Copyable.
 struct thread_pool_options {
-  /// Workers; by default as many as the hardware runs at once.
+  /// The number of workers. Default: the number of threads that the hardware runs at once.
   thread_count threads{};
-  /// Of the pool, in messages and thread names.
+  /// The name of the pool, shown in messages and in thread names.
   std::string name{};
-  /// May a thread that waits for a queued task run it itself? Off: only workers run tasks.
+  /// Whether a thread that waits for a queued task may run the task itself. If false, only workers run tasks.
   bool waiters_help = true;
-  /// How many threads may be started to keep the pool at its width while workers block in waits. Beyond them one more
-  /// is started only when otherwise every thread would be blocked. A task that waits in a way that the library does not see
-  /// (a flag, a latch) is not known to block: allow for as many more threads, here or in `threads`, as tasks may do so while
-  /// they depend on others.
+  /// The number of spare threads that the pool may start to replace workers that block in waits. Beyond this number the
+  /// pool starts one more only when otherwise every thread would be blocked. The library does not see a task that waits
+  /// for a flag or a latch as blocked: if such a task depends on other tasks, add a thread for it here or in `threads`.
   std::uint32_t max_spare_threads = 64;
-  /// Called once with each failure of a task that no handle carries, or whose last holder goes without having looked at it,
-  /// and the name or number of the task that threw. Holders are refs, list items, completion() refs and dependents; what
-  /// throws or returns the exception has looked, and failed() that says true; what waits or describes has not. Not called
-  /// for cancelled_error, broken_promise and actor_died, and for what a dropped stream had not handed over. If nothing holds
-  /// the failure when the task ends, it is called on the thread that ends the task, before its completion is ready; later,
-  /// on a worker, never on the thread that dropped the handle. Several threads may call it at once. It may use the pool. If
-  /// it throws, both errors are written to stderr. ~thread_pool returns after the calls that were due before; afterwards,
-  /// and by default, a failure is one line on stderr.
+  /// Called once with each failure of a task that no handle holds, or whose last holder is destroyed before any holder
+  /// has seen it. The second argument is the name or number of the task that threw. Holders are refs, list items,
+  /// completion() refs and dependent tasks. A function that throws or returns the exception has seen it, and so has a
+  /// failed() that returns true; waiting and describing have not. Not called for cancelled_error, broken_promise and
+  /// actor_died, nor for a failure that a destroyed stream had not delivered.
+  ///
+  /// If no handle holds the failure when the task ends, the thread that ends the task calls the hook before the task's
+  /// completion is ready. If the last holder is destroyed later, a worker calls it, never the thread that destroys the
+  /// handle. Several threads may call it at once. It may use the pool. If it throws, both errors are written to stderr.
+  /// ~thread_pool returns after the calls that were due before. Afterwards, and without a hook, a failure is written to
+  /// stderr as one line.
   unhandled_error_hook on_unhandled_error{};
-  /// Where to record what its threads do; null: nowhere, at no cost. Several pools may share one.
+  /// Where the pool's threads record what they run; null disables tracing. Several pools may share one trace.
   dyngen::trace* trace = nullptr;
 };
 
-/// Runs tasks. Any thread may call any member, also a task of the pool itself.
+/// A pool of workers that run tasks. Thread-safe: any thread may call any member, also a task of the pool itself.
 class thread_pool {
  public:
-  /// As many workers as the hardware runs at once. Throws std::system_error if a thread cannot be started.
+  /// Constructs a pool with as many workers as the hardware runs threads at once. Throws std::system_error if a thread
+  /// cannot be started, and std::bad_alloc.
   thread_pool() : thread_pool(thread_pool_options{}) {}
-  /// `threads` workers, 1 to 4096; throws std::invalid_argument for any other number.
+  /// Constructs a pool with `threads` workers. Throws std::invalid_argument unless `threads` is from 1 to 4096,
+  /// std::system_error if a thread cannot be started, and std::bad_alloc.
   template <std::integral Integer>
   explicit thread_pool(Integer threads) : thread_pool(with_threads(threads)) {}
-  /// As told. Throws std::system_error if a thread cannot be started.
+  /// Constructs a pool with the options `o`. Throws std::system_error if a thread cannot be started, and
+  /// std::bad_alloc.
   explicit thread_pool(thread_pool_options o)
       : core_(detail::pool_core::create({o.threads.value(), o.max_spare_threads, o.waiters_help, std::move(o.name),
                                          o.on_unhandled_error.get(), o.trace != nullptr ? o.trace->log() : nullptr})) {}
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 
-  /// Runs everything that can still run; tasks of the pool may go on submitting to it meanwhile. What then still waits
-  /// for something no task of this pool can bring is cancelled. While a task runs, it may bring what others wait for: one
-  /// that waits for another by a flag or a latch, unseen by the library, keeps that from being cancelled; `shutdown(cancel)`
-  /// does it all the same. Destroyed from one of its own tasks it does not wait.
+  /// Runs all tasks that can still run, including those that tasks of the pool submit meanwhile. Then cancels the tasks
+  /// that still wait for something that no task of this pool can provide. The destructor cannot know what a running
+  /// task will provide: a task that waits for another one by a flag or a latch, which the library does not see, keeps
+  /// that other task from being cancelled. `shutdown(shutdown_mode::cancel)` cancels it in any case. Called on a task
+  /// of the pool itself, the destructor returns without waiting.
   ~thread_pool() { core_->end(); }
 
-  /// Submits f(args...) with default options: a ref<R> for a plain function, a ref_stream<T> for a generator<T>, a
-  /// tuple of refs for a tuple_generator. Arguments are decayed into the task; a ref argument is a dependency. Throws
-  /// as bound_options::submit.
+  /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
+  /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. The callable and the arguments
+  /// are stored in the task, decayed. A ref argument is a dependency: the task starts when the ref is ready. Throws
+  /// what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped after shutdown(),
+  /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) {
     return detail::submit_to(*core_, std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
-  /// Builds an A from the arguments (refs are waited for), on a worker, and gives a handle to it: see actor<A>. Throws as
-  /// submit.
+  /// Returns an actor<A> at once; a worker constructs its object as A(args...), after the ref arguments are ready.
+  /// Throws what copying or moving the arguments throws, std::bad_alloc, pool_stopped after shutdown(), empty_ref for
+  /// an empty ref; then there is no actor. An exception of the constructor does not come from here: the actor is dead
+  /// then, see actor<A>.
   template <class A, class... Args>
   auto make_actor(Args&&... args) {
     return detail::actor_maker<A>::make(*core_, std::tuple<>(), std::forward<Args>(args)...);
   }
 
-  /// Options for submits; may be kept and reused while the pool lives.
+  /// Returns an object with submit() and make_actor() that use the options `os`. It may be stored, copied and reused
+  /// while the pool exists. Throws what copying or moving the options throws.
   template <class... Os>
   auto options(Os&&... os) {
     return detail::make_bound(target{core_}, detail::make_pack(std::forward<Os>(os)...));
   }
 
-  /// How many workers it was made with.
+  /// Returns the number of workers given to the constructor.
   std::size_t threads() const noexcept { return core_->width(); }
 
-  /// A snapshot of its counters.
+  /// Returns a snapshot of the pool's counters.
   pool_stats stats() const noexcept { return core_->stats(); }
 
-  /// Writes all tasks that have not ended, with what each of them waits for, as text: one line each, as describe() says
-  /// it, for whoever wants to know why something does not go on. Those that are only queued, and have never waited for
-  /// anything, are counted. Any thread may ask, at any time; the pool is not stopped for it, so what is written was true a
-  /// moment ago, line by line. The wording may change from version to version. Throws std::bad_alloc.
+  /// Writes all unfinished tasks to `os`, one line each in the wording of describe(), with what each waits for. Tasks
+  /// that are queued and have never waited are only counted. Any thread may call this at any time. The pool does not
+  /// stop meanwhile, so each line describes a moment during the call. The wording may change between versions. Throws
+  /// std::bad_alloc, and what `os` throws.
   template <class Traits>
   void dump(std::basic_ostream<char, Traits>& os) const {
     const std::string text = detail::pool_dump(*core_).text();
     os.write(text.data(), static_cast<std::streamsize>(text.size()));
   }
 
-  /// Refuses submits from outside from now on (they throw pool_stopped), and waits until all tasks have ended. Called
-  /// from one of its own tasks it does not wait.
+  /// Makes submits from outside the pool throw pool_stopped from now on, and blocks until all tasks have ended: see
+  /// shutdown_mode for how. Called on a task of the pool itself, it returns without waiting.
   void shutdown(shutdown_mode mode) {
     const auto to = mode == shutdown_mode::cancel ? detail::closing::cancelling : detail::closing::draining;
     if (core_->runs_own_task())
@@ -165,7 +177,7 @@ class thread_pool {
       core_->close(to, false);
   }
 
-  /// Queues a step of a task, of this pool or of another executor.
+  /// Queues a step of a task of this pool or of another executor. The member that the concept `executor` requires.
   void execute(work w) noexcept { static_cast<detail::task_host*>(core_)->push(w.release(), false); }
 
   /// For on(pool).

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// trace: what ran where and when, as a timeline to look at: https://ui.perfetto.dev or chrome://tracing open what write()
-// writes. A row for each worker, and for each other thread that has run a task while it waited for it; on it a slice for
-// each stretch of a task's code, from where it begins or goes on to where it ends or suspends.
+// trace: a timeline of what ran on which thread and when. https://ui.perfetto.dev and chrome://tracing open the file
+// that write() writes. The timeline has a row for each worker, and for each other thread that has run a task while it
+// waited for it. On a row, a slice shows each run of a task's code, from its begin or resumption to its end or
+// suspension.
 
 #include <dyngen/detail/inspect/trace_json.hpp>
 #include <dyngen/detail/inspect/trace_log.hpp>
@@ -18,45 +19,48 @@
 
 namespace dyngen {
 
-/// Records what the pools do that are given it:
+/// Records what the threads of its pools do:
 ///
 ///     dyngen::trace t;
 ///     dyngen::thread_pool pool({.trace = &t});
 ///     …
 ///     t.write(file);
 ///
-/// A slice bears the name of its task, or its number, and tells number and attempt. On the rows stand too: `park`, a worker
-/// goes to sleep; `backpressure`, a producer suspends for room; `await`, a coroutine suspends for what it awaits;
-/// `cancelled`, a task ends so; `error`, an attempt has failed, and with what. Tasks of other executors are not recorded.
+/// A slice bears the name of its task, or the task's number, and tells number and attempt. The rows also show these
+/// events: `park`, a worker goes to sleep; `backpressure`, a producer suspends because its buffer is full; `await`, a
+/// coroutine suspends in a co_await; `cancelled`, a task ends as cancelled; `error`, an attempt has failed, with the
+/// exception's message. Tasks of other executors are not recorded.
 ///
-/// Stretches of one task that follow each other on a thread within 10 us are one slice, which tells how many they are.
-/// In a pool that is traced, no reader keeps a stream's producer to himself, however cheap its values are: it runs in
-/// stretches that can be seen.
+/// Consecutive runs of one task on a thread that are less than 10 us apart form one slice, which tells their number.
+/// Tracing changes scheduling: the readers of a traced pool do not resume the producers of cheap streams value by
+/// value, so that each run of a producer is visible as a slice.
 ///
-/// Recording takes no lock. It keeps as many events as it was told to, the first ones; later ones are counted as dropped,
-/// as are those for which there is no memory. What is recorded stays when the pool is gone. A trace should outlive the
-/// tasks of its pools, for who wants to see them; if it does not, they go on recording, unseen, and the last of them frees
-/// the memory.
+/// Recording takes no lock. The trace keeps the first events up to its capacity; dropped() counts the later ones, and
+/// those for which there was no memory. The recorded events remain after the pool is destroyed. A trace may be
+/// destroyed before the tasks of its pools: these go on recording, invisibly, and the last of them frees the memory.
 class trace {
  public:
-  /// For a million events, about 50 bytes each, allocated as they come. Throws std::bad_alloc.
+  /// A trace with a capacity of a million events. An event takes about 50 bytes, allocated when it happens. Throws
+  /// std::bad_alloc.
   trace() : trace(1'000'000) {}
-  /// For at most `max_events`, 1 to 2^31; throws std::invalid_argument for any other number.
+  /// A trace with a capacity of `max_events` events. Throws std::invalid_argument unless `max_events` is from 1 to
+  /// 2^31, and std::bad_alloc.
   template <std::integral Integer>
   explicit trace(Integer max_events) : log_(std::make_shared<detail::trace_log>(checked(max_events))) {}
   trace(const trace&) = delete;
   trace& operator=(const trace&) = delete;
 
-  /// Writes what was recorded so far, in Chrome's trace-event format (JSON). At any time, from any thread, also while the
-  /// pools run: then the first events of each row up to some moment, in which what still runs ends now. Names and messages
-  /// may be any bytes; what is not UTF-8 is replaced. Throws std::bad_alloc, and what the stream throws.
+  /// Writes the recorded events to `os` in Chrome's trace-event format (JSON). Any thread may call this at any time,
+  /// also while the pools run: then each row ends at some moment during the call, and a slice that is still open is
+  /// written as if it ended now. Bytes in names and messages that are not UTF-8 are replaced. Throws std::bad_alloc,
+  /// and what `os` throws.
   template <class Traits>
   void write(std::basic_ostream<char, Traits>& os) const {
     detail::write_trace(
         *log_, [&os](const std::string& part) { os.write(part.data(), static_cast<std::streamsize>(part.size())); });
   }
 
-  /// How many events were not kept.
+  /// Returns the number of events that were not recorded, because the capacity or the memory was exhausted. Any thread.
   std::uint64_t dropped() const noexcept { return log_->dropped(); }
 
   /// For the library.
