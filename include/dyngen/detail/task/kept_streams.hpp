@@ -1,41 +1,46 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The streams of a pool whose readers the monitor watches. Two things that a reader does are right only as long as it goes on
-// taking values:
-//   - it keeps the stream (state_word.hpp): suspended although it has room, so that the reader makes each value itself;
-//   - it owes room: it has taken values, and will give their room back only when half of all room is free.
-// A reader that stops may be waiting for something that the library does not see, a latch or a flag, which the stream's own
-// code would bring; or another thread reads on, and waits, which does not know of the room that the first one owes. So when
-// nothing was taken for `reader_patience`, the monitor gives the room back, and queues a stream that is kept or waits for that room.
-// Every guarantee that keeping a stream, or owing it room, changes no program's end rests on this list.
+// The streams of a pool whose readers the monitor watches. Two things that a reader does are correct only while it goes
+// on consuming values:
+//   - it keeps the stream (state_word.hpp): the stream is suspended although it has credits, because the reader
+//     produces each value itself;
+//   - it owes credits: it has consumed values, and returns their credits only when half of all credits are owed.
+//
+// A reader that stops consuming may wait for something that the library does not see, a latch or a flag, and that only
+// the stream's own code would bring. Or another thread reads on and waits, and does not know of the credits that the
+// first reader owes. So if no value was consumed for `reader_patience`, the monitor returns the credits, and queues a
+// stream that is kept or waits for these credits. Every guarantee that keeping a stream, or owing it credits, changes
+// no program's end depends on this list.
 //
 //            add(), by the reader
-//   unlisted ────────────────────▶ listed ───┐ values were taken, or the reader owes room again
+//   unlisted ────────────────────▶ listed ───┐ values were consumed, or the reader owes credits again
 //       ▲                           │  ▲     │
-//       │  nothing was taken        │  └─────┘
+//       │  no value was consumed    │  └─────┘
 //       └───────────────────────────┘
-//          for `reader_patience`: the monitor gives room back, and queues the stream
+//          for `reader_patience`: the monitor returns credits, and queues the stream
 //
-// The list is in the order of `since`, the oldest first. remove(), at the stream's end, unlists as well.
+// The list is ordered by `since`, oldest first. remove(), called at the stream's end, unlists the stream, too.
 //
-// Invariant: a stream that is kept, or whose reader owes room, is listed, or a thread is about to call add().
+// Invariant: a stream that is kept, or whose reader owes credits, is listed, or a thread is about to call add().
 //
-// [K1] The reader keeps the stream (its state word, seq_cst), then looks at `listed` (seq_cst). The thread that unlists a
-//      stream clears `listed` (seq_cst), then looks at the state word (seq_cst), in return_credits(). At least one of the two sees
-//      the other's write.
-// [K2] any(): add() sets it (seq_cst), then rings the monitor; the monitor says that it sleeps, then looks at it: the pair
-//      [D1] of doorbell.hpp.
-// [K3] The reader says that it is to be listed (`known`, seq_cst), then looks in add() whether the task has ended (seq_cst); the
-//      thread that ends the task writes that (seq_cst), then looks at `known` (seq_cst).
-// [K4] Owed room, `mark`. The reader says that it has taken a value (`taken`, the light side), then looks at the mark from
-//      which on it gives room back (seq_cst). The thread that unlists clears the mark (seq_cst), passes the heavy fence, then
-//      looks at `taken` (seq_cst): it sees the take, and leaves the stream listed, or the reader sees that it is to give room back.
-// [K5] A reader that goes on owing room writes the new mark (seq_cst), then looks at `listed` (seq_cst). The thread that unlists
-//      clears `listed` (seq_cst), then looks at the mark (seq_cst), and lists the stream again if there is one.
+// [K1] The reader keeps the stream (its state word, seq_cst), then reads `listed` (seq_cst). The thread that unlists a
+//      stream clears `listed` (seq_cst), then reads the state word (seq_cst), in return_credits(). At least one of the
+//      two sees the other's write.
+// [K2] any(): add() sets it (seq_cst), then rings the monitor; the monitor announces that it sleeps, then reads it: the
+//      pair [D1] of doorbell.hpp.
+// [K3] The reader announces that the stream is to be listed (`known`, seq_cst), then reads in add() whether the task
+//      has ended (seq_cst). The thread that ends the task writes that (seq_cst), then reads `known` (seq_cst).
+// [K4] Owed credits, `mark`. The reader counts a value as consumed (`taken`, the light side), then reads the mark, the
+//      count from which on it returns credits (seq_cst). The thread that unlists clears the mark (seq_cst), executes
+//      the heavy fence, then reads `taken` (seq_cst). Either it sees the new count and leaves the stream listed, or the
+//      reader sees that it must return credits.
+// [K5] A reader that goes on owing credits writes the new mark (seq_cst), then reads `listed` (seq_cst). The thread
+//      that unlists clears `listed` (seq_cst), then reads the mark (seq_cst), and lists the stream again if there is a
+//      mark.
 //
-// One mutex guards the list. Values pass without it: it is taken when a reader begins, comes back after a pause, and ends,
-// and by the monitor. No code of the user's runs under it, not even the destructor of an exception: the list holds no reference
-// on a stream, whose end waits for the mutex.
+// One mutex guards the list. Values pass without it: a reader locks it when it begins, when it comes back after a
+// pause, and when it ends; and the monitor locks it. No user code runs under it, not even the destructor of an
+// exception: the list has no reference on a stream, and the stream's end waits for the mutex.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -48,25 +53,26 @@
 
 namespace dyngen::detail {
 
-/// A stream from which nothing is taken for so long, in ms, is not left to its reader. Written by tests and benchmarks only, before
-/// there are pools.
+/// In ms: if no value of a stream is consumed for so long, the stream runs without its reader. Written only by tests
+/// and benchmarks, before they create pools.
 inline atomic<std::int64_t> reader_patience{10};
 
-/// A stream's place in the list of its pool.
+/// A stream's entry in the list of its pool.
 struct kept_entry {
   kept_entry(task_record& t, credited_stream& s, const atomic<std::uint64_t>& values_taken, atomic<std::uint64_t>& m) noexcept
       : task(t), stream(s), taken(values_taken), mark(m) {}
 
   task_record& task;
   credited_stream& stream;
-  const atomic<std::uint64_t>& taken;  ///< how many values its reader has taken
-  atomic<std::uint64_t>& mark;         ///< from how many on it gives room back; 0: at the next one; no_limit: it owes none
-  atomic<bool> known{false};           ///< it was to be listed once
+  const atomic<std::uint64_t>& taken;  ///< number of values that its reader has consumed
+  /// Count at which the reader returns credits; 0: at the next value; no_limit: it owes none.
+  atomic<std::uint64_t>& mark;
+  atomic<bool> known{false};           ///< add() was called for it
   atomic<bool> listed{false};
-  // Guarded by the list.
+  // Guarded by the list's mutex.
   kept_entry* previous = nullptr;
   kept_entry* next = nullptr;
-  std::uint64_t seen = 0;  ///< what `taken` was at `since`
+  std::uint64_t seen = 0;  ///< value of `taken` at `since`
   deadline since{};
 };
 
@@ -76,47 +82,50 @@ class kept_streams {
   kept_streams(const kept_streams&) = delete;
   kept_streams& operator=(const kept_streams&) = delete;
 
-  /// By the reader, which has found the stream unlisted.
+  /// Called by the reader, which has found the stream unlisted.
   void add(kept_entry& e) noexcept {
     e.known.store(true, seq_cst);  // [K3]
     std::lock_guard lock(mutex_);
-    if (e.listed.load(relaxed) || state_word::phase_of(e.task.state().load()) == phase::ended) return;  // relaxed: the mutex [K3]
+    // relaxed: guarded by the mutex. [K3]
+    if (e.listed.load(relaxed) || state_word::phase_of(e.task.state().load()) == phase::ended) return;
     append(e, time_now());
-    e.listed.store(true, relaxed);  // relaxed: only the reader looks without the mutex, and it is the caller
+    e.listed.store(true, relaxed);  // relaxed: only the reader, which is the caller, reads it without the mutex
     any_.store(true, seq_cst);      // [K2]
   }
-  /// The stream's task has ended.
+  /// Called when the stream's task has ended.
   void remove(kept_entry& e) noexcept {
     if (!e.known.load(seq_cst)) return;  // [K3]
     std::lock_guard lock(mutex_);
-    if (!e.listed.load(relaxed)) return;  // relaxed: the mutex
+    if (!e.listed.load(relaxed)) return;  // relaxed: guarded by the mutex
     unlink(e);
     e.listed.store(false, relaxed);
   }
 
   bool any() const noexcept { return any_.load(seq_cst); }  // [K2]
 
-  /// By the monitor: looks after the streams from which nothing was taken for `reader_patience`. Returns when to call it again: `never`
-  /// if none is listed.
+  /// Called by the monitor: releases the streams from which no value was consumed for `reader_patience`. Returns when
+  /// to call it again; `never` if no stream is listed.
   deadline release_unused(deadline now) noexcept {
-    release(now - patience(), now, [](const kept_entry& e) noexcept { return e.taken.load(seq_cst) == e.seen; });  // [K4]
+    // [K4].
+    release(now - patience(), now, [](const kept_entry& e) noexcept { return e.taken.load(seq_cst) == e.seen; });
     std::lock_guard lock(mutex_);
     return first_ != nullptr ? first_->since + patience() : never;
   }
-  /// By a thread that closes the pool: looks after all of them.
+  /// Called by a thread that closes the pool: releases all streams.
   void release_all() noexcept {
     const deadline now = time_now();
-    // This ends: a stream is listed again only if its reader has taken a value meanwhile.
+    // This terminates: a stream is listed again only if its reader has consumed a value meanwhile.
     release(now, now, [](const kept_entry&) noexcept { return true; });
   }
 
  private:
-  // relaxed: see reader_patience.
+  // relaxed: written before there are pools.
   static std::chrono::milliseconds patience() noexcept { return std::chrono::milliseconds(reader_patience.load(relaxed)); }
 
-  /// Gives those streams back to their producers that are listed since `until` or before, and `left_alone` by their readers.
-  /// Under the mutex: no such stream can end meanwhile, as remove() waits; and what return_credits() does, it only queues. Not for too
-  /// many at once, as readers wait for the mutex as well; and not for each alone, as the fence is dear.
+  /// Returns the credits of the streams that are listed since `until` or earlier and for which `left_alone` is true,
+  /// and queues them. Under the mutex: no such stream can end meanwhile, because remove() waits, and return_credits()
+  /// only queues. In batches: not too many at once, because readers wait for the mutex; not one by one, because the
+  /// fence is expensive.
   template <class LeftAlone>
   void release(deadline until, deadline now, LeftAlone left_alone) noexcept {
     constexpr unsigned batch = 32;
@@ -136,7 +145,8 @@ class kept_streams {
         if (left_alone(e) && !owes_after_unlisting(e)) {
           e.stream.return_credits(true);  // [K1]
         } else {
-          e.listed.store(true, relaxed);  // relaxed: a reader that misses it calls add(), which finds it listed
+          // relaxed: a reader that misses it calls add(), which reads it under the mutex.
+          e.listed.store(true, relaxed);
           append(e, now);
         }
       }
@@ -151,7 +161,7 @@ class kept_streams {
 
   void append(kept_entry& e, deadline now) noexcept {
     e.since = now;
-    e.seen = e.taken.load(relaxed);  // relaxed: an older one only makes the stream look as if it were used
+    e.seen = e.taken.load(relaxed);  // relaxed: an older value only makes the stream look used
     e.previous = last_;
     e.next = nullptr;
     (last_ != nullptr ? last_->next : first_) = &e;

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Tasks that become ready in a publication, and whose executor may run them at once: they are handed over when it is
-// over (thread_context.hpp), in the order in which they became ready. So the code of none of them runs while waiters
-// are claimed and not yet fired, and each may wait for what any other of them brings: a wait hands over what is left.
+// Tasks that become ready in a publication and whose executor may run them at once. They are handed to the executor
+// when the publication is over (thread_context.hpp), in the order in which they became ready. So none of their code
+// runs while waiters are claimed and not yet fired. Each task may wait for what another one brings; a wait therefore
+// hands over those that are left.
 
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 
 namespace dyngen::detail {
 
-/// What was put off in one publication.
+/// The tasks that were put off in one publication.
 class put_off_tasks final : public put_off_work {
  public:
-  /// In a publication: puts the task off, whose link the caller hands over, and returns true. Otherwise returns false.
+  /// In a publication: puts off the task, whose link the caller hands over, and returns true. Otherwise returns false.
   static bool put_off(task_record& task) noexcept {
     thread_context& here = context();
     if (here.publishing == 0) [[likely]]
@@ -21,7 +22,7 @@ class put_off_tasks final : public put_off_work {
     here.after_publishing = &hand_over;
     return true;
   }
-  /// In a publication: frees the task, which has no reference left, when that is over.
+  /// In a publication: frees the task, which has no references left, when the publication is over.
   static void free_later(task_record& task) noexcept {
     thread_context& here = context();
     here.to_free.push(task);
@@ -57,7 +58,7 @@ class put_off_tasks final : public put_off_work {
 };
 
 inline void task_record::drop_waiters_reference() noexcept {
-  // acq_rel: the last one comes after all that the others did.
+  // acq_rel: the last drop comes after all that the others did.
   if (references_.fetch_sub(1, acq_rel) != 1) return;
   if (context().publishing != 0)
     put_off_tasks::free_later(*this);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Where tasks and workers write down what they do, if their pool is traced. An interface, so that a program that traces
-// nothing has nothing of trace_log.hpp compiled.
+// The interface by which tasks and workers of a traced pool record what they do. An interface, so that a program
+// without tracing does not compile trace_log.hpp.
 
 #include <cstdint>
 #include <exception>
@@ -11,27 +11,27 @@ namespace dyngen::detail {
 
 enum class trace_kind : std::uint8_t {
   stretch,       ///< a task's code ran
-  parks,         ///< a worker goes to sleep
-  backpressure,  ///< a producer parks for room
+  parks,         ///< a worker begins to sleep
+  backpressure,  ///< a producer parks for credits
   awaits,        ///< a coroutine parks for what it awaits
-  cancelled,     ///< a task has ended so
+  cancelled,     ///< a task has ended cancelled
   error          ///< an attempt has failed
 };
 
 struct trace_event;
 
-/// By the thread that does it.
+/// Each function is called by the thread that does what it records.
 class recorder {
  public:
-  /// Begins to run a task. Returns what end() needs.
+  /// Records that the thread begins to run a task. Returns what end() needs.
   virtual trace_event* begin(std::string_view name, std::uint64_t task, std::uint64_t attempt) noexcept = 0;
   virtual void end(trace_event* outer) noexcept = 0;
-  /// The task that runs has failed, and is tried again.
+  /// Records that the running task has failed and is tried again.
   virtual void begin_attempt(const std::exception_ptr& failed, std::uint64_t attempt) noexcept = 0;
-  /// Something happens in the stretch that is open on this thread, or in none.
+  /// Records an event in the slice that is open on this thread, if there is one.
   virtual void note(trace_kind what) noexcept = 0;
   virtual void note_error(const std::exception_ptr& e) noexcept = 0;
-  /// Gives the thread a name, before it records anything.
+  /// Names the thread's row. Called before the thread records anything.
   virtual void name_row(std::string_view pool, std::uint32_t number) noexcept = 0;
 
  protected:
