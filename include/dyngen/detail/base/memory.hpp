@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The memory of records, coroutine frames, blocks and waiters: allocate() and deallocate() with a cache for each
-// thread. They count the live objects, so that a test can check that nothing was left behind. Any thread may deallocate
-// what another thread allocated.
+// The memory of records, coroutine frames, blocks and waiters: allocate() and deallocate(), with a cache for each
+// thread. They count the live pieces for tests. Any thread may deallocate what another thread allocated.
 //
 // Each thread caches two batches of free pieces of each size. Full and empty batches change hands in a depot, so memory
 // that one thread allocates and another one deallocates goes back to the first without a lock for each piece. After
 // Bonwick and Adams, Magazines and Vmem (2001).
 //
 // All objects of a process that contain this library share each thread's cache, its number, and the counts
-// (process.hpp). Each object has a depot of its own; all pieces come from operator new, so they may move between
-// objects. A thread never waits for a depot: if another thread has locked the mutex, it calls operator new or delete
-// instead. In a child process after fork() the thread that had locked the mutex may not exist; such a depot is never
-// used again.
+// (process.hpp). Each object has its own depot; all pieces come from operator new, so they may move between objects. A
+// thread never waits for a depot: if another thread has locked the mutex, it calls operator new or delete instead. In a
+// child process after fork() that thread may not exist; such a depot is never used again.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/process.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a thread runs a task: until it parks, is queued again, or ends. Members of task_record that only a running task
-// needs.
+// How a thread runs a task, until it parks, is queued again, or ends: the members of task_record that only a running
+// task needs.
 
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
@@ -20,7 +20,7 @@
 
 namespace dyngen::detail {
 
-/// Marks the task as one whose code is on this thread's stack, for as long as it lives.
+/// While it exists, the task's code is on this thread's stack.
 class task_scope {
  public:
   explicit task_scope(task_record& task) noexcept : here_(context()), entry_(&task, here_.tasks) {
@@ -34,9 +34,9 @@ class task_scope {
     here_.tasks = entry_.outer;
     here_.destroying = destroying_;
     global_inspector().hide(here_, entry_);
-    // A thread that is no worker may not wait for anything for long after it has run a task.
+    // A thread that is not a worker may run for long after this task without another wait, and would keep the credits.
     if (entry_.outer == nullptr) return_all_credits();
-    // The publication that its end, or the end of its turn at an actor, is.
+    // Ends the publication that the task's end began, or the end of its turn at an actor.
     publication::leave_all(here_);
   }
 
@@ -60,7 +60,8 @@ inline void task_record::end_queued() noexcept {
 }
 
 inline bool task_record::help(std::uint64_t wanted) noexcept {
-  // A worker that only ever helps itself would never let the rest of its queue run: now and then it blocks instead.
+  // A worker that only ran tasks for its own waits would never let the rest of its queue run: if there is other work,
+  // it blocks now and then.
   thread_context& here = context();
   if (!host_->helps() || !may_help(here) || slice_is_over(here)) return false;
   return run_for_waiter(wanted) == has_run::yes;
@@ -71,7 +72,7 @@ inline task_record::has_run task_record::run_for_waiter(std::uint64_t wanted) no
   if (state_.claim_queued()) {
     host_->link_left_behind();
   } else {
-    // Parked for room: only the stream's reader may resume it here, which has given room back.
+    // Parked for credits: only the stream's reader, which has returned credits, may resume it here.
     if (wanted == no_limit || state_word::phase_of(state_.load()) != phase::parked) return has_run::no;
     host_->wakes();
     if (!state_.claim_parked() || (awaits() && park_awaiting())) return has_run::no;
@@ -126,13 +127,13 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
       if (failure_) {
         const bool cancelled = (state_.load() & state_word::cancelled) != 0;
         if (whose != nullptr) cancelled ? whose->drop_share() : fail_with(*whose);
-        if (cancelled) failure_ = nullptr;  // it ends with an error of its own
+        if (cancelled) failure_ = nullptr;  // the task ends with an error of its own
         return finish(cancelled ? step::cancelled : step::ended);
       }
     }
     if (awaits()) {
       if (park_awaiting()) return return_parked(trace_kind::awaits);
-      continue;  // it is satisfied, or was cancelled meanwhile
+      continue;  // what it awaits is ready, or it was cancelled meanwhile
     }
     const std::uint64_t now = made();
     const std::uint64_t end = credit_limit();
@@ -158,8 +159,9 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
   }
 }
 
-/// `failure_` has left the task's code. Sets `last` to step::cancelled if the task was asked to stop before that, by
-/// one transition with which cancel() competes, or if the exception is a cancelled_error.
+/// Called when `failure_` has left the task's code. Returns true if another attempt follows. Otherwise sets `last` to
+/// step::cancelled if the exception is a cancelled_error, or if the task was asked to stop before; one transition
+/// decides that, with which cancel() competes.
 [[gnu::noinline]] inline bool task_record::goes_on_after_exception(step& last) noexcept {
   const bool is_cancelled_error = is_cancellation(failure_);
   if (!is_cancelled_error && tries_again()) return true;
@@ -168,7 +170,8 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
   return false;
 }
 
-/// True: the task is parked, or somebody else has it already. False: what it parks for is there after all.
+/// Parks the task. Returns true if it is parked, or another thread runs it already; false if what it parks for is ready
+/// after all, and this thread runs it on.
 template <class Ready>
 bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
   task_host& host = *host_;
@@ -197,20 +200,21 @@ inline bool task_record::awaits() noexcept {
 
 inline bool task_record::park_in(thread_wait& wait, std::uint32_t unless) noexcept {
   (void)uncounted(false);
-  wait.hold();  // who wakes the task may have run it before this thread looks
+  wait.hold();  // the thread that wakes the task may have run it to its end before this thread reads the wait
   const bool parked = park(unless, [&wait]() noexcept { return wait.satisfied(); });
   wait.release_hold();
   return parked;
 }
 
-/// Cancelled: what its code has started must end first, as it may use what stands in its frames.
+/// For a cancelled task: waits until the tasks that its code has started have ended, because they may use objects in
+/// its frames. Returns true if the task is suspended for that, or queued.
 inline bool task_record::waits_for_children(run_result& left) noexcept {
   for (;;) {
     const childrens_end end = end_children();
-    if (end.no_memory) left = requeue_and_return(true);  // it looks again and again
+    if (end.no_memory) left = requeue_and_return(true);  // it tries again each time it runs
     if (end.no_memory || end.wait == nullptr) return end.no_memory;
     if (host_->actor_id() != nullptr && (state_.load() & state_word::in_queue) != 0) {
-      // Claimed by claim_to_end(), and to be claimed again until its children have ended.
+      // claim_to_end() has claimed it; another thread claims it again, until its children have ended.
       if (state_.hand_back() == state_word::next::push) {
         add_references(1);
         host_->push_back(*this);
@@ -241,29 +245,29 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
   return nullptr;
 }
 
-/// Before its end is published: a failure that no slot of a value has, or that nothing holds, is reported here.
+/// Called before the end is published: reports a failure that no value's slot carries, or that no handle can reach.
 [[gnu::noinline]] inline void task_record::report_if_unheld(unheld_failure what) noexcept {
   if (&thrower() != this) return;
   if (what == unheld_failure::is_reported_even_if_held) {
     (void)settle_failure();
     return report_lost();
   }
-  // relaxed: a count of holders, of which the run is one. What is dropped at this moment settles the failure itself.
+  // relaxed: a count of holders, one of which is the run. A holder dropped at this moment settles the failure itself.
   const bool is_held = !only_end_carries_failure() || slot::holders_of(end_slot().word.load(relaxed)) > 1;
   if (!is_held && settle_failure()) report_lost();
 }
 
 inline task_record::run_result task_record::finish(step last) noexcept {
   failure_ = error_of(last);
-  const std::exception_ptr late = close_body();  // locals, callable and arguments are gone before anyone sees the end
+  const std::exception_ptr late = close_body();  // destroys locals, callable and arguments before the end is visible
   const bool only_late = late && !failure_;
   if (only_late) failure_ = late;
   if (late && !only_late) report(late);
-  ++context().publishing;  // until the task's scope is over
+  ++context().publishing;  // until the task's scope ends
   const std::uint32_t flags = state_.end();
   bool is_silent = true;
   if (failure_) [[unlikely]] {
-    // A stream that was dropped has given its failure up.
+    // A dropped stream has given its failure up.
     const bool is_given_up = !only_late && (flags & (state_word::abandoned | state_word::detached)) == state_word::abandoned;
     is_silent = last == step::cancelled || is_given_up;
     begin_failure(is_silent);
@@ -284,8 +288,8 @@ inline task_record::run_result task_record::finish(step last) noexcept {
   return {.given_up = references};
 }
 
-/// What the stream of the task, or a failed all_or_nothing, leaves behind is gone before the end is seen; but if a
-/// destructor waits, the end comes first, as that may be what it waits for.
+/// Destroys the values that the task's stream, or a failed all_or_nothing, leaves behind, then publishes the end. If a
+/// destructor waits, the end is published first, because the destructor may wait for it.
 [[gnu::noinline]] inline std::uint32_t task_record::destroy_left_values_and_publish(unheld_failure what) noexcept {
   class end_put_off final : public put_off_work {
    public:

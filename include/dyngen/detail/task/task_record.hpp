@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // One task, from submit to its end: its data, how it starts, is cancelled and is made ready. How a thread runs it is in
-// run_loop.hpp. What a task computes and where its values go is in the classes that derive from task_record; where and when
-// it runs is decided by its task_host.
+// run_loop.hpp. What a task computes and where its values go is in the classes that derive from task_record; where and
+// when it runs is decided by its task_host.
 //
-// References on a record: one for the run (until its end is published), one for the link in an executor's queue, one for
-// each slot that has a holder, and one for each dependency with which it is registered.
+// References on a record: one for the run (until its end is published), one for the link in an executor's queue, one
+// for each slot that has a holder, and one for each dependency with which it is registered.
 
 #include <dyngen/detail/base/work_item.hpp>
 #include <dyngen/detail/task/actor_call.hpp>
@@ -27,42 +27,42 @@
 
 namespace dyngen::detail {
 
-/// What made a step of a task's code come back.
+/// Why a task's code returned control to the thread that runs it.
 enum class step : unsigned char {
-  paused,        ///< it stored the value it was to stop at
-  ended,         ///< its code has run to its end, or thrown
-  too_many_values,       ///< it yielded more than it was asked for
-  too_few,       ///< a new attempt of it ended with fewer values than an earlier one had stored
+  paused,        ///< it stored the value at which it was to stop
+  ended,         ///< it has reached its end or thrown
+  too_many_values,       ///< it yielded more values than requested
+  too_few,       ///< a new attempt ended with fewer values than an earlier one had stored
   out_of_order,  ///< it yielded a value of the wrong type
-  cancelled,     ///< it saw that it was cancelled
-  awaiting,      ///< it waits for something, as awaited() says
-  rescheduled    ///< it wants other tasks to run first
+  cancelled,     ///< it found that it was cancelled
+  awaiting,      ///< it waits for something: see awaited()
+  rescheduled    ///< other tasks are to run first
 };
 
-/// What a cancelled task learns of the tasks that its code has started to run beside it.
+/// For a cancelled task: the state of the tasks that its code has started to run beside it.
 struct childrens_end {
-  thread_wait* wait = nullptr;  ///< for one that has not ended
-  bool no_memory = false;       ///< for the wait
+  thread_wait* wait = nullptr;  ///< a wait for one that has not ended, or null
+  bool no_memory = false;       ///< there was no memory for that wait
 };
 
-/// Links of the host's list of tasks that wait for something.
+/// Links of the host's list of suspended tasks.
 struct suspended_links {
   task_record* previous = nullptr;
   task_record* next = nullptr;
 };
 
-/// What few tasks have.
+/// Data that few tasks need.
 struct task_extras {
   std::string name;
-  suspended_links dormant;  ///< of a task that has none of its own: that never waits, but has asked for its token
-  atomic<std::stop_source*> stop{nullptr};  ///< made when the task first asks for its token
+  suspended_links dormant;  ///< for a task without other links: one that never waits, but has asked for its token
+  atomic<std::stop_source*> stop{nullptr};  ///< created when the task first asks for its token
 
   explicit task_extras(std::string n) noexcept : name(std::move(n)) {}
   // relaxed: the last reference on the task is gone.
   ~task_extras() { delete stop.load(relaxed); }
 };
 
-/// Is it a cancelled_error: of this task, or of another one that it has waited for?
+/// True for a cancelled_error, whether of this task or of one for which it has waited.
 inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
   try {
     std::rethrow_exception(failure);
@@ -75,21 +75,25 @@ inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
 
 class task_record : public shared_state, public work_item {
  public:
-  /// What submit() does last: starts it, or has its dependencies start it. Takes over one reference for the queue.
+  /// Called last in submit(): starts the task, or lets its dependencies start it. Takes over one reference for the
+  /// queue.
   void start(admission how) noexcept;
-  /// The same for a task that waits for nothing and that nobody else can know of yet.
+  /// start() for a task without dependencies of which no other thread can know yet.
   void start_at_once(admission how) noexcept {
     pending_.store(0, relaxed);  // relaxed: published by the push
     state_.begin_queued(how == admission::as_cancelled ? state_word::cancelled : 0);
     host_->push(*this, false);
   }
 
-  /// By whoever popped the link from a queue: runs it if it is still queued. Takes over the queue's reference.
+  /// Called by the thread that popped the link from a queue: runs the task if it is still queued. Takes over the
+  /// queue's reference.
   void run_popped() noexcept;
-  /// The same for a link that nobody will ever run: ends the task as cancelled if it is still queued. In inline_queue.hpp.
+  /// Called if no thread will ever run the popped link: ends the task as cancelled if it is still queued. Takes over
+  /// the queue's reference. In inline_queue.hpp.
   void abandon_popped() noexcept;
 
-  /// For a queue that tidies up: true if the link it has taken out needs not go back. Drops the queue's reference then.
+  /// Called by a queue that removes outdated links. Returns true, and drops the queue's reference, if the removed link
+  /// need not go back.
   bool drop_stale_link() noexcept {
     if (!state_.drop_link()) return false;
     drop_references(1);
@@ -100,10 +104,10 @@ class task_record : public shared_state, public work_item {
   void observe(task_snapshot& o) noexcept final;
 
   bool help(std::uint64_t wanted) noexcept override;
-  /// What run_for_waiter() has come to: the task was not run; it was; or it was, and is queued behind all other work, which is
-  /// to come first.
+  /// Result of run_for_waiter(): the task was not run; it was run; or it was run, and is queued again behind all other
+  /// work, which is to come first.
   enum class has_run : unsigned char { no, yes, behind };
-  /// As help(), whether waiters help on the task's host or not.
+  /// help(), whether or not the task's host lets waiters help.
   has_run run_for_waiter(std::uint64_t wanted) noexcept;
   bool cancel() noexcept override;
   const void* pool_id() const noexcept override { return host_->pool_id(); }
@@ -127,13 +131,13 @@ class task_record : public shared_state, public work_item {
   /// thread that must not depend on the task's executor to run it.
   void end_queued() noexcept;
 
-  // For what is put off in a publication, in put_off.hpp and inline_queue.hpp.
-  /// Gives the link, which is the caller's, to the executor.
+  // For work that a publication puts off, in put_off.hpp and inline_queue.hpp.
+  /// Hands the caller's link to the executor.
   void hand_over() noexcept;
   void drop_waiters_reference() noexcept final;
   void free_unreferenced() noexcept { failure() ? free_in_turn() : free_memory(); }
 
-  /// waiting, parked or kept -> queued, if it is one of these.
+  /// waiting, parked or kept -> queued; no effect in another phase.
   void wake() noexcept final { make_ready(); }
   void make_ready() noexcept {
     const phase now = state_word::phase_of(state_.load());
@@ -143,32 +147,34 @@ class task_record : public shared_state, public work_item {
     push_if(state_.make_ready());
   }
 
-  /// Does it wait for something that tasks of its own host cannot bring? Called by a host that closes.
+  /// True if it waits for something that tasks of its own host cannot bring. Called by a host that closes.
   virtual bool waits_for_outside() noexcept {
-    // relaxed: if the task goes on meanwhile, closing looks again.
+    // relaxed: if the task goes on meanwhile, the closing thread looks again.
     return (state_.load() & state_word::waiting_for_turn) == 0 && !awaits_own_host_.load(relaxed);
   }
-  /// Says that the task's code, running, is about to wait only for what tasks of its own host bring.
-  void note_awaits_own_host(bool only) noexcept { awaits_own_host_.store(only, relaxed); }  // relaxed: as above
+  /// Called by the running task before it waits; `only`: it waits only for what tasks of its own host bring.
+  // relaxed: as in waits_for_outside().
+  void note_awaits_own_host(bool only) noexcept { awaits_own_host_.store(only, relaxed); }
 
-  /// The token of the task, made when it is first asked for. By the thread that runs the task. Throws std::bad_alloc.
+  /// The task's token; the first call creates it. Called by the thread that runs the task. Throws std::bad_alloc.
   std::stop_token stop_token();
-  /// Has its code asked for a token, so that it may run for long and look at it?
+  /// True if its code has asked for a token, so that it may run for long and poll the token.
   bool has_stop_token() const noexcept {
     const task_extras* const extras = extras_.load(acquire);  // [X1]
     return extras != nullptr && extras->stop.load(acquire) != nullptr;
   }
-  /// Was it asked to stop, by a handle?
+  /// True if a handle asked the task to stop.
   bool cancelled() const noexcept { return (state_.load() & state_word::cancelled) != 0; }
-  /// The same, by a handle or by its host.
+  /// True if a handle or its host asked the task to stop.
   bool stop_requested() const noexcept { return cancelled() || host_->cancelling(); }
-  /// If it is a call of an actor.
+  /// The call's state if the task is a call of an actor, else null.
   virtual actor_call* ticket() noexcept { return nullptr; }
-  /// 1, 2, …: how many times its callable was called. Any thread.
+  /// How many times its callable was called: 1, 2, … Any thread.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 
-  /// Guarded by the host, both. Only of a task that may wait for something, or has asked for its token.
-  virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->dormant; }  // relaxed: set by who asked
+  /// Guarded by the host, like the links. Only for a task that may suspend or has asked for its token.
+  // relaxed: set by this task.
+  virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->dormant; }
 
  protected:
   void lost() noexcept final { host_->report_later(*this); }
@@ -180,55 +186,59 @@ class task_record : public shared_state, public work_item {
 
   /// Runs the task's code until it has stored `stop_at` values, or something else happens.
   virtual step resume(std::uint64_t stop_at) noexcept = 0;
-  /// What a step comes to that was made without resume().
+  /// The outcome of a step that was made without resume().
   virtual step after(step last) noexcept { return last; }
-  /// What its code awaits, null if nothing. Only by the thread that runs the task.
+  /// What its code awaits; null if nothing. Only for the thread that runs the task.
   virtual thread_wait* awaited() noexcept { return nullptr; }
-  /// Cancelled: asks the tasks that its code has started to run beside it to stop.
+  /// Called when the task is cancelled: asks the tasks that its code has started to run beside it to stop.
   virtual childrens_end end_children() noexcept { return {}; }
-  /// How many values are stored. Only by the thread that runs the task.
+  /// How many values are stored. Only for the thread that runs the task.
   virtual std::uint64_t made() const noexcept { return 0; }
-  /// How many may be stored by now, at most. Any thread.
+  /// How many values may be stored now, at most. Any thread.
   virtual std::uint64_t credit_limit() const noexcept { return no_limit; }
-  /// Is it worth waiting for room with nothing else done, and was there some in time?
+  /// Spins for credits if they are expected soon. Returns whether some have come.
   virtual bool credits_come_soon(std::uint64_t /*made*/) noexcept { return false; }
-  /// Destroys frame, callable, arguments and the refs they hold. Returns an exception that one of them threw.
+  /// Destroys frame, callable, arguments and the refs in them. Returns an exception that one of the destructors threw,
+  /// or null.
   virtual std::exception_ptr close_body() noexcept = 0;
-  /// The error of a task whose code ran to its end, if it made too few values.
+  /// The error of a task whose code has reached its end, if it stored too few values; else null.
   virtual std::exception_ptr check_arity() { return nullptr; }
   virtual std::exception_ptr too_many_values_error() { return nullptr; }
-  /// Its code has thrown `failure_`: may it be run again? Then everything is as before its first step, but the values.
+  /// Called after its code has thrown `failure_`. If another attempt is allowed, makes everything as before the first
+  /// step, except the values, and returns true.
   virtual bool try_again() noexcept { return false; }
-  /// What seal() finds.
+  /// Result of seal().
   struct sealed {
-    bool has_carrier = false;    ///< the failure is in a slot of a value
-    bool leaves_values = false;  ///< there are values to destroy that no handle has
+    bool has_carrier = false;    ///< a slot of a value carries the failure
+    bool leaves_values = false;  ///< there are values to destroy that no handle refers to
   };
-  /// Gives every slot that is still empty its final content.
+  /// Gives every slot that is still empty its final stage.
   virtual sealed seal(std::uint32_t flags) noexcept = 0;
   virtual void destroy_left_values() noexcept {}
-  /// Publishes the end and wakes those who wait for it. Returns how many references the run gives up.
+  /// Publishes the end and wakes the waiters. Returns how many references the run gives up.
   virtual std::uint32_t publish_end() noexcept {
     const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
     results().waiters.notify(results().ready());
     if (unheld && failure_) drop_carriers(1);
     return unheld ? 1 : 0;
   }
-  /// How many values are stored that the host has not been told of; tells it, unless the task has ended.
+  /// How many stored values the host has not counted yet; lets the host count them, unless the task has ended.
   virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
-  /// The exception of a dependency that failed, if one did; and whose failure that is, with a share of it.
+  /// The exception of a dependency that failed, or null. Sets `whose` to its thrower, with a share of the failure.
   virtual std::exception_ptr failed_dependency(shared_state*& /*whose*/) noexcept { return nullptr; }
-  /// By an observer, while it waits for them: notes the dependencies that are not ready.
+  /// Called by an inspecting thread, while the task waits for its dependencies: records those that are not ready.
   virtual void observe_dependencies(task_snapshot&) noexcept {}
-  /// By an observer, at any time.
+  /// Called by an inspecting thread, in any phase.
   virtual void observe_stream(task_snapshot&) noexcept {}
-  /// Of a call of an actor that was dead before: as failed_dependency().
+  /// For a call of an actor: the reason not to run it, because the actor is dead, or null. `whose` as in
+  /// failed_dependency().
   virtual std::exception_ptr refusal(shared_state*& /*whose*/) noexcept { return nullptr; }
-  /// Registers with all dependencies that are not ready. False if there is nothing to wait for: then it is not dormant.
+  /// Registers with all dependencies that are not ready. Returns false if there are none; then the task is not
+  /// suspended.
   virtual bool register_dependencies() noexcept { return false; }
-  /// While it is registering: is there nothing to wait for?
+  /// Called while it registers: true if there is nothing to wait for.
   bool has_all_it_needs() const noexcept {
-    // relaxed: that changes no more, and start() looks again.
+    // relaxed: a true result does not change any more, and start() reads again.
     const std::uint32_t pending = pending_.load(relaxed);
     return pending == registering || (pending & one_failed) != 0;
   }
@@ -236,11 +246,11 @@ class task_record : public shared_state, public work_item {
   void dependency_done(bool failed) noexcept {
     if (failed) {
       state_.set(state_word::doomed);
-      pending_.fetch_or(one_failed, relaxed);  // relaxed: the next one publishes it
+      pending_.fetch_or(one_failed, relaxed);  // relaxed: the decrement below publishes it
     }
-    // acq_rel: who makes it ready sees what the dependencies published.
+    // acq_rel: the thread that makes the task ready sees what the dependencies published.
     const std::uint32_t before = pending_.fetch_sub(1, acq_rel);
-    if ((before & registering) != 0) return;  // start() sees to it: until then its arguments are in use
+    if ((before & registering) != 0) return;  // start() makes it ready: until then the arguments are in use
     if (failed || (before & ~one_failed) == 1) make_ready();
   }
 
@@ -253,20 +263,20 @@ class task_record : public shared_state, public work_item {
     }
   }
 
-  /// A tuple_generator has yielded something else than a value of the next type.
+  /// The error of a tuple_generator that has yielded something other than a value of the next type.
   std::exception_ptr order_error(std::uint64_t position) {
     return std::make_exception_ptr(type_order_error(
         "dyngen: task " + label() + " yielded a value that does not convert to the type of its position " +
         std::to_string(position) + " (counted from 0) in the tuple_generator; yield one value of each type, in order"));
   }
-  /// An attempt has made fewer values than those before it.
+  /// The error of an attempt that has stored fewer values than those before it.
   std::exception_ptr replay_error() {
     return std::make_exception_ptr(nondeterministic_error(
         "dyngen: attempt " + std::to_string(attempt()) + " of task " + label() + " ended with fewer values than the " +
         std::to_string(made()) + " that earlier attempts had stored; with max_retries a task must yield the same values each time"));
   }
 
-  /// What the task ends with if it was asked to stop before `thrown` left its code.
+  /// The error of a task that was asked to stop before `thrown` left its code.
   std::exception_ptr cancelled_error_around(const std::exception_ptr& thrown) {
     if (is_cancellation(thrown)) return thrown;
     const cancelled_error outer("dyngen: task " + label() + " was cancelled; the exception that its code threw is nested in this one");
@@ -283,24 +293,25 @@ class task_record : public shared_state, public work_item {
 
   static constexpr std::uint32_t registering = std::uint32_t{1} << 31;
   static constexpr std::uint32_t one_failed = std::uint32_t{1} << 30;
-  atomic<std::uint32_t> pending_{registering};  ///< how many dependencies are not ready yet, and flags
+  atomic<std::uint32_t> pending_{registering};  ///< number of dependencies that are not ready, and flags
 
-  /// Of a stream that its reader has run on this thread up to the value it wants: is it kept for the reader now?
+  /// For a stream that its reader has run on this thread up to the wanted value: keeps it for the reader. Returns false
+  /// if it may not be kept.
   virtual bool keep_for_reader() noexcept { return false; }
-  /// A stream that is kept for its reader is about to run without it.
+  /// Called when a stream that is kept for its reader is about to run without the reader.
   virtual void leaves_reader() noexcept {}
 
-  /// Goes on after a step that a stream's reader made, up to value `wanted`; `task_scope` is set. Returns how many
-  /// references it gives up.
+  /// Continues after a step that a stream's reader has made itself, up to value `wanted`; a `task_scope` exists.
+  /// Returns how many references the caller must drop.
   std::uint32_t go_on(std::uint64_t wanted, step last) noexcept { return go_on(wanted, &last).given_up; }
-  /// It is not pushed: it was in no phase to be queued, or is queued and its link is in the queue already. The host learns of
-  /// one that only ends all the same.
+  /// Called if the task is not pushed, because its phase does not allow it, or because it is queued and its link is in
+  /// the queue already. Tells the host of a queued task that only ends.
   void note_queued() noexcept {
     const std::uint32_t word = state_.load();
     if (state_word::phase_of(word) == phase::queued && (word & state_word::only_ends) != 0) [[unlikely]]
       host_->queued_cancelled(*this);
   }
-  /// Queues it, from running.
+  /// Queues the running task again.
   void requeue() noexcept { (void)requeue_and_return(false); }
   void push_if(state_word::next next) noexcept {
     if (next == state_word::next::nothing) return note_queued();
@@ -310,19 +321,19 @@ class task_record : public shared_state, public work_item {
 
  private:
   struct run_result {
-    std::uint32_t given_up = 0;  ///< references, for the caller to drop
+    std::uint32_t given_up = 0;  ///< number of references that the caller must drop
     bool behind = false;         ///< queued behind all other work, which is to come first
   };
-  /// Runs it until it has ended or cannot go on; once value `wanted` is stored, only until it may be queued. Inlined: it is
-  /// a few instructions around go_on(), for each task.
+  /// Runs the task until it ends or cannot go on; after value `wanted` is stored, only until it may be queued. Inlined:
+  /// it adds a few instructions to go_on(), for each task.
   [[gnu::always_inline]] inline run_result run(std::uint64_t wanted) noexcept;
   run_result run_traced(std::uint64_t wanted) noexcept;
   run_result go_on(std::uint64_t wanted, const step* made_already) noexcept;
   template <class Ready>
   bool park(std::uint32_t unless, Ready ready) noexcept;
-  /// Does its code, suspended, wait for something that is not there yet?
+  /// True if its suspended code waits for something that is not ready.
   bool awaits() noexcept;
-  /// If it awaits(). True: it waits still, and is parked, or somebody else has it already.
+  /// Called if awaits(). Returns true if the task is parked, or another thread runs it already; false if it may go on.
   bool park_awaiting() noexcept { return park_in(*awaited(), state_word::cancelled); }
   bool park_in(thread_wait& wait, std::uint32_t unless) noexcept;
   bool waits_for_children(run_result& left) noexcept;
@@ -337,11 +348,12 @@ class task_record : public shared_state, public work_item {
     host.left();
     return {.behind = behind};
   }
-  /// Has it a value for each that was given up to `wanted`, and may go on?
+  /// Called when the value for which a waiting thread ran the task is stored: keeps the stream for its reader if
+  /// possible, else queues the task again.
   run_result return_after_help() noexcept { return keep_for_reader() ? run_result() : requeue_and_return(false); }
-  /// Not if it has ended for good, and then `last` says how.
+  /// Returns false if the task is at its end; then `last` says how it ends.
   bool goes_on_after(step& last) noexcept {
-    if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have
+    if (last == step::cancelled) state_.set(state_word::cancelled);  // it ends when its children have ended
     return last == step::paused || last == step::cancelled || (last == step::ended && failure_ && goes_on_after_exception(last));
   }
   bool goes_on_after_exception(step& last) noexcept;
@@ -368,21 +380,23 @@ class task_record : public shared_state, public work_item {
 
   state_word state_;
   task_host* host_;
-  // [X1] release, acquire: who sees the extras, or the stop source in them, sees them whole.
-  // [X2] cancel() and stop_token(): each writes its word (seq_cst), then looks at the other's (seq_cst).
+  // [X1] release, acquire: a thread that sees the extras, or the stop source in them, sees the whole object.
+  // [X2] cancel() and stop_token(): each writes its word (seq_cst), then reads the other's word (seq_cst).
   atomic<task_extras*> extras_;
   bool begun_ = false;
   atomic<bool> awaits_own_host_{false};
 
  public:
-  bool listed = false;  ///< see dormant(). Here, as the flags of what derives from it follow in the same word
+  /// In the host's list of suspended tasks. Placed here because flags of derived classes follow in the same word.
+  bool listed = false;
 };
 
 inline void task_record::start(admission how) noexcept {
   if (how == admission::as_cancelled) state_.set(state_word::cancelled);
   const bool registered = register_dependencies();
   task_host& host = *host_;
-  // seq_cst: as in dependency_done(); and cancel(), which leaves to this what comes before it, looks here after its flag.
+  // seq_cst: as in dependency_done(). Also, cancel() reads it after it has set its flag, and leaves a task that still
+  // registers to start().
   const std::uint32_t before = pending_.fetch_sub(registering, seq_cst);
   const bool ready = before == registering || (before & one_failed) != 0 || (state_.load() & state_word::cancelled) != 0;
   if (ready && registered) host.wakes();
@@ -398,7 +412,7 @@ inline void task_record::start(admission how) noexcept {
 inline bool task_record::cancel() noexcept {
   const std::uint32_t before = state_.set(state_word::cancelled);
   if (state_word::phase_of(before) == phase::ended || (before & state_word::thrown) != 0) return false;
-  // [X2] seq_cst, both; that the source is seen whole: [X1].
+  // [X2] seq_cst, both; [X1] makes the whole source visible.
   if (task_extras* const extras = extras_.load(seq_cst))
     if (std::stop_source* const source = extras->stop.load(seq_cst)) {
       const interlude user_code(context());
@@ -413,7 +427,7 @@ inline bool task_record::cancel() noexcept {
 }
 
 inline std::stop_token task_record::stop_token() {
-  // relaxed, twice: only the thread that runs the task changes them.
+  // relaxed, both: only the thread that runs the task writes them.
   task_extras* extras = extras_.load(relaxed);
   if (extras == nullptr) {
     extras = new task_extras(std::string());
@@ -423,7 +437,7 @@ inline std::stop_token task_record::stop_token() {
   if (source == nullptr) {
     source = new std::stop_source;
     extras->stop.store(source, seq_cst);  // [X1][X2]
-    host_->about_to_suspend(*this);  // a host that cancels everything finds it by this
+    host_->about_to_suspend(*this);  // so that a host that cancels everything finds the task
     host_->suspension_decided();
     if (stop_requested()) source->request_stop();
   }
