@@ -13,14 +13,12 @@
 // child process after fork() that thread may not exist; such a depot is never used again.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/memory_depot.hpp>
 #include <dyngen/detail/base/process.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <new>
 #include <string_view>
 #include <utility>
@@ -44,97 +42,6 @@ inline constexpr bool keeps_memory_by_default = true;
 inline constexpr bool keeps_memory_by_default = true;
 #endif
 inline atomic<bool> keeps_memory{keeps_memory_by_default};
-
-/// A free piece. `next` links the pieces of a batch; in the depot, the first piece of a batch also links to the next
-/// batch.
-struct free_piece {
-  free_piece* next;
-  free_piece* next_batch;
-};
-
-/// Compilers place over-aligned locals of a coroutine correctly only if its frame is aligned to at least the same
-/// boundary, but they do not request such a frame. So all frames have this alignment: enough for the registers of every
-/// x86-64 processor and for a cache line.
-inline constexpr std::size_t frame_alignment = 64;
-
-/// The sizes that are cached: first those in steps of 32 bytes, then, for pieces with the alignment of frames, those in
-/// steps of 64 bytes. Each is smaller by the word that common allocators keep beside each piece.
-struct size_class {
-  static constexpr std::size_t step = 32;
-  static constexpr std::size_t frame_step = frame_alignment;
-  static constexpr std::size_t beside = sizeof(std::size_t);
-  static constexpr std::size_t ordinary = 96;
-  static constexpr std::size_t largest = step * ordinary - beside;
-  static constexpr std::size_t count = ordinary + step * ordinary / frame_step;
-
-  static constexpr std::size_t of(std::size_t bytes) noexcept { return (bytes + beside + step - 1) / step - 1; }
-  static constexpr std::size_t of_frame(std::size_t bytes) noexcept {
-    return ordinary + (bytes + beside + frame_step - 1) / frame_step - 1;
-  }
-  static constexpr std::size_t bytes(std::size_t index) noexcept {
-    return (index < ordinary ? (index + 1) * step : (index - ordinary + 1) * frame_step) - beside;
-  }
-  /// Number of pieces in a batch: about 8 KiB of them.
-  static constexpr std::uint32_t batch(std::size_t index) noexcept { return batches[index]; }
-
-  /// Allocates a piece with operator new. Throws std::bad_alloc.
-  static void* make(std::size_t index) {
-    return index < ordinary ? ::operator new(bytes(index)) : ::operator new(bytes(index), std::align_val_t(frame_alignment));
-  }
-  static void return_credits(void* piece, std::size_t index) noexcept {
-    if (index < ordinary)
-      ::operator delete(piece, bytes(index));
-    else
-      ::operator delete(piece, bytes(index), std::align_val_t(frame_alignment));
-  }
-
- private:
-  static constexpr auto batches = [] {  // a table, because a division costs more than the rest of a deallocation
-    std::array<std::uint8_t, count> pieces{};
-    for (std::size_t i = 0; i < count; ++i)
-      pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(
-          8192 / ((i < ordinary ? (i + 1) * step : (i - ordinary + 1) * frame_step) - beside), 4, 64));
-    return pieces;
-  }();
-};
-
-/// Full batches of one size, for threads whose cache is empty.
-class memory_depot {
- public:
-  void put(free_piece* batch, std::size_t index) noexcept {
-    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
-      if (count_ < most) {
-        batch->next_batch = std::exchange(first_, batch);
-        ++count_;
-        return;
-      }
-    }
-    release(batch, index);
-  }
-  free_piece* take() noexcept {
-    const std::unique_lock lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock()) return nullptr;
-    free_piece* const batch = first_;
-    if (batch != nullptr) {
-      first_ = batch->next_batch;
-      --count_;
-    }
-    return batch;
-  }
-  static void release(free_piece* pieces, std::size_t index) noexcept {
-    while (pieces != nullptr) size_class::return_credits(std::exchange(pieces, pieces->next), index);
-  }
-  static memory_depot& of(std::size_t index) noexcept { return all_[index]; }
-
- private:
-  static constexpr unsigned most = 256;  // batches; about 2 MiB
-
-  std::mutex mutex_;
-  free_piece* first_ = nullptr;
-  unsigned count_ = 0;
-  static memory_depot all_[size_class::count];
-};
-inline constinit memory_depot memory_depot::all_[size_class::count];
 
 /// Shared by all threads of the process.
 struct memories {
@@ -382,7 +289,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   if (mine != nullptr && keeps_memory.load(relaxed))
     mine->put_aside_and_give(memory, index);
   else
-    size_class::return_credits(memory, index);
+    size_class::deallocate(memory, index);
 }
 
 /// Slow path of deallocate(): the cache is full.
