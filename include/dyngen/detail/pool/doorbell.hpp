@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How one thread of a pool that serves the others sleeps, and how any thread wakes it: the pool's monitor, and the thread
-// that ends cancelled tasks. Ringing costs one load while the thread is awake.
+// How a service thread of a pool sleeps, the monitor or the ender, and how any thread wakes it. Ringing costs one load
+// while the service thread is awake.
 //
-//            sleep(): nothing is wanted
-//     awake ───────────────────────────▶ asleep
-//       │  ◀─────────────────────────────── │
-//       │     ring(), or sleep() itself     │
-//       └─────────────▶ closed ◀────────────┘   close(): for good
+//          sleep(): nothing is wanted
+//   awake ────────────────────────────▶ asleep
+//     │   ◀────────────────────────────   │
+//     │    ring(), or sleep() itself      │
+//     └───────────▶ closed ◀──────────────┘   close(): for good
 //
-// [D1] No ring is lost: ring() is called after its cause was written (seq_cst), and then looks at the state (seq_cst);
-//      sleep() writes `asleep` (seq_cst), then looks whether anything is wanted (seq_cst).
+// [D1] No ring is lost. The caller of ring() writes the cause first, then ring() reads the state; sleep() writes
+//      `asleep`, then checks whether anything is wanted. All four are seq_cst.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -25,10 +25,10 @@ class doorbell {
   doorbell(const doorbell&) = delete;
   doorbell& operator=(const doorbell&) = delete;
 
-  /// Wakes the thread if it is in sleep(). From any thread.
+  /// Wakes the service thread if it is in sleep(). From any thread.
   void ring() noexcept {
     std::uint32_t was = asleep;
-    // relaxed on failure: the thread is awake, and looks before it sleeps.
+    // relaxed on failure: the service thread is awake, and checks before it sleeps.
     if (state_.load(seq_cst) == asleep && state_.compare_exchange_strong(was, awake, seq_cst, relaxed))  // [D1]
       wake_one(state_);
   }
@@ -38,7 +38,7 @@ class doorbell {
     wake_all(state_);
   }
 
-  /// By the thread itself: sleeps until ring(), unless `wanted()` by now. Returns false once it is closed.
+  /// Called by the service thread: sleeps until ring() or close(), unless `wanted()` by now. False once closed.
   template <class Wanted>
   bool sleep(Wanted wanted) noexcept {
     std::uint32_t was = awake;
@@ -46,13 +46,13 @@ class doorbell {
     if (!state_.compare_exchange_strong(was, asleep, seq_cst, relaxed)) return false;  // [D1]
     if (wanted()) {
       was = asleep;
-      // relaxed on failure: it was rung, or closed.
+      // relaxed on failure: another thread rang or closed it.
       return state_.compare_exchange_strong(was, awake, seq_cst, relaxed) || was != closed;
     }
     while (state_.load(seq_cst) == asleep) sleep_on(state_, asleep);
     return state_.load(seq_cst) != closed;
   }
-  /// By the thread itself: sleeps until the given time, whether it is rung or not. Returns false once it is closed.
+  /// Called by the service thread: sleeps until the given time or close(); ring() does not wake it. False once closed.
   bool doze(deadline until) noexcept {
     while (state_.load(seq_cst) == awake && time_now() < until) sleep_on(state_, awake, until);
     return state_.load(seq_cst) != closed;

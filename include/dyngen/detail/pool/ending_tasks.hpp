@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Queued tasks of a pool that will only end: cancelled, or with a dependency that failed. The next free worker ends them
-// as it ends any task. When no worker is free for `patience`, the pool's monitor hands them to a spare thread, so that
-// their refs become ready however long the workers are busy.
+// Queued tasks of a pool that will only end: they are cancelled, or a dependency failed. The next free worker ends them
+// as it ends any task. If no worker is free for `patience`, the monitor hands them to the ender, so that their refs
+// become ready however long the workers are busy. The ender is a spare thread that only ends tasks (monitor.hpp).
 //
-//            note()             sort(): the monitor, `patience` later      take_overdue()
-//   (queued) ───────▶ fresh ─▶ waiting ─────────────────────────▶ overdue ───────────────▶ the spare thread
-//                                 └── no longer queued: forgotten, by the spare thread if the reference is the last one
+//   note()            sort(): the monitor             sort(): `patience` later             end_one_overdue()
+//   ───────▶ fresh ─────────────────────▶ waiting ─────────────────────────▶ overdue ─────────────────────▶ the ender
+//                                            │
+//                                            └─no longer queued─▶ forgotten; by the ender if the node holds the last
+//                                                                 reference
 //
-// When all tasks have ended, the thread that ends the pool forgets what is left.
+// When all tasks have ended, the thread that ends the pool forgets the nodes that are left.
 //
-// A node holds a reference on its task. It says nothing about the task's state: the spare thread claims the task in its
-// state word, as a helping waiter does, and so does a worker that comes first.
+// A node holds a reference to its task. It says nothing about the task's state: the ender claims the task in its state
+// word, as does a waiting thread that helps, or a worker that comes first.
 //
-// [E1] a node is published by note() and by sort() (release), and read by the thread that takes the list (acquire). Also
-//      the pair [D1] of doorbell.hpp: noted (seq_cst), then the monitor is rung.
+// [E1] note() and sort() publish a node (release); the thread that takes the list acquires it. Also the pair [D1] of
+//      doorbell.hpp: the task is noted (seq_cst), then the monitor is rung.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -29,14 +31,14 @@ namespace dyngen::detail {
 
 class ending_tasks {
  public:
-  /// How long a worker has time to come.
+  /// How long the ender leaves a task to the workers.
   static constexpr std::chrono::milliseconds patience{10};
 
   ending_tasks() = default;
   ending_tasks(const ending_tasks&) = delete;
   ending_tasks& operator=(const ending_tasks&) = delete;
 
-  /// The task is queued, or about to be, and will only end. From any thread. Without memory, the next free worker ends it.
+  /// `task` is queued, or about to be, and will only end. From any thread. Without memory it is left to the workers.
   void note(task_record& task) noexcept {
     void* const memory = ::operator new(sizeof(node), std::nothrow);
     if (memory == nullptr) return;
@@ -48,7 +50,7 @@ class ending_tasks {
   /// Does the monitor have to call sort()?
   bool any() const noexcept { return fresh_.load(seq_cst) != nullptr; }  // [D1]
 
-  /// By the monitor. Returns when to call it again: `never` if there is nothing left.
+  /// Called by the monitor. Returns when to call it again, or `never`.
   deadline sort(deadline now) noexcept {
     std::lock_guard lock(mutex_);
     node* fresh = fresh_.exchange(nullptr, acquire);  // [E1]
@@ -70,13 +72,13 @@ class ending_tasks {
       else if (n->task->drop_reference_unless_last())
         free_node(n);
       else
-        push(overdue_, *n);  // the spare thread frees the record: the monitor runs no destructor of the user's
+        push(overdue_, *n);  // the ender frees the record: the monitor runs no destructors of the user's
     }
     return first_ != nullptr ? first_->since + patience : never;
   }
 
-  /// By a thread that knows that all tasks have ended: drops the nodes, and so, perhaps, the last references on records. False
-  /// if there were none. What the spare thread has in hand stays there.
+  /// Called by a thread that knows that all tasks have ended: drops the nodes, and with them, perhaps, the last
+  /// references to records. False if there were none. Leaves the nodes that the ender has taken.
   bool forget() noexcept {
     node* sorted = nullptr;
     {
@@ -94,8 +96,8 @@ class ending_tasks {
 
   bool any_overdue() const noexcept { return overdue_.load(seq_cst) != nullptr; }  // [D1]
 
-  /// By the spare thread, also while a destructor that it runs waits: ends one that is overdue, if that is still queued. False
-  /// if there is none.
+  /// Called by the ender, also while a destructor that it runs waits: takes one overdue task, and ends it if it is
+  /// still queued. False if there was none.
   bool end_one_overdue() noexcept {
     if (taken_ == nullptr) taken_ = reverse(overdue_.exchange(nullptr, acquire));  // [E1]
     if (taken_ == nullptr) return false;
@@ -137,10 +139,10 @@ class ending_tasks {
   }
   atomic<node*> fresh_{nullptr};
   atomic<node*> overdue_{nullptr};
-  mutex mutex_;  ///< of the sorted nodes; no code of the user's runs under it
+  mutex mutex_;  ///< of the sorted nodes; no user code runs under it
   node* first_ = nullptr;
   node* last_ = nullptr;
-  // The spare thread's.
+  // Only the ender's thread uses it.
   node* taken_ = nullptr;
 };
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Failures that nothing holds any more and that a worker is to report: a list of the producers that threw, linked through
-// themselves, so that adding one allocates nothing. Any thread adds, any worker takes all.
+// Failures that no handle holds any more and that a worker will report: a list of the tasks' shared states, linked
+// through themselves, so that adding one allocates nothing. Any thread adds, any worker takes all.
 //
-// [Q1] add() publishes what the producer holds; take_all() acquires it.
+// [Q1] add() publishes what the shared state holds; take_all() acquires it.
 
 #include <dyngen/detail/value/shared_state.hpp>
 
@@ -11,18 +11,19 @@ namespace dyngen::detail {
 
 class lost_failures {
  public:
-  /// Takes a reference on it. Wait-free but for others that add at the same moment.
+  /// Adds a reference to `lost`, and links it. Lock-free.
   void add(shared_state& lost) noexcept {
     lost.add_references(1);
     shared_state* first = first_.load(relaxed);  // relaxed: verified by the exchange
     do {
       lost.link(first);
-      // seq_cst: the caller then looks whether a worker sleeps, while that looks here before it does.
+      // seq_cst: the caller then reads whether a worker sleeps; a worker that will sleep announces it, then reads this
+      // list.
     } while (!first_.compare_exchange_weak(first, &lost, seq_cst, relaxed));  // [Q1]
   }
   bool maybe_nonempty() const noexcept { return first_.load(seq_cst) != nullptr; }
 
-  /// All, the first added first: with their references. after() leads from one to the next.
+  /// Takes all, the oldest first, with their references. after() leads from one to the next.
   shared_state* take_all() noexcept {
     shared_state* rest = first_.exchange(nullptr, acquire);  // [Q1]
     shared_state* in_order = nullptr;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a pool counts: how many tasks were admitted and have ended, which says whether anything is alive; statistics; and
-// how many records it has. Each thread counts in a shard of its own, as long as there are enough; a number that only one
-// thread writes costs no locked operation.
+// What a pool counts: tasks that were admitted and that have ended, statistics, and live records. Each of the first
+// threads counts in a shard of its own, by plain loads and stores; all later threads share the last shard, by atomic
+// additions.
 //
-// Quiescence: each task is counted as started when it is admitted and as ended when all about it is published, by
-// whatever thread. Reading all `ended` first and all `started` after it, equal sums mean that at the moment between
-// nothing was alive: who sees an end sees, by acquire, all that was started before it, and who starts a task either
-// is one that is alive, or counts it before he looks whether the pool is closed [C1].
+// Quiescence: a task counts as started when it is admitted, and as ended when all its results are published, on
+// whatever thread. The closer sums all `ended` first, then all `started`. If the sums are equal, no task was alive at
+// the moment between the two: a thread that reads an end sees, by acquire, all starts before it; and a new task is
+// started either by a live task, or by a thread that counts it before it checks whether the pool is closed [C1].
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/atomic.hpp>
@@ -22,7 +22,7 @@ namespace dyngen::detail {
 
 class pool_counters {
  public:
-  /// A number with one writer, or, in the last shard, with several.
+  /// A number that one thread writes, or, in the last shard (`shared`), several.
   class counter {
    public:
     // relaxed: a statistic.
@@ -32,15 +32,15 @@ class pool_counters {
       else
         value_.store(value_.load(relaxed) + n, relaxed);
     }
-    /// The light side of [C1]: the caller then looks whether the pool is closing, by seq_cst.
+    /// The light side of [C1]: the caller then reads, by seq_cst, whether the pool is closing.
     void add_and_look(std::uint64_t n, bool shared) noexcept {
       if (shared)
         value_.fetch_add(n, seq_cst);
       else
-        asymmetric_store(value_, value_.load(relaxed) + n);  // relaxed: written by this thread only
+        asymmetric_store(value_, value_.load(relaxed) + n);  // relaxed: only this thread writes it
     }
     std::uint64_t read() const noexcept { return value_.load(relaxed); }   // relaxed: a statistic
-    // [C1] seq_cst: also the closer's look where there is no fence.
+    // [C1] seq_cst: without membarrier, this is the closer's side of the pair.
     std::uint64_t look() const noexcept { return value_.load(seq_cst); }
 
    private:
@@ -49,11 +49,11 @@ class pool_counters {
 
   struct alignas(cache_line) shard_type {
     counter started, ended;
-    counter offered, withdrawn;  ///< children: alive between the two, tasks or not
+    counter offered, withdrawn;  ///< children and reports: alive between the two
     counter outcomes[3];
     counter values_stored, values_gone;
     counter retried, retracted, steals, parks;
-    atomic<std::uint64_t> records{0};  ///< made here, and alive; written by every thread
+    atomic<std::uint64_t> records{0};  ///< live records that were made in this shard; any thread writes it
   };
 
   struct place {
@@ -61,7 +61,7 @@ class pool_counters {
     std::uint8_t index;
     bool shared;
   };
-  /// The calling thread's.
+  /// Returns the calling thread's shard.
   place here() noexcept {
     const unsigned number = thread_number();
     const auto index = static_cast<std::uint8_t>((std::min)(number, threads_apart));
@@ -76,8 +76,8 @@ class pool_counters {
   };
   totals count() const noexcept {
     totals t;
-    for (const shard_type& s : shards_) t.ended += s.ended.look() + s.withdrawn.look();    // [C1] first these
-    for (const shard_type& s : shards_) t.started += s.started.look() + s.offered.look();  // [C1] then those
+    for (const shard_type& s : shards_) t.ended += s.ended.look() + s.withdrawn.look();  // [C1] first
+    for (const shard_type& s : shards_) t.started += s.started.look() + s.offered.look();  // [C1] second
     return t;
   }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How far a pool is on its way down, and the list of all pools of the process, for a child process after fork(): it has
-// none of their threads, and must not wait for them. There each of them is marked as inherited.
+// How far a pool has closed. And the list of all pools of the process, for a child process after fork(): the child has
+// none of their threads and must not wait for them, so it marks each pool as inherited.
 //
-// The child takes the list as the other threads left it. A pool is added and taken out by one store of a pointer, which
-// either was made before the fork or not; the pool's memory goes only after that.
+// The child gets the list as the other threads left it. Adding or removing a pool is one store to a pointer, which was
+// either made before the fork or not. A pool's memory is freed only after it was removed.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -18,10 +18,10 @@
 
 namespace dyngen::detail {
 
-/// In this order. Inherited: it belongs to the parent process, and nothing is done with it here.
+/// A pool goes through these in this order. Inherited: it belongs to the parent process, and this one leaves it alone.
 enum class closing : std::uint32_t { open, draining, cancelling, inherited };
 
-/// What the list knows of a pool.
+/// The part of a pool that the list uses.
 class listed_pool {
  protected:
   listed_pool() = default;
@@ -41,15 +41,15 @@ class pool_list {
     std::lock_guard lock(mutex_);
     // relaxed, here and below: guarded by the mutex.
     pool.next_pool_.store(first_.load(relaxed), relaxed);
-    first_.store(&pool, release);  // release: the links in order, for the child
+    first_.store(&pool, release);  // release: the child sees the links in order
   }
   void remove(listed_pool& pool) noexcept {
     std::lock_guard lock(mutex_);
     atomic<listed_pool*>* link = &first_;
     while (link->load(relaxed) != &pool) link = &link->load(relaxed)->next_pool_;
-    link->store(pool.next_pool_.load(relaxed), release);  // release: as above
+    link->store(pool.next_pool_.load(relaxed), release);  // release: as in add()
   }
-  /// In the child, whose only thread calls it. That thread is no worker any more.
+  /// Called in the child process by its only thread, which is not a worker any more.
   void after_fork() noexcept {
     ::new (&mutex_) mutex;
     context().role = nullptr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a pool was told when it was made.
+// What the constructor of a pool was given.
 
 #include <dyngen/detail/task/recorder.hpp>
 
@@ -12,7 +12,7 @@
 
 namespace dyngen::detail {
 
-/// The user's hook for exceptions that nobody else gets; copyable, whatever it holds.
+/// The user's hook for failures that no handle carries. Shared by the copies of the options.
 class error_hook {
  public:
   virtual ~error_hook() = default;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Tasks whose number of values is known at submit: their buffer stands behind the record, in the same allocation. With
-// one value, or none, it is ready when the task has ended.
+// Tasks whose number of values is known at submit. Their buffer stands behind the record, in one allocation. If there
+// is at most one value, it becomes ready when the task has ended.
 
 #include <dyngen/detail/coroutine/tuple_sink.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -13,7 +13,7 @@
 
 namespace dyngen::detail {
 
-/// What is common to those with any number of values; the types of the values are known to Values.
+/// The base of tasks with any number of values. The derived classes know the types of the values.
 class fixed_task : public task_record {
  public:
   fixed_buffer& buffer() noexcept { return buffer_; }
@@ -29,7 +29,7 @@ class fixed_task : public task_record {
   ~fixed_task() { buffer_.destroy(); }
 
  public:
-  /// Run, queue, and one for each value.
+  /// One for the run, one for the queue, and one for each value.
   static constexpr std::uint32_t initial_references(std::uint64_t count) noexcept {
     return 2 + static_cast<std::uint32_t>(count);
   }
@@ -68,12 +68,12 @@ class fixed_task : public task_record {
   fixed_buffer buffer_;
 };
 
-/// No value: only the completion, which is what the caller holds.
+/// A task without values. The caller holds its completion.
 class void_task : public task_record {
  public:
   static constexpr std::size_t buffer_alignment = alignof(slot_group);
   static constexpr std::size_t buffer_bytes() noexcept { return slot_group::values_offset(1, 1); }
-  /// Run and queue.
+  /// One for the run, and one for the queue.
   static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 2; }
 
   std::uint64_t values_in_record() const noexcept { return 0; }
@@ -90,13 +90,13 @@ class void_task : public task_record {
   sealed seal(std::uint32_t) noexcept final { return {.has_carrier = true}; }
 };
 
-/// One value, ready when the task has ended.
+/// A task with one value, which becomes ready when the task has ended.
 template <class T>
 class single_task : public single_buffer<task_record> {
  public:
   static constexpr std::size_t buffer_alignment = slot_group::alignment_for(alignof(T));
   static constexpr std::size_t buffer_bytes() noexcept { return single_shape::bytes(sizeof(T), alignof(T)); }
-  /// Run, queue and value.
+  /// One for the run, one for the queue, and one for the value.
   static constexpr std::uint32_t initial_references(std::uint64_t) noexcept { return 3; }
 
   std::uint64_t values_in_record() const noexcept { return made(); }
@@ -118,7 +118,7 @@ class single_task : public single_buffer<task_record> {
   }
 };
 
-/// Values of one type.
+/// A task with several values of one type.
 template <class T>
 class uniform_task : public fixed_task {
  public:
@@ -132,7 +132,7 @@ class uniform_task : public fixed_task {
   ~uniform_task() = default;
 };
 
-/// One value of each type.
+/// A task with one value of each type.
 template <class... Ts>
 class tuple_task : public fixed_task {
  public:
