@@ -11,6 +11,9 @@
 // (process.hpp). Each object has its own depot; all pieces come from operator new, so they may move between objects. A
 // thread never waits for a depot: if another thread has locked the mutex, it calls operator new or delete instead. In a
 // child process after fork() that thread may not exist; such a depot is never used again.
+//
+// [H1] A thread publishes its new cache in the list of all caches (release); other threads find it there (acquire).
+// [H2] A thread that ends makes its cache available (release); the thread that gets it next sees it whole (acquire).
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory_depot.hpp>

@@ -42,7 +42,7 @@ class worker_hooks {
   /// This thread is about to block, and the pool lets another thread run in its place. Returns false if there is no
   /// other thread; then the caller must not block for long, and calls run_one() again and again.
   virtual bool begin_blocking() noexcept = 0;
-  /// This thread continues after begin_blocking() has returned true. Never waits.
+  /// Called when this thread continues after a begin_blocking() that has returned true. Never waits.
   virtual void end_blocking() noexcept = 0;
   /// Runs one queued task of the pool. Returns false if there is none.
   virtual bool run_one() noexcept = 0;
@@ -57,7 +57,7 @@ class thread_wait;
 
 /// A task whose code is on this thread's stack.
 struct running_task {
-  running_task(shared_state* t, running_task* o) noexcept : task(t), outer(o) {}  // the host sets the other members
+  running_task(shared_state* t, running_task* o) noexcept : task(t), outer(o) {}  // others set the rest
 
   shared_state* task;
   running_task* outer;

@@ -170,8 +170,8 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
   return false;
 }
 
-/// Parks the task. Returns true if it is parked, or another thread runs it already; false if what it parks for is ready
-/// after all, and this thread runs it on.
+/// Parks the task. Returns true if it is parked, or another thread runs it already. Returns false, and this thread
+/// continues the task, if what it parks for is ready after all, or if one of the flags `unless` is set.
 template <class Ready>
 bool task_record::park(std::uint32_t unless, Ready ready) noexcept {
   task_host& host = *host_;

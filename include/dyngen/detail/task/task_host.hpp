@@ -76,7 +76,7 @@ class task_host {
   virtual void parks() noexcept { suspension_decided(); }
   /// Called before a waiting or parked task leaves that state.
   virtual void wakes() noexcept {}
-  /// The code of one of its tasks blocks its thread in `wait`; if `wait` is null, the code continues.
+  /// Called when the code of one of its tasks blocks its thread in `wait`, and, with null, when it continues.
   virtual void task_blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// True if a stream may be kept for its reader, which then resumes it for each value.
   virtual bool keeps_streams() const noexcept { return false; }

@@ -172,7 +172,7 @@ class task_record : public shared_state, public work_item {
   /// How many times its callable was called: 1, 2, … Any thread.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 
-  /// Guarded by the host, like the links. Only for a task that may suspend or has asked for its token.
+  /// Guarded by the host. Only for a task that may suspend or has asked for its token.
   // relaxed: set by this task.
   virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->dormant; }
 

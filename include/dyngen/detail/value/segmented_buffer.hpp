@@ -63,7 +63,7 @@ struct value_window {
   const atomic<std::uint64_t>* taken = nullptr;  ///< number of values that the reader has consumed
 
   /// Fires the reader's waiter if it waits for a value that is there. A reader that has consumed everything published
-  /// may have begun to wait for the next value; it is not woken before that.
+  /// may have begun to wait for the next value; it is not woken before that value is there.
   void notify() noexcept {
     // relaxed: the reader wrote it before it entered the list, and this thread got the waiter from the list.
     waiters->notify([this](std::uint32_t) noexcept { return made() > taken->load(relaxed); });
@@ -255,7 +255,7 @@ class segmented_buffer {
     const std::uint32_t capacity = next_capacity();
     if (random_access_ && directory_.size() == directory_.capacity()) directory_.reserve(directory_.size() * 2 + 4);
     // [B3] acquire: what was done with the block's former values comes before the new ones. A block in spare_ has the
-    //      largest size, and so have all blocks that follow it.
+    // largest size, and so have all blocks that follow it.
     segment* const fresh = spare_.exchange(nullptr, acquire);
     void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
     owner_.add_references(1);

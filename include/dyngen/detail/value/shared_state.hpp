@@ -98,7 +98,7 @@ class shared_state {
   virtual std::uint64_t number_of(slot& s) const noexcept { return slot_group::of(s).number_of(s.index()); }
   /// The name that the user gave, or empty.
   virtual std::string_view name() const noexcept { return {}; }
-  /// The task's code blocks its thread in `wait`; if `wait` is null, the code continues.
+  /// Called when the task's code blocks its thread in `wait`, and, with null, when the code continues.
   virtual void blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
   /// The word for it in a description, before its label.
   virtual const char* noun() const noexcept { return "value"; }
@@ -132,7 +132,7 @@ class shared_state {
 
   /// True if the task has ended; then everything about it may be read.
   bool completed() const noexcept {
-    // [S1]
+    // [S1] acquire: sees everything that was published with the end.
     return slot::stage_of(results_->slot_array()[end_index_].word.load(acquire)) != stage::empty;
   }
   slot& end_slot() noexcept { return results_->slot_array()[end_index_]; }
@@ -165,7 +165,7 @@ class shared_state {
     carriers_.fetch_add(n * one_carrier, relaxed);
   }
   void drop_carriers(std::uint64_t n) noexcept {
-    // [F1][F2] acq_rel.
+    // acq_rel: sees the mark [F1]; the last drop also sees exception and thrower [F2].
     const std::uint64_t left = carriers_.fetch_sub(n * one_carrier, acq_rel) - n * one_carrier;
     if (left >= one_carrier || (left & has_failure) == 0 || (left & is_settled) != 0) return;
     const std::uint64_t before = carriers_.fetch_or(is_settled, acq_rel);  // [F1]
@@ -257,7 +257,7 @@ class shared_state {
   bool only_end_carries_failure() noexcept { return carriers_.load(acquire) / one_carrier == 1; }
   /// Called by the producer before it publishes the end: no later call reports the failure. Returns whether to report
   /// it now.
-  // [F1].
+  // acq_rel: reads the mark of holders that have dropped their carriers [F1].
   bool settle_failure() noexcept { return (carriers_.fetch_or(is_settled, acq_rel) & (is_settled | was_seen)) == 0; }
 
   struct number_text {

@@ -58,10 +58,9 @@ class dropped_values final : public put_off_work {
   slot* first_ = nullptr;
 };
 
-/// How many destructors of values may be nested, each of which drops the next value. Values that are dropped at this
-/// depth go to a list, which the innermost of these destructors' callers empties, so a chain of any length uses
-/// constant stack. Exception: on a system where slot::can_link() is false for an address, values are destroyed
-/// recursively.
+/// How many destructors of values may be nested, each of which drops the next value. Values that the innermost of them
+/// drops go to a list, which is emptied when it has returned. So a chain of any length uses constant stack. Exception:
+/// values at addresses for which slot::can_link() is false are destroyed recursively.
 inline constexpr unsigned most_nested_destructors = 16;
 
 /// Destroys a value whose destructor may drop further values, and may wait.
