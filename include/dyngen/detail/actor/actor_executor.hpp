@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The order in which the calls of an actor run. An actor is a host of tasks that stands before another one: its calls
-// are tasks as any others, but queued here until it is their turn, and then handed on, one at a time.
+// The order in which the calls of an actor run. An actor_executor is a task host in front of another one, its base: a
+// call is a task like any other, but waits here for its turn; then the actor hands it to its base.
 //
-//   enlisted ──▶ in calls_, in the order of submit ──its turn──▶ active_ ──▶ ended
-//                                                                 │  ▲
-//                                                suspended, or    │  │ its turn again
-//                                                let others run   ▼  │
-//                                                            in resumed_ (once it is ready)
+//   enlist() ──▶ in calls_, in the order of submits ──its turn──▶ active_ ──▶ ended
+//                                                                  │   ▲
+//                                             suspends, or yields  │   │ its turn again
+//                                                                  ▼   │
+//                                                          in resumed_, once it is ready
 //
-// Where several calls are handed on, that is one publication (thread_context.hpp): on an executor that runs work at once, none of
-// them runs before the others are on their way, nor before the thread has left the call that had the turn before.
+// The turn is `active_`. It is set when a call is handed to the base. The thread that ran the call clears it when it
+// leaves the call: when the call has ended, suspended, or asked to be queued again. Then this thread picks the next
+// call. While the turn is free, a thread that makes a call ready picks. So no two threads are ever inside the actor. At
+// most `limit_` calls have begun and not ended. If both a call that goes on and a call that would begin are ready, they
+// alternate: otherwise a call that only yields would keep the others out.
 //
-// The turn is `active_`: set when a task is handed to the pool, cleared by the thread that ran it when that has left it,
-// whether it ended, parked, or asked to be queued again; that thread, or whoever makes a call ready while the turn is
-// free, picks the next. At most `limit_` calls are begun and not ended. So no two threads are ever inside the actor.
-// Where both want it, calls that go on and calls that begin take turns: one that only yields would keep the others out.
-// Begun calls are cancelled where they have the turn; others leave the queue and end at once, since nothing of the
-// actor is needed for that. If no worker is free, the pool's spare thread ends a call that was handed on (ending_tasks.hpp).
-// If that call must wait for tasks of its own first, it stays handed on: its link is in the pool's queue, so it could not
-// give up the turn.
+// A thread that hands on several calls does so in one publication (thread_context.hpp): on an executor that runs work
+// at once, none of the calls runs before all are handed on, nor before the thread has left the call that had the turn.
 //
-// [M1] held and cancelled: a task is marked as held (seq_cst), then looked at for cancellation; who cancels sets that
-//      flag (seq_cst) and learns in the same operation whether it is held.
+// A cancelled call that has begun ends when it has the turn. One that has not begun leaves the queue and ends at once,
+// since that needs nothing of the actor. If no worker is free, the ender of the pool ends a call that was handed on
+// (ending_tasks.hpp). If such a call must first wait for tasks of its own, it keeps the turn: its link is in the pool's
+// queue, so it cannot give the turn up.
+//
+// [M1] Waiting and cancelled. push() marks a call as waiting for its turn (seq_cst), then checks whether it is
+//      cancelled. A thread that cancels sets that flag (seq_cst) and learns in the same operation whether the call
+//      waits for its turn.
 
 #include <dyngen/detail/base/memory.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -43,7 +46,7 @@ class actor_executor : public task_host {
   actor_executor(const actor_executor&) = delete;
   actor_executor& operator=(const actor_executor&) = delete;
 
-  /// A call is submitted, and not started yet: its place in the order.
+  /// A call is submitted, but not started yet: gives it its place in the order.
   void enlist(actor_call& t, task_record& task, admission how) noexcept {
     t.task = &task;
     const running_task* const here = context().tasks;
@@ -58,8 +61,8 @@ class actor_executor : public task_host {
     unready_.append(t);
   }
 
-  /// Why it is dead; null while it lives. `closed`: for a call that came when it was closed already. If it is dead since its
-  /// constructor threw, `whose` is what the constructor's task fails with, with a share of it.
+  /// Returns why the actor is dead; null while it lives. `closed`: the call came when the actor was closed already. If
+  /// the actor is dead because its constructor threw, sets `whose` to a share of the failure of the constructor's task.
   std::exception_ptr death(bool closed, shared_state*& whose) noexcept {
     std::lock_guard lock(mutex_);
     if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
@@ -67,8 +70,8 @@ class actor_executor : public task_host {
     return death_;
   }
 
-  /// Cancels all calls, and the construction: what has not begun never will, what runs is asked to stop. Refuses calls
-  /// that come later. Further kills change nothing.
+  /// Cancels all calls and the construction. Calls that have not begun never run; running calls are asked to stop.
+  /// Calls that come later are refused. Further calls of kill() change nothing.
   void kill() noexcept {
     const std::exception_ptr why = make_death("it was killed", nullptr);
     {
@@ -81,7 +84,7 @@ class actor_executor : public task_host {
     cancel_calls(false);
   }
 
-  // --- as the host of its calls ---
+  // --- as the task host of the actor's calls ---
 
   const void* pool_id() const noexcept override { return base_.pool_id(); }
   task_host& runs_on() noexcept override { return base_.runs_on(); }
@@ -97,7 +100,7 @@ class actor_executor : public task_host {
   void wakes() noexcept override { base_.wakes(); }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
   bool cancelling() const noexcept override { return base_.cancelling(); }
-  // relaxed: a late look is as good as having been killed later.
+  // relaxed: a stale value is as if the actor had been killed later.
   bool allows_retries() const noexcept override { return !killed_.load(relaxed); }
   void count_end(task_outcome how, std::uint64_t stored) noexcept override { base_.count_end(how, stored); }
   void count_retry() noexcept override { base_.count_retry(); }
@@ -165,7 +168,7 @@ class actor_executor : public task_host {
   void is_kept(kept_entry& stream) noexcept override { base_.is_kept(stream); }
   void stream_ended(kept_entry& stream) noexcept override { base_.stream_ended(stream); }
   bool claim_to_end(task_record& task) noexcept override {
-    // With the turn, or without need of one, and not on its way back to this actor.
+    // Only if the call has the turn or needs none, and is not on its way back to this actor.
     std::lock_guard lock(mutex_);
     return is_handed_on(task) && task.state().claim_handed_on();
   }
@@ -174,7 +177,7 @@ class actor_executor : public task_host {
 
   void left() noexcept override {
     const keeper alive(*this);
-    ++context().publishing;  // until the scope of the task that is left is over
+    ++context().publishing;  // until the scope of the task that this thread leaves ends
     task_record* next = nullptr;
     {
       std::lock_guard lock(mutex_);
@@ -224,17 +227,18 @@ class actor_executor : public task_host {
   }
 
   void add_host_reference() noexcept override {
-    // relaxed: whoever adds one has it from somebody who keeps it alive.
+    // relaxed: the caller's own reference keeps the actor alive.
     references_.fetch_add(1, relaxed);
   }
   void drop_host_reference() noexcept override {
-    // acq_rel: the last one comes after all that the others did.
+    // acq_rel: the thread that drops the last reference comes after all that others did with theirs.
     if (references_.fetch_sub(1, acq_rel) == 1) free();
   }
 
  protected:
-  /// Takes over a hold on the builder's completion. It is dropped when the actor has been built; if the constructor throws,
-  /// that failure goes unseen only with the actor and the last call that ended with it.
+  /// Takes over a reference to the builder's completion. It is dropped when the actor has been built. If the constructor
+  /// throws, it is kept until drop_builder(): the failure is lost only when the actor has ended, and all calls that failed
+  /// with it are gone.
   void keep_builder(slot& completion) noexcept {
     {
       std::lock_guard lock(mutex_);
@@ -243,7 +247,7 @@ class actor_executor : public task_host {
     }
     drop<void>(completion);
   }
-  /// The actor has ended.
+  /// The actor has ended: drops the reference to a builder that failed.
   void drop_builder() noexcept {
     slot* kept = nullptr;
     {
@@ -253,7 +257,7 @@ class actor_executor : public task_host {
     if (kept != nullptr) drop<void>(*kept);
   }
 
-  /// Stands before `base`. At most `limit` calls are in progress.
+  /// An actor in front of `base`. At most `limit` calls are in progress at a time.
   actor_executor(task_host& base, std::uint64_t limit, std::string name)
       : task_host(base.trace()), base_(base), limit_(limit), name_(std::move(name)) {
     base_.add_host_reference();
@@ -263,7 +267,7 @@ class actor_executor : public task_host {
   virtual void free() noexcept = 0;
 
  private:
-  /// Keeps the actor alive while a member goes on after others may have let it go.
+  /// Holds a reference to the actor during a member function, since other threads may drop theirs meanwhile.
   class keeper {
    public:
     explicit keeper(actor_executor& a) noexcept : actor_(a) { actor_.add_host_reference(); }
@@ -295,7 +299,7 @@ class actor_executor : public task_host {
     actor_call* last_ = nullptr;
   };
 
-  // All below under the mutex.
+  // The functions below are called under the mutex.
 
   void line_up(actor_call& t) noexcept {
     t.order = ++last_order_;
@@ -306,7 +310,7 @@ class actor_executor : public task_host {
     calls_.remove(t);
   }
 
-  /// Gives the free turn to whose it is.
+  /// If the turn is free, gives it to the next call and returns that call's task; otherwise null.
   task_record* take_turn() noexcept {
     if (active_ != nullptr) return nullptr;
     actor_call* const resumed = resumed_.first();
@@ -326,8 +330,8 @@ class actor_executor : public task_host {
     return active_;
   }
 
-  /// The first call that may begin: a call that is not ready holds up those of its own submitter. What was looked at and
-  /// may not begin is not looked at again before it, or one before it, becomes ready.
+  /// Returns the first call that may begin, or null. A call that is not ready holds up the later ones of its submitter.
+  /// A call that was examined and may not begin is examined again only when it, or one before it, becomes ready.
   actor_call* next_call() noexcept {
     if (in_progress_ >= limit_) return nullptr;
     for (; first_to_look_at_ != nullptr; first_to_look_at_ = first_to_look_at_->queued.next) {
@@ -344,7 +348,7 @@ class actor_executor : public task_host {
     return false;
   }
 
-  /// Why has it not its turn? Which others are to blame.
+  /// Notes in `o` why `t` does not have the turn, and which calls it waits for.
   void note_who_is_before(const actor_call& t, task_snapshot& o) const noexcept {
     using before_it = task_snapshot::before_it;
     if (active_ == t.task) return;
@@ -359,7 +363,7 @@ class actor_executor : public task_host {
       o.add(*first->task, wait_point::the_end);
     }
   }
-  /// The call that a call which is ready must let begin first: the actor's constructor, or one of the same submitter.
+  /// Returns the call that must begin before `t`, which is ready: the actor's constructor, or a call of its submitter.
   const actor_call* first_before(const actor_call& t) const noexcept {
     if (!built_) return calls_.first() != &t ? calls_.first() : nullptr;
     for (const actor_call* u = unready_.first(); u != nullptr && u->order < t.order; u = u->others.next)
@@ -367,7 +371,8 @@ class actor_executor : public task_host {
     return nullptr;
   }
 
-  /// Takes a call that has not begun out of the order. It was ready, so it held up no other: no turn is to be given.
+  /// Takes a call that has not begun out of the order. Since it was ready it held up no other call: no turn becomes
+  /// free.
   bool take_out(actor_call& t) noexcept {
     if (t.begun || !t.ready || t.is == actor_call::kind::ender) return false;
     leave_line(t);
@@ -375,13 +380,13 @@ class actor_executor : public task_host {
     t.taken_out = true;
     return true;
   }
-  /// Is it out of the actor's hands: has it the turn, or does it end without one?
+  /// Has the actor handed the call on: has it the turn, or does it end without one?
   bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.ticket()->taken_out; }
 
   void hand_on(task_record& task) noexcept {
     base_.wakes();
     task.state().clear(state_word::waiting_for_turn | state_word::has_run);
-    // Now and then behind all other work, lest a busy actor keep its worker for itself.
+    // Every 16th time behind all other work: otherwise a busy actor would keep its worker to itself.
     base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
   }
 
@@ -400,8 +405,9 @@ class actor_executor : public task_host {
     }
   }
 
-  /// Cancels every call and the construction, but not the end of the actor; those that have not begun first, as stop
-  /// callbacks of the others may wait for them. `dead`: only those that have not begun, and they fail with actor_died.
+  /// Cancels every call and the construction, but not the end of the actor. Calls that have not begun come first, as
+  /// stop callbacks of the others may wait for them. `dead`: only calls that have not begun, and these fail with
+  /// actor_died.
   void cancel_calls(bool dead) noexcept {
     const keeper alive(*this);
     const publication all;
@@ -414,7 +420,7 @@ class actor_executor : public task_host {
         if (t != nullptr) {
           t->dead = dead;
         } else if (!dead) {
-          // Those that were asked stand behind the others.
+          // The calls that were asked already stand behind the others.
           t = begun_.first();
           if (t != nullptr && t->is == actor_call::kind::ender) t = nullptr;  // then it is the only one
           if (t != nullptr && !t->told_to_stop) {
@@ -440,19 +446,19 @@ class actor_executor : public task_host {
   atomic<bool> killed_{false};
 
   mutex mutex_;
-  ticket_list<&actor_call::queued> calls_;        ///< not begun, in the order of their submits
-  ticket_list<&actor_call::queued> resumed_;      ///< begun, and ready to go on
-  ticket_list<&actor_call::others> unready_;      ///< those of calls_ that wait for more than their turn
-  ticket_list<&actor_call::others> begun_;        ///< and not ended
-  actor_call* first_to_look_at_ = nullptr;        ///< none of calls_ before it may begin
+  ticket_list<&actor_call::queued> calls_;  ///< not begun, in the order of submits
+  ticket_list<&actor_call::queued> resumed_;  ///< begun, and ready to go on
+  ticket_list<&actor_call::others> unready_;  ///< those of calls_ that also wait for something other than their turn
+  ticket_list<&actor_call::others> begun_;  ///< begun, and not ended
+  actor_call* first_to_look_at_ = nullptr;  ///< no call before it in calls_ may begin
   std::uint64_t last_order_ = 0;
-  bool resumed_last_ = false;                      ///< the last turn went to one that had begun before
-  task_record* active_ = nullptr;    ///< has the turn
-  std::uint64_t in_progress_ = 0;    ///< begun, and not ended
+  bool resumed_last_ = false;  ///< the last turn went to a call that had begun before
+  task_record* active_ = nullptr;  ///< the task that has the turn
+  std::uint64_t in_progress_ = 0;  ///< how many have begun and not ended
   bool built_ = false;
-  bool closed_ = false;              ///< calls that come now are dead
-  slot* builder_ = nullptr;          ///< the end of the task that builds the actor, held
-  bool builder_failed_ = false;      ///< by an exception of the constructor
+  bool closed_ = false;  ///< calls that come now are dead
+  slot* builder_ = nullptr;  ///< completion of the task that builds the actor, with a reference
+  bool builder_failed_ = false;  ///< its constructor threw
   std::exception_ptr death_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The words for what is seen of a task (task_snapshot.hpp): what it is called, what it is doing, what it waits for. One
-// line, without a line break whatever names and messages contain. Everything here may throw std::bad_alloc.
+// Text about a task from its snapshot (task_snapshot.hpp): its name, what it does, what it waits for. Each text is one
+// line, whatever names and messages contain. Every function here may throw std::bad_alloc.
 
 #include <dyngen/detail/task/task_record.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
@@ -14,7 +14,7 @@
 
 namespace dyngen::detail {
 
-/// Text from elsewhere, in one line: control characters as in a string literal.
+/// Escapes control characters as in a string literal, so that the text is one line.
 inline std::string in_one_line(std::string_view text) {
   std::string line;
   for (const char c : text) {
@@ -39,7 +39,7 @@ inline std::string counted(std::uint64_t n, const char* one, const char* many) {
   return std::to_string(n) + " " + (n == 1 ? one : many);
 }
 
-/// `task #7 'split'`
+/// For example `task #7 'split'`.
 inline std::string called(shared_state& p) {
   std::string text = p.noun();
   text += " #" + std::to_string(p.id());
@@ -53,7 +53,7 @@ inline std::string words_for(const task_snapshot::thing& t) {
   return "value " + std::to_string(t.value) + " of " + called(*t.from);
 }
 
-/// All that is waited for, by `words`.
+/// Lists the awaited items: `words(item)` for each.
 template <class Words>
 std::string list_of(const task_snapshot& o, Words words) {
   std::string text;
@@ -79,7 +79,7 @@ inline std::string room_words(const task_snapshot& o) {
 
 inline std::string state_words(const task_snapshot& o, bool with_turn);
 
-/// Of a call that is queued at its actor.
+/// Why a call that is queued at its actor does not run.
 inline std::string turn_words(const task_snapshot& o) {
   using before_it = task_snapshot::before_it;
   std::string text = " for its turn at " + (o.actor.empty() ? std::string("its actor") : "actor " + in_quotes(o.actor));
@@ -102,7 +102,7 @@ inline std::string turn_words(const task_snapshot& o) {
   return text;
 }
 
-/// Of a task that has not ended.
+/// What a task that has not ended does. `with_turn`: for a call that is queued at its actor, also why it is.
 inline std::string state_words(const task_snapshot& o, bool with_turn) {
   switch (state_word::phase_of(o.word)) {
     case phase::waiting:
@@ -123,7 +123,7 @@ inline std::string state_words(const task_snapshot& o, bool with_turn) {
   return "ending";
 }
 
-/// Of what has ended, or is no task.
+/// How a task has ended, or whether a promise or value is ready.
 inline std::string end_words(shared_state& p, const task_snapshot& o) {
   const std::exception_ptr& failure = p.failure();
   if (!failure) return o.is_task ? "completed" : "ready";
@@ -139,7 +139,7 @@ inline std::string end_words(shared_state& p, const task_snapshot& o) {
   }
 }
 
-/// `task #7 'split', attempt 1: waiting for value 2 of task #5 'load'`
+/// For example `task #7 'split', attempt 1: waiting for value 2 of task #5 'load'`.
 inline std::string description_of(shared_state& p) {
   task_snapshot o;
   p.observe(o);

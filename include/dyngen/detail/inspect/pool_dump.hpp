@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All tasks of a pool that have not ended, in words. There is no list of all: those that wait, or have waited, are in one
-// (suspended_tasks.hpp), those that run are found through their threads (inspector.hpp), and the rest, which is queued and
-// has never waited for anything, is only counted. Lists cost a lock where tasks come and go; these are there anyway.
+// Text about all tasks of a pool that have not ended. No list holds all of them, since it would cost a lock for each
+// task. Tasks that wait, or have waited, are in the list that closing uses (suspended_tasks.hpp); running tasks are
+// found through their threads (inspector.hpp); the others, which are queued and have never waited, are only counted.
 
 #include <dyngen/detail/inspect/describe_text.hpp>
 #include <dyngen/detail/pool/pool_core.hpp>
@@ -16,19 +16,19 @@
 
 namespace dyngen::detail {
 
-/// Made, written and gone.
+/// Use: construct one, call text(), destroy it.
 class pool_dump {
  public:
   explicit pool_dump(pool_core& pool) noexcept : pool_(pool) {}
 
-  /// One line for the pool, one for each task, and one for the number of those that are only queued.
+  /// Returns one line for the pool, one for each task, and one with the number of tasks that are only queued.
   std::string text() {
     if (pool_.is_inherited()) return head(0);
     const std::uint64_t others = collect();
     std::string lines;
     std::uint64_t described = 0;
     for (shared_state_ptr& p : tasks_) {
-      const shared_state_ptr task = std::move(p);  // no longer than needed
+      const shared_state_ptr task = std::move(p);  // dropped at the end of this turn of the loop
       const std::string line = description_of(*task);
       if ((*task).completed()) continue;
       lines += "  " + line + "\n";
@@ -42,18 +42,18 @@ class pool_dump {
   std::string head(std::uint64_t alive) const {
     const pool_settings& s = pool_.settings_;
     const char* const state[] = {"", ", draining", ", cancelling", ", of the parent process"};
-    // relaxed: what was true a moment ago.
+    // relaxed: the state at some recent moment.
     return "pool" + (s.name.empty() ? std::string() : " " + in_quotes(s.name)) + ", " +
            counted(s.width, "thread", "threads") + state[static_cast<unsigned>(pool_.closing_.load(relaxed))] + ": " +
            counted(alive, "task that has", "tasks that have") + " not ended\n";
   }
 
-  /// Those that run now, then those that wait, or have waited before. Returns how many others there are.
+  /// Collects the running tasks, then those that wait or have waited. Returns how many others have not ended.
   std::uint64_t collect() {
     bool all = false;
     for (std::size_t room = 64; !all; room *= 2) {
       tasks_.clear();
-      tasks_.reserve(room);  // not while a thread is watched
+      tasks_.reserve(room);  // allocates, so not while a thread is inspected
       inspector::look looking(global_inspector());
       all = true;
       looking.for_each_running([&](const running_task& entry, const running_task*) noexcept {

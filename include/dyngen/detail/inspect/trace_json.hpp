@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A trace as JSON, in Chrome's trace-event format: complete events ("X") for stretches, instants ("i") for the rest,
-// metadata ("M") for the names of rows. Times are microseconds since the trace began.
+// Writes a trace as JSON, in Chrome's trace-event format: complete events ("X") for stretches, instants ("i") for all
+// other events, metadata ("M") for the names of rows. Times are microseconds since the trace began.
 
 #include <dyngen/detail/inspect/trace_log.hpp>
 
@@ -15,7 +15,7 @@
 
 namespace dyngen::detail {
 
-/// How many bytes of `text` from `at` on are one character of UTF-8; 0 if they are none.
+/// Returns how many bytes of `text` from `at` on form one character of UTF-8; 0 if they form none.
 inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
   const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
   const unsigned first = byte(0);
@@ -53,7 +53,7 @@ inline void append_json(std::string& to, std::string_view text) {
   to += '"';
 }
 
-/// Nanoseconds as microseconds.
+/// Appends nanoseconds as microseconds.
 inline void append_time(std::string& to, std::int64_t ns) {
   char text[32];
   std::snprintf(text, sizeof text, "%lld.%03d", static_cast<long long>(ns / 1000), static_cast<int>(ns % 1000));
@@ -62,7 +62,7 @@ inline void append_time(std::string& to, std::int64_t ns) {
 
 inline void append_row(std::string& to, const trace_row& row, std::size_t number) {
   std::string name = row.name.empty() ? "waiting thread " + std::to_string(number) : row.name;
-  // relaxed: a number that stands for itself.
+  // relaxed: an independent number.
   if (const std::uint64_t dropped = row.dropped.load(relaxed); dropped != 0)
     name += " (" + std::to_string(dropped) + " events dropped)";
   const std::string id = std::to_string(number);
@@ -79,7 +79,7 @@ inline void append_event(std::string& to, const trace_event& e, std::size_t row,
                    : ",\n{\"ph\":\"i\",\"s\":\"t\",\"cat\":\"event\",\"pid\":1,\"tid\":";
   to += std::to_string(row) + ",\"ts\":";
   append_time(to, e.at);
-  // relaxed: a number that stands for itself. What ended later than this picture was taken runs in it.
+  // relaxed: an independent number. A stretch that ended after `now` is written as still running.
   const std::int64_t until = is_stretch ? e.until.load(relaxed) : 0;
   const bool runs = is_stretch && (until == 0 || until > now);
   if (is_stretch) {
@@ -94,7 +94,7 @@ inline void append_event(std::string& to, const trace_event& e, std::size_t row,
   to += ",\"args\":{";
   if (e.task != 0) to += "\"task\":" + std::to_string(e.task) + ",\"attempt\":" + std::to_string(e.attempt);
   if (runs) to += ",\"still_running\":true";
-  // relaxed: a number that stands for itself.
+  // relaxed: an independent number.
   if (const std::uint32_t n = e.stretches.load(relaxed); n != 1) to += ",\"stretches\":" + std::to_string(n);
   if (e.kind == trace_kind::error) {
     to += e.task != 0 ? ",\"what\":" : "\"what\":";
@@ -103,7 +103,7 @@ inline void append_event(std::string& to, const trace_event& e, std::size_t row,
   to += "}}";
 }
 
-/// Writes all that is recorded, part by part, to `out(const std::string&)`.
+/// Writes all that is recorded by calls of `out(const std::string&)`, one for each part of about 64 KiB.
 template <class Out>
 void write_trace(const trace_log& log, Out out) {
   std::vector<const trace_row*> rows;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a trace records: for each thread a row of events, in the order in which they happened. A row is written by its
-// thread alone, without a lock, and read by anybody at any time: events are only appended, and counted when they are whole.
-// The one thing that changes later is when a stretch has ended. Nothing here throws: what there is no memory or no room
-// for is counted as dropped.
+// What a trace records: a row of events for each thread, in the order in which they happened. Only its thread writes a
+// row, without a lock; any thread may read it at any time. Events are only appended, and counted when they are
+// complete. Only the end of a stretch and the number of stretches of an event change later. Nothing here throws: an
+// event for which there is no memory or no space is counted as dropped.
 //
-// Stretches of one task that follow each other at once on a thread are one event: a reader who runs a stream's producer
-// for one value after the other would fill the trace with them.
+// A stretch is one run of a task's code. Stretches of one task that follow each other at once on a thread share one
+// event: a consumer that runs its producer for one value after the other would otherwise fill the trace.
 //
-// [R1] `count` (release store by the thread) publishes all events below it, their texts, and the links between the chunks
-//      they are in, to the reader's acquire load.
-// [R2] a row is published whole: pushed on rows_ by release, found there by acquire.
+// [R1] `count` (release store by the row's thread) publishes the events below it, their texts, and the links between
+//      their chunks, to the reader's acquire load.
+// [R2] A row is complete when it is published: pushed on rows_ by release, found there by acquire.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory.hpp>
@@ -31,12 +31,12 @@
 namespace dyngen::detail {
 
 struct trace_event {
-  std::int64_t at = 0;                ///< ns since the trace began
-  atomic<std::int64_t> until{0};      ///< of a stretch that is over
-  const std::string* text = nullptr;  ///< of a stretch the task's name, of an error what it says; null: none
+  std::int64_t at = 0;  ///< ns since the trace began
+  atomic<std::int64_t> until{0};  ///< end of a stretch, in ns; 0: not over
+  const std::string* text = nullptr;  ///< a stretch: the task's name; an error: its message; null: none
   std::uint64_t task = 0;             ///< 0: none
   std::uint32_t attempt = 0;
-  atomic<std::uint32_t> stretches{1};  ///< how many it stands for
+  atomic<std::uint32_t> stretches{1};  ///< how many stretches it stands for
   trace_kind kind = trace_kind::stretch;
 };
 
@@ -57,18 +57,18 @@ struct trace_row {
     while (first != nullptr) delete std::exchange(first, first->next);
   }
 
-  const std::uint64_t thread;  ///< its number among all threads
+  const std::uint64_t thread;  ///< number of the thread among all threads
   std::string name;            ///< empty: a thread of another pool, or of none
   trace_row* next = nullptr;   // [R2]
   atomic<std::uint64_t> count{0};
   atomic<std::uint64_t> dropped{0};
 
-  // The thread's own, but what [R1] publishes.
+  // Only the row's thread uses these, except for what [R1] publishes.
   trace_chunk* first = nullptr;
   trace_chunk* last = nullptr;
-  std::uint32_t used = 0;       ///< of the last chunk
+  std::uint32_t used = 0;  ///< events in the last chunk
   trace_event* open = nullptr;  ///< the innermost stretch that is not over
-  trace_event* over = nullptr;  ///< the one that was over last
+  trace_event* over = nullptr;  ///< the stretch that ended last
   std::set<std::string, std::less<>> texts;
 };
 
@@ -76,7 +76,7 @@ class trace_log final : public recorder {
  public:
   explicit trace_log(std::uint64_t most) noexcept : room_(most) {}
   ~trace_log() {
-    // relaxed: nobody else is left.
+    // relaxed: no other thread is left.
     for (trace_row* r = rows_.load(relaxed); r != nullptr;) delete std::exchange(r, r->next);
   }
 
@@ -120,25 +120,25 @@ class trace_log final : public recorder {
       name += '-';
       name += std::to_string(number);
       row_here(&name);
-    } catch (...) {  // no memory: it will be a row without a name
+    } catch (...) {  // no memory: the row stays without a name
     }
   }
 
-  // --- for who writes it out ---
+  // --- for the thread that writes the trace out ---
 
   const trace_row* rows() const noexcept { return rows_.load(acquire); }  // [R2]
   std::int64_t now() const noexcept {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time_now() - began_).count();
   }
   std::uint64_t dropped() const noexcept {
-    // relaxed, both: numbers that stand for themselves.
+    // relaxed, both: independent numbers.
     std::uint64_t all = without_row_.load(relaxed);
     for (const trace_row* r = rows(); r != nullptr; r = r->next) all += r->dropped.load(relaxed);
     return all;
   }
 
  private:
-  /// The calling thread's row; a new one, if it has none, gets the name. Null if there is no memory for it.
+  /// Returns the calling thread's row. If there is none, makes one with this name. Null if there is no memory for it.
   trace_row* row_here(std::string* name = nullptr) noexcept {
     thread_context& here = context();
     if (here.row_of == number_) [[likely]]
@@ -159,7 +159,7 @@ class trace_log final : public recorder {
     auto* const row = new (std::nothrow) trace_row(mine);
     if (row == nullptr) return nullptr;
     if (name != nullptr) row->name = std::move(*name);
-    // relaxed: verified by the exchange. [R2] release: publishes it whole.
+    // relaxed: verified by the exchange. [R2] release: publishes the complete row.
     row->next = rows_.load(relaxed);
     while (!rows_.compare_exchange_weak(row->next, row, release, relaxed)) {
     }
@@ -177,13 +177,13 @@ class trace_log final : public recorder {
     }
   }
 
-  /// The last event of the row, if it is a stretch of the same attempt and has just been over; it goes on then. As no
-  /// other one has been over since, it is inside the same ones as before.
+  /// If the last event of the row is a stretch of this attempt that has just ended, continues it and returns it;
+  /// otherwise null. No other stretch has ended since, so it is nested in the same ones as before.
   trace_event* go_on_with(trace_row& row, std::uint64_t task, std::uint64_t attempt) const noexcept {
     trace_event* const e = row.over;
     if (e == nullptr || e->task != task || e->attempt != attempt || e != &row.last->events[row.used - 1])
       return nullptr;
-    // relaxed, all: numbers that stand for themselves, written by this thread only.
+    // relaxed, all: independent numbers that only this thread writes.
     if (now() - e->until.load(relaxed) > at_once) return nullptr;
     e->until.store(0, relaxed);
     e->stretches.store(e->stretches.load(relaxed) + 1, relaxed);
@@ -214,14 +214,14 @@ class trace_log final : public recorder {
   }
   void close(trace_row& row) noexcept {
     row.over = row.open;
-    // relaxed: a number that stands for itself. Never 0, which says that it is not over.
+    // relaxed: an independent number. Never 0, which means "not over".
     if (row.open != nullptr) row.open->until.store(std::max<std::int64_t>(now(), 1), relaxed);
   }
 
-  /// Where the next event goes; null, and one more dropped, if there is no room.
+  /// Returns the place for the next event. If there is no space, counts one more as dropped and returns null.
   trace_event* place_in(trace_row& row) noexcept {
     if ((row.last == nullptr || row.used == row.last->room) && !grow(row)) {
-      // relaxed, both: written by this thread only; as in dropped().
+      // relaxed, both: only this thread writes it; as in dropped().
       row.dropped.store(row.dropped.load(relaxed) + 1, relaxed);
       return nullptr;
     }
@@ -229,10 +229,10 @@ class trace_log final : public recorder {
   }
   static void publish(trace_row& row) noexcept {
     ++row.used;
-    row.count.store(row.count.load(relaxed) + 1, release);  // [R1]; relaxed: written by this thread only
+    row.count.store(row.count.load(relaxed) + 1, release);  // [R1]; relaxed: only this thread writes it
   }
   bool grow(trace_row& row) noexcept {
-    // relaxed, here and below: a number that stands for itself.
+    // relaxed, here and below: an independent number.
     std::uint64_t room = room_.load(relaxed);
     std::uint32_t mine = 0;
     do {
@@ -254,9 +254,9 @@ class trace_log final : public recorder {
 
   const std::uint64_t number_ = fresh_trace_number();
   const deadline began_ = time_now();
-  atomic<std::uint64_t> room_;            ///< for so many more events
-  atomic<trace_row*> rows_{nullptr};      ///< the newest first; only grows
-  atomic<std::uint64_t> without_row_{0};  ///< events of threads for which there was no memory
+  atomic<std::uint64_t> room_;  ///< how many more events may be recorded
+  atomic<trace_row*> rows_{nullptr};  ///< newest first; only grows
+  atomic<std::uint64_t> without_row_{0};  ///< events of threads for whose row there was no memory
 };
 
 }  // namespace dyngen::detail
