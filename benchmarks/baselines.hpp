@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What several benchmarks compare with, or do: the values and the work that are the same for global_inspector, and the ways
-// to do things that need nothing but the standard library.
+// The baselines of several benchmarks: values and work that are the same for all entries, and implementations that need
+// only the standard library.
 
 #include "harness.hpp"
 
@@ -84,14 +84,14 @@ inline std::uint64_t sum_of_work(std::uint64_t n) {
   return sum;
 }
 
-/// A chain of `steps` times that.
+/// A chain of `steps` such calls.
 [[gnu::noinline]] inline number work_long(number i, std::uint64_t steps) {
   for (std::uint64_t step = 0; step < steps; ++step) i = work(i + step);
   return i;
 }
 
-/// How many steps take that long here: a fixed amount of work, since threads that only watched the clock would seem to
-/// run in parallel where they take turns on one core.
+/// How many steps take that long on this machine. Benchmarks do a fixed amount of work, since threads that only watched
+/// the clock would seem to run in parallel where they share one core.
 inline std::uint64_t steps_for(std::chrono::duration<double> time) {
   static const double steps_per_second = [] {
     constexpr std::uint64_t steps = 1'000'000;
@@ -155,7 +155,7 @@ outcome through_synchronous_generator(std::uint64_t n) {
 
 // ---- mutex, condition variable, batches -----------------------------------------------------------------------------
 
-/// Room for a few full batches, so that neither side sleeps after each one; emptied vectors go back to be filled again.
+/// Holds a few full batches, so that neither side sleeps after each one; emptied vectors are returned and filled again.
 template <class T>
 class batch_queue {
  public:
@@ -214,7 +214,7 @@ class ring {
   }
 
   void pop() {
-    if (++read_ % Batch == 0) taken_.store(read_, std::memory_order_release);  // [2] pairs as [1]
+    if (++read_ % Batch == 0) taken_.store(read_, std::memory_order_release);  // [2], for wait_for_change
   }
 
  private:
@@ -302,7 +302,7 @@ outcome all_then_read(std::uint64_t n, Submit submit) {
   return sum;
 }
 
-/// Never has more than a thousand of them at once.
+/// Has at most a thousand of them at once.
 template <class Submit>
 outcome in_a_window(std::uint64_t n, Submit submit) {
   constexpr std::size_t window = 1000;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What one call costs when a recursion is made of tasks that wait for their children: Fibonacci numbers, a tree of
+// The cost of one call when a recursion consists of tasks that wait for their children: Fibonacci numbers, a tree of
 // unbalanced depth, and the solutions of the eight queens puzzle. Times are per call (node of the tree of calls); no
-// contestant cuts the recursion short, so that nothing but calls and waits is measured.
+// entry has a cut-off, so that only calls and waits are measured.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/fork_join.cpp -o fork_join && ./fork_join
 //   with peers: add -DDYNGEN_PEERS and -ltbb
@@ -33,7 +33,7 @@ const std::string plain = "plain recursion, one thread";
 const std::string tbb_group = "tbb::task_group";
 const std::string fork_and_call = "dyngen: submit one, call the other, co_await";
 
-// ---- Fibonacci numbers: two children each, next to no work ----------------------------------------------------------
+// ---- Fibonacci numbers: two children each, almost no work -----------------------------------------------------------
 
 [[gnu::noinline]] number fib(number n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
 
@@ -65,7 +65,7 @@ number fib_tbb(number n) {
 }
 #endif
 
-// Both children in parallel, one of them right here.
+// Both children in parallel, one of them on this thread.
 dg::task<number> fib_when_all(number n) {
   if (n < 2) co_return n;
   const auto [left, right] = co_await dg::when_all(fib_when_all(n - 1), fib_when_all(n - 2));
@@ -79,14 +79,14 @@ dg::task<number> fib_submit(dg::thread_pool& pool, number n) {
   co_return co_await std::move(left) + right;
 }
 
-// No child is a task of its own: what coroutines cost that could run in parallel but do not.
+// No child is a task of its own: the cost of coroutines that could run in parallel but do not.
 dg::task<number> fib_sequential(number n) {
   if (n < 2) co_return n;
   const number left = co_await fib_sequential(n - 1);
   co_return left + co_await fib_sequential(n - 2);
 }
 
-// Plain functions that block in get(): every wait runs the child, or holds its thread.
+// Plain functions that block in get(): every wait runs the child, or blocks its thread.
 number fib_blocking(dg::thread_pool& pool, number n) {
   if (n < 2) return n;
   const dg::ref<number> left = pool.submit(fib_blocking, std::ref(pool), n - 1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // The harness that the benchmarks share. A suite holds groups; a group holds contestants that do the same job, one of
-// which is the baseline. Every round runs each contestant once, and each round begins with another one, so that what
-// the machine does meanwhile hits all of them alike. Every run returns a checksum that must be right. Reported: median
+// which is the baseline. Every round runs each contestant once, and each round begins with another one, so that other
+// load of the machine affects all of them equally. Every run returns a checksum that must be right. Reported: median
 // and minimum over the rounds, the median of the ratios to the baseline's run of the same round, and the spread (the
 // middle half of the runs, in per cent of the median). Absolute times mean little elsewhere, ratios more.
 
@@ -45,11 +45,11 @@ inline double quantile(std::vector<double> values, double which) {
   return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
-/// What one run gives back: its checksum and, where the contestant measures something itself, how much in all.
+/// The result of one run: its checksum and, if the contestant measures something itself, the sum of that.
 struct outcome {
   outcome(std::uint64_t sum, double measured = -1) : checksum(sum), amount(measured) {}
 
-  /// Of operations that were timed one by one: per operation the median counts, and the 99th percentile beside it.
+  /// For operations that were timed one by one: the median is the result per operation, with the 99th percentile.
   outcome(std::uint64_t sum, const std::vector<double>& each)
       : checksum(sum), amount(quantile(each, 0.5) * static_cast<double>(each.size())), tail(quantile(each, 0.99)) {}
 
@@ -60,25 +60,25 @@ struct outcome {
 
 using runner = std::function<outcome(std::uint64_t)>;  // does that many operations
 
-/// What a contestant is to reach.
+/// The goal of a contestant.
 struct goal {
   double limit;
   std::string than;  // a contestant: the limit is a ratio to it; empty: the limit is in units
   bool binding;
 };
 
-/// In the group's unit; the program fails if it is more. For what does not depend on the machine's mood.
+/// In the group's unit; the program fails if it is more. For values that do not depend on the load of the machine.
 inline goal must_not_exceed(double units) { return {units, "", true}; }
 /// In the group's unit; only reported.
 inline goal at_most(double units) { return {units, "", false}; }
 /// A goal as a ratio to the named entry of the same group: reported, never enforced, and only if that entry took part.
 inline goal at_most(double ratio, std::string than) { return {ratio, std::move(than), false}; }
 
-/// How a contestant runs, where not as the others do. Results are per operation all the same.
+/// How a contestant runs, if not like the others. Results are still per operation.
 struct how {
-  std::uint64_t divisor = 1;     // a slow one does so many times fewer operations
-  std::uint64_t operations = 0;  // or so many, where that is no fraction of the group's
-  std::uint64_t repeat = 1;      // so many runs make one sample, where one is too short for the clock
+  std::uint64_t divisor = 1;     // a slow contestant does this many times fewer operations
+  std::uint64_t operations = 0;  // or exactly this many
+  std::uint64_t repeat = 1;      // this many runs make one sample, if one run is too short for the clock
   std::vector<goal> goals = {};
 };
 
@@ -111,7 +111,7 @@ class group {
     for (const contestant& c : contestants_) std::printf("%s: %s\n", title_.c_str(), c.name.c_str());
   }
 
-  /// Calls `progress` with what comes next, size() times for each round and once more for the round that warms up.
+  /// Calls `progress` with the name of the next step, size() times for each round and once more for the warm-up round.
   template <class Progress>
   table measure(std::size_t rounds, Progress progress) {
     if (std::ranges::find(contestants_, baseline_, &contestant::name) == contestants_.end())
@@ -216,7 +216,7 @@ class progress_bar {
     if (on_terminal_) std::fprintf(stderr, "\r\033[K");
   }
 
-  /// One step is done, and the next one is called `what`.
+  /// One step is done, and `what` is the name of the next one.
   void next(const std::string& what) {
     constexpr std::size_t width = 20;
     const std::size_t done = done_++;
@@ -231,10 +231,11 @@ class progress_bar {
   std::size_t done_ = 0;
 };
 
-/// One program: reads the command line, runs the groups one after the other, reports, and says whether all was right.
+/// One program: reads the command line, runs the groups one after the other, reports, and returns whether all results
+/// were right.
 class suite {
  public:
-  /// `numbers`: further options that take a number, each with what it is if not given.
+  /// `numbers`: further options that take a number, each with its default.
   suite(std::string name, int argc, char** argv, std::map<std::string, std::uint64_t> numbers = {})
       : name_(std::move(name)), numbers_(std::move(numbers)) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);

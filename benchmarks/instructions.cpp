@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One step of the library, done `count` times, for instructions.sh to count the instructions of. Everything counted runs
-// on one thread, and on executors that leave nothing to chance, so that the numbers are exact.
+// on one thread, and on deterministic executors, so that the numbers are exact.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/instructions.cpp -o instructions && ./instructions yield 1000
 
@@ -19,11 +19,11 @@
 
 namespace dg = dyngen;
 
-/// What runs inside this function is counted. It is found by its name, so it is only called through a pointer of which
-/// the compiler knows nothing: a copy of it, made for one caller, would have another name.
+/// The instructions inside this function are counted. callgrind finds it by its name, so it is only called through a
+/// pointer that is opaque to the compiler: a clone for one caller would have another name.
 extern "C" void counted(void (*part)(void*), void* state) {
   part(state);
-  __asm__ volatile("");  // no tail call: it must be left
+  __asm__ volatile("");  // no tail call: the function must return
 }
 
 namespace {
@@ -41,14 +41,14 @@ dg::generator<number> produce(number n) {
   for (number i = 0; i < n; ++i) co_yield work(i);
 }
 
-// A stream of n values, all of them there.
+// A stream of n values, all of them stored.
 dg::ref_stream<number> produced(dg::manual_executor& producer, number n) {
   dg::ref_stream<number> stream = dg::on(producer).options(dg::unbounded).submit(produce, n);
   producer.run_all();
   return stream;
 }
 
-// A co_yield of a value when there is room, and its work.
+// A co_yield of a value into a stream that is not full, and its work.
 number yield(number n) {
   dg::manual_executor producer;
   dg::ref_stream<number> stream = dg::on(producer).options(dg::unbounded).submit(produce, n);
@@ -56,7 +56,7 @@ number yield(number n) {
   return stream.next_value().value();
 }
 
-// One step of values(), the value being there.
+// One step of values(), the value being stored.
 number take(number n) {
   dg::manual_executor producer;
   dg::ref_stream<number> stream = produced(producer, n);
@@ -67,7 +67,7 @@ number take(number n) {
   return sum;
 }
 
-// One ref taken from a stream, read and dropped, the value being there.
+// One ref taken from a stream, read and dropped, the value being stored.
 number take_ref(number n) {
   dg::manual_executor producer;
   dg::ref_stream<number> stream = produced(producer, n);
@@ -78,7 +78,8 @@ number take_ref(number n) {
   return sum;
 }
 
-// One value of a cheap stream with room for 64, made and taken, as a ref, by one thread that runs the producer in between.
+// One value of a cheap stream with a limit of 64, made and taken as a ref by one thread, which runs the producer in
+// between.
 number take_in_turn(number n) {
   dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
   dg::manual_executor here;
@@ -93,7 +94,7 @@ number take_in_turn(number n) {
   return sum;
 }
 
-// A pool whose only worker is held up: what is submitted to it is run by the thread that waits for it.
+// A pool whose only worker is blocked: the thread that waits for a task runs it.
 class held_up_pool {
  public:
   held_up_pool() {
@@ -115,8 +116,8 @@ class held_up_pool {
   dg::thread_pool pool_{1};
 };
 
-// One value of a cheap stream, made and taken by values() on the thread that reads it. What is cheap, the clock decides
-// elsewhere; callgrind is too slow for it.
+// One value of a cheap stream, made and taken by values() on the thread that reads it. Elsewhere the clock
+// decides whether values are cheap; callgrind is too slow for that.
 number pull(number n) {
   dg::detail::pulling_mode = dg::detail::pulling::whenever_possible;
   held_up_pool held_up;
@@ -153,7 +154,7 @@ number submit_get(number n) {
   return sum;
 }
 
-// The same on an executor without a queue that threads share.
+// submit and get on an executor without a queue that threads share.
 number submit_get_inline(number n) {
   dg::inline_executor here;
   number sum = 0;
@@ -180,7 +181,7 @@ number when_all(number n) {
   number sum = 0;
   std::latch done(1);
   const dg::ref<void> counted_there = pool.submit([&] {
-    // callgrind is so slow that the coroutine would make way for its own children
+    // callgrind is so slow that the coroutine would yield to its own children
     dg::detail::context().slice_over = &dg::detail::no_time_slice;
     count([&] { sum = pool.submit(await_both, n).get(); });
     done.count_down();
@@ -212,7 +213,7 @@ dg::task<number> await_children(number n) {
   co_return sum;
 }
 
-// A child task made, run by co_await, and gone.
+// A child task created, run by co_await, and destroyed.
 number await_child(number n) {
   dg::inline_executor here;
   number sum = 0;
@@ -237,7 +238,7 @@ number promise(number n) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  dg::detail::reader_patience = 3'600'000;  // callgrind is so slow that the monitor would take readers for idle
+  dg::detail::reader_patience = 3'600'000;  // callgrind is so slow that the monitor would treat readers as idle
   const std::map<std::string, number (*)(number)> steps = {
       {"yield", yield},
       {"take", take},

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How long one thing takes from end to end when nothing else is going on: one result made, set and read on one thread;
-// a task's round trip and a stream's first value while the pool sleeps; waking a reader that sleeps; and what an idle
-// pool costs. Where operations are timed one by one, the median counts, and the 99th percentile stands beside it.
-// Linux only.
+// The latency of single operations on an idle machine: one result created, set and read on one thread; a task's round
+// trip and a stream's first value while the pool sleeps; the wake-up of a sleeping reader; and the cost of an idle
+// pool. Where operations are timed one by one, the result is the median, with the 99th percentile. Linux only.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/latency.cpp -o latency && ./latency
 //   with peers: add -DDYNGEN_PEERS and -ltbb
@@ -54,7 +53,7 @@ double nanoseconds_since(clock_type::time_point begin) {
   return std::chrono::duration<double, std::nano>(clock_type::now() - begin).count();
 }
 
-// Long enough for a pool that finds nothing to do to go to sleep, also if it looks around for a while before.
+// Long enough for an idle pool to go to sleep, also if it searches for a while before.
 void let_the_pool_sleep() { std::this_thread::sleep_for(std::chrono::milliseconds(2)); }
 
 // Times `operation(i)`, which returns a number, again and again while all other threads sleep.
@@ -76,7 +75,7 @@ bench::outcome each_from_rest(std::uint64_t n, Operation operation) {
 
 // Processor time of the whole process while this thread sleeps, per second slept.
 bench::outcome while_asleep(number milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // what still winds down is not counted
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // activity that is still ending is not counted
   const auto used = [] {
     timespec now{};
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
@@ -164,7 +163,7 @@ void die_at_system_calls() {
     throw std::runtime_error("this system cannot forbid system calls");
 }
 
-// What is needed once, memory above all, is got before.
+// One-time costs, above all memory, are paid before.
 template <class Measurement>
 auto without_system_calls(Measurement measurement) {
   return bench::in_fresh_process([measurement](number n) -> bench::outcome {
@@ -181,7 +180,7 @@ void add_results(bench::suite& suite) {
   const auto n_results = suite.pick(1'000'000, 100'000);
   auto& group = suite.add({"one result made, set and read on one thread", "ns/op", baseline, n_results, sum_of_work});
   group.add(baseline, through_promises, {.divisor = 10});
-  // What an allocation costs that holds only the value.
+  // The cost of an allocation that holds only the value.
   group.add("new and delete of the value", [](number n) {
     std::uint64_t sum = 0;
     for (number i = 0; i < n; ++i) {
@@ -201,7 +200,7 @@ void add_results(bench::suite& suite) {
 
 // ---- a task's round trip --------------------------------------------------------------------------------------------
 
-// Made when first used: not before the processes of their own above.
+// Created at the first use: not before the separate processes above.
 bench::textbook_pool& textbook() {
   static bench::textbook_pool pool;
   return pool;
@@ -329,7 +328,7 @@ bench::outcome each_wake(std::uint64_t n) {
   return {sum, times};
 }
 
-// The system call and nothing else: what waking a thread costs here at least.
+// Only the system call: the least cost of waking a thread on this machine.
 class raw_futex {
  public:
   void set(number value) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What is kept in memory beyond the values themselves: per value, per pending task, per suspended stream, per actor; and
-// the peak of a hundred large values taken and dropped one by one (of how many MiB each, --megabytes says).
+// The memory overhead beyond the values themselves: per value, per pending task, per suspended stream, per actor; and
+// the peak of a hundred large values taken and dropped one by one (--megabytes sets the size of each in MiB).
 //
-// Every measurement runs in a process of its own, so that nothing comes out of what an earlier one left in a cache.
-// "Counted" is what operator new gave out and operator delete has not had back, by the sizes the allocator really
-// spends (malloc_usable_size and its header); "resident" is what the system says, however it was got. What the caller
-// holds (vectors of refs and futures) is reserved before and not counted. Linux and glibc only.
+// Every measurement runs in a process of its own, so that none reuses memory that an earlier one left in a cache.
+// "Counted" is the memory from operator new that was not yet deleted, in the sizes that the allocator really spends
+// (malloc_usable_size and its header); "resident" is the memory that the system reports, however it was allocated. The
+// memory of the caller (vectors of refs and futures) is reserved before and not counted. Linux and glibc only.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/memory.cpp -o memory && ./memory
 
@@ -195,7 +195,7 @@ bench::outcome packaged_tasks(std::uint64_t n) {
   return {sum, added};
 }
 
-// The only worker is held up, so that all that is submitted stays queued.
+// The only worker is blocked, so that all submitted tasks stay queued.
 bench::outcome queued_tasks(std::uint64_t n) {
   std::vector<dg::ref<int>> refs;
   refs.reserve(n);
@@ -247,7 +247,7 @@ bench::outcome suspended_tasks(std::uint64_t n) {
   return {sum_of(refs), added};
 }
 
-// Each has been built, and has answered one call.
+// Each actor was constructed, and has answered one call.
 class answering {
  public:
   explicit answering(int value) : value_(value) {}
@@ -325,7 +325,7 @@ std::uint64_t read_large(const large& value) { return unsigned_of(value.front())
 
 std::uint64_t expected_of_large(std::uint64_t) { return 2 * sum_below(large_values); }
 
-// Large blocks go back to the system at once: what the allocator keeps for later is not the question here.
+// Large blocks are returned to the system at once: memory that the allocator caches is not measured here.
 void return_large_blocks() { mallopt(M_MMAP_THRESHOLD, 128 * 1024); }
 
 bench::outcome peak_of_vector(std::size_t size, meter used, meter peak) {

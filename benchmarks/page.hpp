@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // A run as one self-contained page: no script, nothing from the network, readable in light and dark. A bar begins at
-// the baseline, 1, on a logarithmic scale: to the left is cheaper, to the right dearer. The thin line across its end
-// is the middle half of the rounds.
+// the baseline, 1, on a logarithmic scale: to the left is cheaper, to the right more expensive. The thin line across
+// its end is the middle half of the rounds.
 
 #include "report.hpp"
 
@@ -82,7 +82,7 @@ text { fill: var(--quiet); font-size: 12px; text-anchor: middle; }
 
   static double scaled(double ratio) { return std::log10(std::max(ratio, smallest)); }
 
-  /// Sets the scale, so that the whole table fits, and its ticks: few decades show 1, 2, 5, many only powers of ten.
+  /// Sets the scale so that the whole table fits, and its ticks: 1, 2, 5 for few decades, powers of ten for many.
   void fit(const table& t) {
     low_ = scaled(0.5);
     high_ = scaled(2);

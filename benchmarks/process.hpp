@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Measurements in a process of their own: nothing comes out of what an earlier one left in a cache, no thread of
-// another contestant runs beside them, and what is taken away from the process is not missed later. Linux only.
+// Measurements in a process of their own: no memory is reused from an earlier measurement, no thread of another
+// contestant runs beside them, and restrictions of the process do not affect later measurements. Linux only.
 
 #include "harness.hpp"
 
@@ -17,7 +17,7 @@
 
 namespace bench {
 
-/// What the system says this process has in memory, however it was got.
+/// The resident memory of this process as the system reports it.
 inline double resident_bytes() {
   std::ifstream file("/proc/self/statm");
   double total = 0;

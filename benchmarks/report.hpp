@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the harness has measured, and two ways to write it down: as text and as JSON. page.hpp has a third one.
+// The results of the harness, and two ways to write them: as text and as JSON. page.hpp has a third one.
 
 #include <algorithm>
 #include <cstddef>
@@ -16,12 +16,12 @@
 
 namespace bench {
 
-/// A goal, and how far it was reached.
+/// A goal, and whether it was reached.
 struct verdict {
   std::string text;  // "at most 0.5 x mutex and condition variable"
   double reached;
   bool met;
-  bool binding;  // missing it is an error; never so for times, which depend on what else the machine does
+  bool binding;  // missing it is an error; never for times, which depend on the load of the machine
 };
 
 /// One contestant's results. Times (or bytes) are per operation; ratios are to the baseline's run of the same round.
@@ -45,7 +45,7 @@ struct table {
   }
 };
 
-/// What has to be known to repeat a run.
+/// The data needed to repeat a run.
 struct circumstances {
   std::string program;
   bool quick;
@@ -59,7 +59,7 @@ struct circumstances {
     return model + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores";
   }
 
-  /// How many threads wanted to run during the last minute: much more than 1 before a run means a disturbed one.
+  /// The load average of the last minute: much more than 1 before a run means that the run is disturbed.
   static std::string load() {
     double average = 0;
     char text[32];
@@ -77,7 +77,7 @@ struct circumstances {
   }
 };
 
-/// With as many digits as are of use.
+/// With a sensible number of digits.
 inline std::string shown(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.*f", value >= 100 ? 0 : value >= 0.1 || value <= 0 ? 2 : 4, value);

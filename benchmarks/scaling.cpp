@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Whether what costs little once still costs little many times: one value among a thousand to a hundred million, one
-// task among a thousand to ten million, one of up to a million streams that are suspended at once, and tasks and streams
-// on 1 to 16 threads, however many cores there are. Ratios are to a size in the middle, or to one thread: flat is what
-// they should be. What the machine itself makes of such sizes stands beside it. Linux only.
+// Scaling of costs per operation: one value among a thousand to a hundred million, one task among a thousand to ten
+// million, one of up to a million streams that are suspended at once, and tasks and streams on 1 to 16 threads, however
+// many cores there are. Ratios are to a size in the middle, or to one thread, and should be flat. Baselines show how
+// the machine itself scales. Linux only.
 //
 //   g++ -std=c++20 -O3 -pthread -Iinclude benchmarks/scaling.cpp -o scaling && ./scaling
 
@@ -32,7 +32,7 @@ using bench::number;
 using bench::sum_of_work;
 using bench::work;
 
-// Made when first used: not before the processes of their own.
+// Created at the first use: not before the separate processes.
 dg::thread_pool& usual() {
   static dg::thread_pool pool;
   return pool;
@@ -103,7 +103,7 @@ bench::outcome through_num_returns(number n) {
   return sum;
 }
 
-// A vector that grows, as a function returns it: what so many values cost this machine in any case.
+// A growing vector, returned by a function: what this many values cost on this machine in any case.
 bench::outcome through_vector(number n) {
   std::vector<number> values;
   for (number i = 0; i < n; ++i) values.push_back(work(i));
@@ -201,7 +201,7 @@ bench::synchronous_generator<number> from_synchronously(number i) {
   for (;; ++i) co_yield work(i);
 }
 
-// Each has handed over its first value, and waits for room with its second; all are dropped in the end.
+// Each has handed over its first value, and is suspended at its second, as it is full; all are dropped in the end.
 std::vector<dg::ref_stream<number>> suspended_streams(number n, std::uint64_t& sum) {
   std::vector<dg::ref_stream<number>> streams;
   streams.reserve(n);
@@ -229,7 +229,7 @@ bench::outcome make_and_drop_generators(number n) {
 // Resident memory, without the handles that the caller keeps.
 bench::outcome bytes_of_streams(number n) {
   std::uint64_t sum = 0;
-  suspended_streams(100, sum).clear();  // what is needed once
+  suspended_streams(100, sum).clear();  // one-time costs
   sum = 0;
   const double before = bench::resident_bytes();
   const auto streams = suspended_streams(n, sum);
@@ -243,7 +243,7 @@ void add_stream_bytes(bench::suite& suite) {
   const auto most = suite.pick(1'000'000, 100'000);
   auto& group = suite.add(
       {"bytes of one suspended stream, by how many there are", "bytes", name + power_of_ten(most), most, sum_of_work});
-  for (std::uint64_t n = 10'000; n <= most; n *= 10) {  // with few, what the pool needs once counts too much
+  for (std::uint64_t n = 10'000; n <= most; n *= 10) {  // with few, the one-time costs of the pool dominate
     const bench::goal goal = n == most ? bench::must_not_exceed(1024) : bench::at_most(1024);
     group.add(name + power_of_ten(n), bench::in_fresh_process(bytes_of_streams), {.operations = n, .goals = {goal}});
   }
@@ -259,7 +259,7 @@ void add_streams(bench::suite& suite) {
 
 // ---- threads --------------------------------------------------------------------------------------------------------
 
-// Made at the first run of the contestant.
+// Created at the first run of the contestant.
 template <class Pool>
 class lazy {
  public:

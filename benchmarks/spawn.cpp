@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What it costs to start a task and to read its result: independent tasks from outside and from inside a task, tasks
+// The cost of starting a task and reading its result: independent tasks from outside and from inside a task, tasks
 // with a dependency, and the price of one value by how its task's arity was chosen. The work of a task is the same few
 // instructions everywhere and is not inlined; every result is read, in order.
 //
@@ -105,7 +105,7 @@ void add_independent(bench::suite& suite, pools& p) {
             {.divisor = 10});
   group.add("dyngen: from outside, one by one, waiters_help off",
             [=](std::uint64_t n) { return one_by_one(n, to_helpless); }, {.divisor = 50});
-  // What these submit comes from a worker.
+  // These submit from a worker.
   group.add("dyngen: from inside a plain task, all, then get()", [=, &p](std::uint64_t n) {
     return from_worker(p.usual.submit([=] { return all_then_read(n, to_usual).checksum; }));
   });
@@ -232,7 +232,7 @@ void add_arity(bench::suite& suite, Executor& executor, const std::string& where
   add(run_time, {bench::at_most(1, "dyngen: dynamic, refs")}, read_refs, dg::num_returns{bench::opaque(Count)});
   add("dyngen: dynamic, refs", {}, read_list_refs, dg::dynamic);
   add("dyngen: dynamic, values()", {}, read_list_values, dg::dynamic);
-  // A full stream waits for its reader; room for all of a task's values lets it end as the others do.
+  // A full stream waits for its reader; a limit of all values of a task lets it end as the others do.
   add("dyngen: streaming, refs", {}, read_stream, dg::streaming, dg::backpressure{bench::opaque(Count + 1)});
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What it costs to bring one value from a producer to a consumer: a 64-bit integer, a struct of 64 bytes, a string of
+// The cost of passing one value from a producer to a consumer: a 64-bit integer, a struct of 64 bytes, a string of
 // 64 characters, and values that are expensive to make. Every producer makes each value by the same function make<T>,
 // once; every consumer reads each value, in order. Producers are not inlined, so that none is folded into its
 // consumer's loop.
@@ -305,7 +305,8 @@ void add_defaults(bench::suite& suite, pools& p, const std::string& type) {
   }
 }
 
-// By how many values may wait. A small room may cost a hand-over between threads per value: fewer values will do.
+// By the limit of stored values. With a small limit each value may cost a hand-over between threads: fewer values
+// suffice.
 template <class T>
 void add_rooms(bench::suite& suite, pools& p, const std::string& type) {
   const auto n = suite.pick(500'000, 50'000);
@@ -370,7 +371,7 @@ dg::task<std::uint64_t> await_in_turn(dg::ref_stream<number> even, dg::ref_strea
   co_return sum;
 }
 
-// No value is handed over before all are made: what two cores give at this moment.
+// No value is handed over before all are made: shows the speed of two cores at this moment.
 template <class F>
 bench::outcome on_two_threads(number n, F value_of) {
   std::vector<number> values(n);

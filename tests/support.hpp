@@ -22,8 +22,8 @@ namespace dg = dyngen;
 
 namespace support {
 
-/// How consumers of streams come to their values (detail/results/production_cost.hpp): measured, or as the environment variable
-/// DYNGEN_TEST_PULLING says, `always` or `never`.
+/// Whether consumers pull streams (detail/results/production_cost.hpp): decided by measuring, or by the environment
+/// variable DYNGEN_TEST_PULLING, `always` or `never`.
 inline const bool pulling_is_forced = [] {
   const char* const mode = std::getenv("DYNGEN_TEST_PULLING");
   if (mode == nullptr) return false;
@@ -58,7 +58,7 @@ struct boom : std::runtime_error {
   explicit boom(const std::string& what = "boom") : std::runtime_error(what) {}
 };
 
-/// Ends the program with a message if the scope lasts longer than `seconds`: a hang is a failure with a name.
+/// Ends the program with a message if it lives longer than `seconds`, so that a hang becomes a failure with a name.
 class watchdog {
  public:
   explicit watchdog(const char* what, int seconds = 60)
@@ -113,7 +113,7 @@ bool eventually(Condition condition, std::chrono::milliseconds limit = std::chro
   return true;
 }
 
-/// How many pieces of the library's memory live: records, frames, blocks and waiters.
+/// The number of live allocations of the library: records, frames, blocks and waiters.
 inline long pieces_alive() noexcept {
   using dg::detail::memory_kind;
   long sum = 0;

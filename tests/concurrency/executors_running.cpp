@@ -375,7 +375,7 @@ class gives_up {
     });
   }
   void give_up() { gave_up_ = true; }
-  /// Waits until all its work has run as far as it can, and no thread is about to search for more.
+  /// Whether all its work has run as far as it can.
   bool is_idle() const { return under_way_ == 0; }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a coroutine awaits: refs, tasks, all or any of several, streams, its turn. What fails at a co_await comes out of it,
-// in the coroutine, and so into the task's refs.
+// What a coroutine awaits: refs, tasks, all or any of several, streams, its turn. The co_await throws a failure into
+// the coroutine, and so it reaches the task's refs.
 
 #include "injection.hpp"
 
@@ -26,7 +26,7 @@ using support::boom;
 
 namespace {
 
-/// Once more, with nothing failing: a promise that the armed code may not have come to.
+/// Tries again, with nothing failing: the armed code may not have reached the promise.
 template <class Promise, class... Value>
 void fulfil(Promise& p, Value... value) {
   try {
@@ -53,7 +53,7 @@ dg::task<void> looked_at(V number) {
   co_return;
 }
 
-/// Says when it is gone.
+/// Sets a flag when it is destroyed.
 class leaves_word {
  public:
   explicit leaves_word(std::atomic<bool>& gone) noexcept : gone_(gone) {}
@@ -435,7 +435,7 @@ std::vector<scenario> awaiting_containers() {
   };
 }
 
-/// Tasks that run on one worker while the coroutine that awaits them fails on another.
+/// Children that run on one worker while the coroutine that awaits them fails on another.
 std::vector<scenario> lending() {
   using V = faults::value;
   return {
@@ -505,16 +505,16 @@ std::vector<scenario> lending() {
 
 }  // namespace
 
-TEST_CASE("what fails at a co_await comes out of it", "[faults][S-ERR-7][S-AWAIT-1]") {
+TEST_CASE("a co_await throws its failure", "[faults][S-ERR-7][S-AWAIT-1]") {
   drive_all(awaiting<faults::value>(), all_hosts, throwing);
   drive_all(awaiting_containers(), all_hosts, throwing);
 }
 
-TEST_CASE("when_all that fails itself waits for its tasks all the same", "[faults][S-AWAIT-1]") {
+TEST_CASE("a when_all that fails itself still waits for its children", "[faults][S-AWAIT-1]") {
   drive_all(lending(), {faults::host::pool}, throwing);
 }
 
-TEST_CASE("destructors of what coroutines hold may throw", "[faults][S-ERR-10][L-5]") {
+TEST_CASE("destructors of objects in coroutine frames may throw", "[faults][S-ERR-10][L-5]") {
   drive_all(awaiting<faults::explosive>(), all_hosts, destructors);
 }
 

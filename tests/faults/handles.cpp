@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What is done with what submit gives, and without it: put, promises, reading, waiting, lists, streams, generators that
-// are iterated in place. A call that fails leaves its handle usable: nothing was consumed that the caller did not get.
+// Uses of the handles that submit returns, and of put, promises and generators that are iterated in place: reading,
+// waiting, lists, streams. A call that fails leaves its handle usable: it consumes no value that the caller did not
+// get.
 
 #include "injection.hpp"
 
@@ -56,7 +57,7 @@ dg::ref<V> failed_ref() {
   return r;
 }
 
-/// Takes the rest of an ended stream: it counts up from `next`.
+/// Takes the remaining values of an ended stream: these count up from `next`.
 template <class V>
 void take_rest(run& r, dg::ref_stream<V>& stream, int next, int end) {
   while (auto item = stream.try_next()) {
@@ -114,7 +115,7 @@ std::vector<lone_scenario> making() {
   };
 }
 
-/// On refs whose value is there.
+/// Operations on refs whose value is stored.
 template <class V>
 std::vector<lone_scenario> reading() {
   return {
@@ -176,12 +177,12 @@ std::vector<lone_scenario> reading() {
            r.check(ref == copy && ref.id() == copy.id(), "two holders of one value differ");
            r.check(std::hash<dg::ref<V>>()(ref) == std::hash<dg::ref<V>>()(copy), "two holders of one value differ");
          });
-         if (!whole) r.accounted_for();  // a stream of the standard library says so in its state
+         if (!whole) r.accounted_for();  // a stream of the standard library reports the failure in its state
        }},
   };
 }
 
-/// Calls that only throw: no destructor of theirs could add to that.
+/// Calls that only throw: no destructor of theirs can throw as well.
 std::vector<lone_scenario> failing() {
   using V = faults::value;
   return {
@@ -577,7 +578,7 @@ std::vector<lone_scenario> streams() {
       {"a stream that is dropped, one that is detached, one that is cancelled",
        [](run& r) {
          r.expect<dg::cancelled_error>();
-         r.need_not_arrive();  // it may stand in the stream that is dropped
+         r.need_not_arrive();  // it may be in the stream that is dropped
          dg::manual_executor later;
          dg::ref_stream<V> cancelled;
          r.armed([&] {
@@ -683,13 +684,14 @@ TEST_CASE("a failed read leaves the ref as it was", "[faults][S-DETAIL-3]") {
   drive_all(failing(), throwing);
 }
 
-TEST_CASE("a list survives what fails in its readers", "[faults]") { drive_all(lists<faults::value>(), throwing); }
+TEST_CASE("a list survives failures in its readers", "[faults]") { drive_all(lists<faults::value>(), throwing); }
 
 TEST_CASE("a stream hands over each value once, whatever fails in its reader", "[faults][S-STREAM-1]") {
   drive_all(streams<faults::value>(), throwing);
 }
 
-TEST_CASE("a generator in place throws what fails in it", "[faults]") { drive_all(in_place<faults::value>(), throwing); }
+TEST_CASE("a generator in place throws the failures of its body",
+          "[faults]") { drive_all(in_place<faults::value>(), throwing); }
 
 TEST_CASE("destructors of values that throw are reported where they are dropped", "[faults][S-ERR-10]") {
   drive_all(making<faults::explosive>(), destructors);

@@ -16,17 +16,17 @@
 namespace faults {
 namespace {
 
-// What is armed. Written by the driver's thread only, while no other thread is at a point that it means to count.
+// The armed failure. Written by the driver's thread only, while no other thread is at a point that would count.
 std::atomic<int> armed_kind{-1};
 std::atomic<long> armed_at{0};
 std::atomic<const void*> armed_thread{nullptr};  // null: any
 std::atomic<long> met{0};
 std::atomic<bool> fired{false};
-std::atomic<bool> must_arrive{false};  // not if the library does without what failed
+std::atomic<bool> must_arrive{false};  // false if the library can do without the failed allocation
 
-std::atomic<long> allocations{0};  // that live
+std::atomic<long> allocations{0};  // live allocations
 
-// Memory that is kept for the next one of its size would be no point, and live on.
+// Memory that is cached for the next allocation of its size would be no point, and would stay allocated.
 [[maybe_unused]] const bool memory_goes_back = [] {
   dg::detail::keeps_memory = false;
   return true;
@@ -39,7 +39,7 @@ kind lasting_form_of(kind once) noexcept {
   return once == kind::allocation ? kind::all_allocations : once == kind::thread ? kind::all_threads : once;
 }
 
-/// At each point: is it the one that fails?
+/// Called at each point: is this the one that fails?
 bool fails(kind point, bool matters = true) noexcept {
   const int now = armed_kind.load();
   const bool lasting = now == static_cast<int>(lasting_form_of(point)) && now != static_cast<int>(point);
@@ -70,8 +70,8 @@ void* allocate(std::size_t bytes, std::size_t alignment = 0) {
   throw std::bad_alloc();
 }
 
-/// What the library does without: what threads keep for good, and notes of tasks that will only end. It counts as none. Which
-/// points these are is decided by how many threads have been alive at once.
+/// Allocations that the library can do without: objects that threads keep for good, and notes of tasks that will only
+/// end. They do not count as live, since their number depends on how many threads were alive at once.
 void* allocate_quietly(std::size_t bytes, std::size_t alignment = 0) noexcept {
   if (fails(kind::allocation, false)) return nullptr;
   void* const memory = allocate_or_null(bytes, alignment);
@@ -110,7 +110,7 @@ void operator delete(void* p, std::align_val_t) noexcept { faults::deallocate(p)
 void operator delete[](void* p, std::align_val_t) noexcept { faults::deallocate(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept { faults::deallocate(p); }
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { faults::deallocate(p); }
-// What was asked for quietly, and does not stay for good, goes as quietly.
+// Memory from a nothrow operator new that does not stay for good is freed without counting, too.
 void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete[](void* p, const std::nothrow_t&) noexcept { faults::deallocate(p); }
 void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { faults::deallocate(p); }
@@ -118,7 +118,7 @@ void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcep
 
 // --- pthread_create ---
 
-// The sanitizers' own, where there is one: with a runtime that is linked statically it is no next symbol.
+// The sanitizer's function, if there is one: with a statically linked runtime it is no next symbol.
 extern "C" int __interceptor_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)
     __attribute__((weak));
 
@@ -185,7 +185,7 @@ namespace {
 
 // --- stderr ---
 
-/// What the library prints of exceptions that no hook and no handle gets. The rest of stderr goes where it went.
+/// Records what the library prints about exceptions without hook and handle. All other output to stderr passes through.
 std::atomic<long> printed_failures{0}, printed_others{0};
 
 ssize_t write_to_stderr(void*, const char* text, std::size_t size) {
@@ -197,7 +197,7 @@ ssize_t write_to_stderr(void*, const char* text, std::size_t size) {
 
 void watch_stderr() {
   static const bool done = [] {
-    // Of stdio only: what sanitizers write to the descriptor must be seen.
+    // Of stdio only: what sanitizers write to the descriptor must stay visible.
     cookie_io_functions_t functions{};
     functions.write = &write_to_stderr;
     std::FILE* const watched = fopencookie(nullptr, "w", functions);
@@ -237,7 +237,7 @@ class pool_target final : public target {
   std::unique_ptr<dg::thread_pool> pool_;
 };
 
-/// A queue that drops what it has no memory for.
+/// A queue that drops work for which it has no memory.
 class users_executor {
  public:
   void execute(dg::work w) noexcept {
@@ -282,7 +282,7 @@ std::unique_ptr<target> make_target(host where, run& r) {
   return nullptr;
 }
 
-// --- what a run must leave as it was ---
+// --- counters that a run must leave unchanged ---
 
 struct snapshot {
   long values = value::live + explosive::live;
@@ -297,9 +297,9 @@ struct snapshot {
 
 std::string difference(const snapshot& before, const snapshot& after, kind what) {
   std::ostringstream text;
-  // When the destructor of a temporary or a local throws, compilers may leave what the same expression, or the function,
-  // has just made, in functions that have nothing to do with coroutines: g++ 12 a value or two; clang 19 all that a call
-  // has returned when the destructor of its argument throws, a coroutine with all it holds, too.
+  // When the destructor of a temporary or a local throws, compilers may leak objects that the same expression, or the
+  // function, has just constructed, also outside of coroutines: g++ 12 a value or two; clang 19 all that a call has
+  // returned when the destructor of its argument throws, also a coroutine with all its objects.
 #ifdef __clang__
   const bool leaves_anything = what == kind::destructor;
 #else
@@ -326,7 +326,7 @@ bool contains(std::initializer_list<kind> kinds, kind what) {
   return false;
 }
 
-/// Says where the program hangs, if it does.
+/// Prints where the program hangs, if it does.
 char current_run[300];
 
 /// `once(run&)` is one run of the scenario. Runs it with every point failing; returns how many there are.
@@ -356,7 +356,7 @@ long drive_kind(const std::string& name, kind what, scope whose, bool absorbed, 
   const support::watchdog dog(current_run, 300);
   problems.reserve(1000);
   {
-    run first(what, 0, whose);  // what is made only once in a program is made here
+    run first(what, 0, whose);  // objects that exist once in a program are constructed here
     once(first);
   }
   for (long nth = 0; nth <= limit; ++nth)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Fault injection: every allocation, every special member and function of the user's, every destructor and every thread
-// start of this program is a point that can be made to fail. A scenario is a function that does something with the
-// library; the driver runs it with the first point failing, the second, the third, ... until none fails any more, and
-// checks after each run that the failure arrived somewhere, that every ref is ready, and that nothing is left behind.
+// Fault injection: every allocation, every special member and function of user code, every destructor and every thread
+// start of this program is a point that can be made to fail. A scenario is a function that uses the library; the driver
+// runs it with the first point failing, then the second, the third, ... until none fails any more, and checks after
+// each run that the failure arrived somewhere, that every ref is ready, and that nothing leaks.
 //
-// Points count only in the code that a scenario gives to run::armed(): what comes before prepares, what follows looks.
+// Points count only in the code that a scenario passes to run::armed(): code before it prepares, code after it checks.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -40,7 +40,7 @@ enum class scope { this_thread, all_threads };
 struct injected_allocation : std::bad_alloc {
   const char* what() const noexcept override { return "an injected failure of an allocation"; }
 };
-/// Thrown by a user's function or destructor. Allocates nothing.
+/// Thrown by a function or destructor of user code. Allocates nothing.
 struct injected : std::exception {
   const char* what() const noexcept override { return "an injected failure of the user's code"; }
 };
@@ -51,19 +51,19 @@ void arm(kind what, long nth, scope whose) noexcept;
 void disarm() noexcept;
 /// Has one failed since arm()?
 bool has_fired() noexcept;
-/// Has one failed that must be seen: not memory that a thread only keeps things in?
+/// Has one failed that must be seen, that is, not one that the library can do without?
 bool has_to_arrive() noexcept;
-/// Before the next arm(): none has.
+/// To be called before the next arm(): then none has failed.
 void forget() noexcept;
-/// How many pieces of memory there are.
+/// The number of live allocations.
 long live_allocations() noexcept;
 
-/// A function of the user's that may throw.
+/// A point in a function of user code that may throw.
 void user_point();
-/// The end of a destructor that may throw; never while another exception is on its way.
+/// A point at the end of a destructor that may throw; never during stack unwinding.
 void destructor_point();
 
-/// No point of this thread counts meanwhile: for code of the tests themselves.
+/// While it lives, no point of this thread counts: for code of the tests themselves.
 class uncounted {
  public:
   uncounted() noexcept;
@@ -74,7 +74,7 @@ class uncounted {
 
 // --- values ---
 
-/// A number that fails to be constructed, copied, moved, assigned or compared, and says so when it is used dead.
+/// A number that fails to be constructed, copied, moved, assigned or compared, and reports uses after its destruction.
 template <bool DestructorThrows>
 class basic_value {
  public:
@@ -129,7 +129,7 @@ class basic_value {
 using value = basic_value<false>;
 using explosive = basic_value<true>;
 
-/// A callable of the user's: holds a value, so that copies and moves of it fail too.
+/// A callable of user code: holds a value, so that copies and moves of it fail too.
 template <class V, class F>
 class callable {
  public:
@@ -149,10 +149,10 @@ class callable {
 
 enum class host {
   inline_executor,  ///< on the thread that submits
-  by_hand,          ///< on the same thread, when it says so
+  by_hand,          ///< on the same thread, when that calls run
   pool,             ///< on two workers, or on a thread that waits
   workers_only,     ///< on one worker
-  users_own         ///< by an executor of the user's, whose queue fails too
+  users_own         ///< by an executor of user code, whose queue fails too
 };
 inline constexpr std::initializer_list<host> all_hosts = {host::inline_executor, host::by_hand, host::pool,
                                                           host::workers_only, host::users_own};
@@ -165,7 +165,7 @@ class target {
  public:
   target(host which, dg::executor_target executor) : where(which), on(std::move(executor)) {}
   virtual ~target() = default;
-  /// Runs what is queued, if no other thread does.
+  /// Runs the queued tasks, if no other thread does.
   virtual void work() {}
   /// How many tasks were submitted; nothing where the executor does not count.
   virtual std::optional<std::uint64_t> submitted() const { return std::nullopt; }
@@ -176,7 +176,7 @@ class target {
 
 // --- one run of a scenario ---
 
-/// What a run knows of its failure: whether there was one, and where it arrived.
+/// One run: whether its failure occurred, and where it arrived.
 class run {
  public:
   run(kind what, long nth, scope whose) noexcept : what_(what), nth_(nth), whose_(whose) { forget(); }
@@ -209,7 +209,7 @@ class run {
   bool threw() const noexcept { return thrown_ != nullptr; }
   bool fired() const noexcept { return has_fired(); }
 
-  /// Called in the bodies of tasks: whether anything was run, a submit that throws must not have done.
+  /// Called in the bodies of tasks, to check that a submit that throws has run none.
   void enter() noexcept { ++entered_; }
   int entered() const noexcept { return entered_.load(); }
 
@@ -226,13 +226,13 @@ class run {
   void stands_for_failure() noexcept {
     standing_[standing_count_++] = &is<E>;
   }
-  /// The failure was seen in a way that only the scenario knows of; or, if there was one, it need not be seen.
+  /// The failure was seen in a way that only the scenario knows; or, if there was one, it need not be seen.
   void accounted_for() noexcept { ++seen_; }
   void need_not_arrive() noexcept { ++seen_if_fired_; }
 
   void printed_something_else();
 
-  /// Something is wrong.
+  /// Reports an error of the library.
   void problem(const std::string& text);
   void check(bool fine, const char* text) {
     if (!fine) problem(text);
@@ -288,7 +288,7 @@ class run {
     return o;
   }
 
-  /// After the scenario: what is wrong, or nothing.
+  /// Called after the scenario: the text of what is wrong, or nothing.
   std::string finish(bool may_be_absorbed);
 
  private:
@@ -327,7 +327,7 @@ void check_nothing_submitted(run& r, const target& t);
 struct scenario {
   const char* name;
   void (*body)(run&, target&);
-  /// Kinds of failure that may go unnoticed, since the library does without what failed.
+  /// Kinds of failure that may stay unnoticed, since the library can do without the failed allocation.
   std::initializer_list<kind> absorbed = {};
 };
 /// A scenario without tasks, or with a pool of its own.
@@ -356,7 +356,7 @@ inline void drive_all(const std::vector<lone_scenario>& all, std::initializer_li
 inline constexpr std::initializer_list<kind> throwing = {kind::allocation, kind::all_allocations, kind::user_code};
 inline constexpr std::initializer_list<kind> destructors = {kind::destructor};
 
-/// Does something on a thread of its own, once the armed code waits in the library, or is over.
+/// Runs an action on a thread of its own, once the armed code waits in the library, or has ended.
 class while_it_waits {
  public:
   template <class Action>
@@ -371,7 +371,7 @@ class while_it_waits {
   while_it_waits& operator=(const while_it_waits&) = delete;
   ~while_it_waits() { finish(); }
 
-  /// After the armed code: returns when the action was done.
+  /// Called after the armed code: returns when the action is done.
   void finish() {
     over_ = true;
     if (thread_.joinable()) thread_.join();

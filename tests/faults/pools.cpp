@@ -44,12 +44,12 @@ int depth(dg::thread_pool& pool, int n) {
   return pool.submit([&pool, n] { return depth(pool, n - 1); }).get() + 1;
 }
 
-/// An executor that drops what it is given.
+/// An executor that drops its work.
 struct keeps_none {
   void execute(dg::work w) noexcept { static_cast<void>(w); }
 };
 
-/// A hook that holds a value, and fails as it does.
+/// A hook that holds a value, and fails when that fails.
 template <class V>
 auto failing_hook(run& r) {
   return [&r, state = V(1)](std::exception_ptr error, std::string_view) {
@@ -217,7 +217,7 @@ std::vector<lone_scenario> spares() {
   return {
       {"a worker that waits, and that no spare thread replaces",
        [](run& r) {
-         r.need_not_arrive();  // where no thread can be had, the waiting one runs tasks itself
+         r.need_not_arrive();  // if no thread can be started, the waiting thread runs tasks itself
          dg::promise<int> p;
          dg::thread_pool pool(r.pool_options(1, false));
          dg::ref<int> result;
@@ -280,7 +280,7 @@ std::vector<lone_scenario> spares() {
            result.wait();
          });
          if (!result.valid()) return;
-         // What a wait leaves may still be on its way to where it is freed.
+         // Objects of a finished wait may not be freed yet.
          if (const auto kept = r.outcome_of(result)) r.check(*kept < 10, "each wait leaves something");
        }},
       {"many workers that wait at once",
@@ -324,8 +324,9 @@ class tally {
   V sum_;
 };
 
-/// What is common to all that actors do: one whose constructor failed has died of it, as its calls say. One that a user's
-/// executor has no memory for was cancelled; where that hits its end, no handle is left to tell.
+/// Common to all scenarios of actors: an actor whose constructor failed is dead, and its calls report that. A call for
+/// which a user's executor has no memory was cancelled; if that is the end of the actor, no handle is left to report
+/// it.
 void may_die(run& r, const target& t) {
   r.expect<dg::actor_died>();
   if (t.where == host::users_own) r.need_not_arrive();
@@ -397,7 +398,7 @@ std::vector<faults::scenario> actors() {
          } catch (const dg::promise_already_satisfied&) {
          }
          t.work();
-         r.need_not_arrive();  // a retry mends it
+         r.need_not_arrive();  // a retry succeeds
          if (awaited.valid()) r.holds(awaited, 6);
          if (refs[0].valid()) r.hold(refs, 1);
          int next = 1;
@@ -413,7 +414,7 @@ std::vector<faults::scenario> actors() {
        [](run& r, target& t) {
          r.expect<dg::actor_died>();
          r.expect<boom>();
-         r.need_not_arrive();  // it may hit what tells of the constructor's exception
+         r.need_not_arrive();  // it may hit the report of the constructor's exception
          dg::ref<int> sum;
          r.armed(t, [&] {
            auto a = t.on.options(dg::name{"unborn"}).template make_actor<tally<V>>(std::ref(r), V(1), true);
@@ -493,7 +494,7 @@ std::vector<lone_scenario> actors_and_pools() {
        [](run& r) {
          r.expect<dg::actor_died>();
          r.expect<dg::cancelled_error>();
-         if (r.what() == kind::allocation) r.need_not_arrive();  // it may hit the text of how the actor ended
+         if (r.what() == kind::allocation) r.need_not_arrive();  // it may hit the message about the end of the actor
          dg::actor<tally<V>> a;
          dg::ref<int> during, after;
          r.armed([&] {
@@ -516,11 +517,11 @@ TEST_CASE("a pool fails as a whole, or works", "[faults][S-ERR-7][S-ERR-9][S-STO
 
 TEST_CASE("a pool that gets fewer threads than it asks for throws, and leaves nothing running", "[faults]") {
   auto all = pools();
-  all.resize(2);  // the others have their pool from the beginning
+  all.resize(2);  // the other hosts create their pool before
   drive_all(all, threads);
 }
 
-TEST_CASE("where no thread can be had, a worker that waits runs tasks itself", "[faults][L-2]") {
+TEST_CASE("if no thread can be started, a worker that waits runs tasks itself", "[faults][L-2]") {
   drive_all(spares(), threads);
   drive_all(spares(), {kind::allocation, kind::all_allocations});
 }
@@ -530,7 +531,7 @@ TEST_CASE("an actor fails as a whole, or call by call", "[faults][S-ERR-7][S-ACT
   drive_all(actors_and_pools(), throwing);
 }
 
-TEST_CASE("destructors of actors and of what they hold may throw", "[faults][S-ERR-10]") {
+TEST_CASE("destructors of actors and of their members may throw", "[faults][S-ERR-10]") {
   drive_all(actors<faults::explosive>(), all_hosts, destructors);
 }
 

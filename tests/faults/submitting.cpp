@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Everything that submit takes and gives, on every kind of executor: each allocation, each function and each destructor
-// of the user's fails once. What submit itself meets is thrown from it, and then nothing was submitted; what the task
-// meets stands in its refs.
+// Everything that submit accepts and returns, on every kind of executor: each allocation, each function and each
+// destructor of user code fails once. submit throws its own failures, and then nothing was submitted; failures of the
+// task are in its refs.
 
 #include "injection.hpp"
 
@@ -35,8 +35,8 @@ void settle(run& r, const target& t, const dg::ref<T>& result, int number) {
   r.holds(result, number);
 }
 
-/// Takes all items of a stream: they count up from `next`, and the failure, if it is there, comes last. May be called
-/// again when taking has thrown: then nothing was taken.
+/// Takes all items of a stream: these count up from `next`, and the failure, if there is one, comes last. May be called
+/// again after it has thrown: then no item was taken.
 template <class V>
 void take_all(run& r, target& t, dg::ref_stream<V>& stream, int& next) {
   bool failed = false;
@@ -55,14 +55,14 @@ void take_all(run& r, target& t, dg::ref_stream<V>& stream, int& next) {
   }
 }
 
-/// What a stream shows of which no value was taken yet.
+/// Checks a stream of which no value was taken yet.
 template <class V>
 void take_whole(run& r, target& t, dg::ref_stream<V>& stream, int first) {
   if (!stream.valid()) return check_nothing_submitted(r, t);
   take_all(r, t, stream, first);
 }
 
-/// What the list of a `dynamic` task shows, of `size` values.
+/// Checks the list of a `dynamic` task of `size` values.
 template <class V>
 void look_at_list(run& r, const target& t, const dg::ref<dg::ref_list<V>>& outer, int first, std::size_t size) {
   if (!outer.valid()) return check_nothing_submitted(r, t);
@@ -91,7 +91,7 @@ auto counting(run& r) {
   };
 }
 
-/// What the tasks return.
+/// The results of the tasks.
 template <class V>
 std::vector<scenario> task_types() {
   return {
@@ -499,7 +499,7 @@ std::vector<scenario> task_types() {
   };
 }
 
-/// The options that say how a task is run.
+/// The options that determine how a task is run.
 template <class V>
 std::vector<scenario> run_options() {
   return {
@@ -698,7 +698,7 @@ std::vector<scenario> run_options() {
          const dg::budget budget(2);
          dg::ref_stream<V> first, second;
          int next = 0;
-         r.need_not_arrive();  // it may stand in the stream that is dropped
+         r.need_not_arrive();  // it may be in the stream that is dropped
          r.armed(t, [&] {
            auto cost = [](const V& v) { return v.look() == 1 ? 5 : 1; };
            const auto share = dg::backpressure_by(budget, faults::callable<faults::value, decltype(cost)>(0, cost));
@@ -735,7 +735,7 @@ std::vector<scenario> run_options() {
          dg::promise<V> never;
          dg::ref<int> result;
          r.armed(t, [&] {
-           // The value last: when a parameter's destructor throws, g++ 12 leaves those that follow.
+           // The value last: when a parameter's destructor throws, g++ 12 leaks the parameters that follow.
            auto f = [](dg::ref<V> wanted, V) -> dg::task<int> {
              const std::stop_token token = dg::this_task::get_stop_token();
              const V& v = co_await wanted;
@@ -755,7 +755,7 @@ std::vector<scenario> run_options() {
   };
 }
 
-/// Retries: what fails in one attempt may be mended by the next.
+/// Retries: after a failure in one attempt the next may succeed.
 template <class V>
 std::vector<scenario> retries() {
   return {
@@ -885,7 +885,7 @@ std::vector<scenario> retries() {
 
 }  // namespace
 
-TEST_CASE("every task type: what fails in submit is thrown, what fails in the task is stored", "[faults][S-ERR-7]") {
+TEST_CASE("every task type: failures in submit are thrown, failures in the task are stored", "[faults][S-ERR-7]") {
   drive_all(task_types<faults::value>(), all_hosts, throwing);
 }
 
@@ -893,7 +893,7 @@ TEST_CASE("every task type: destructors that throw", "[faults][S-ERR-10]") {
   drive_all(task_types<faults::explosive>(), all_hosts, destructors);
 }
 
-TEST_CASE("every option: what fails in submit is thrown, what fails in the task is stored", "[faults][S-ERR-7]") {
+TEST_CASE("every option: failures in submit are thrown, failures in the task are stored", "[faults][S-ERR-7]") {
   drive_all(run_options<faults::value>(), all_hosts, throwing);
 }
 
@@ -901,7 +901,7 @@ TEST_CASE("every option: destructors that throw", "[faults][S-ERR-10]") {
   drive_all(run_options<faults::explosive>(), all_hosts, destructors);
 }
 
-TEST_CASE("retries mend what fails once, and end with what fails again and again", "[faults][S-ERR-7][S-RETRY-3]") {
+TEST_CASE("retries succeed after a single failure, and end with a repeated one", "[faults][S-ERR-7][S-RETRY-3]") {
   drive_all(retries<faults::value>(), all_hosts, throwing);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The code of a program's tasks: functions and coroutines that play a plan, write down what they see, and notice if they
-// are run in a way that they must not.
+// The code of a program's tasks: functions and coroutines that execute a plan, log their observations, and detect runs
+// that the rules forbid.
 
 #include "running.hpp"
 
@@ -68,7 +68,7 @@ class visit {
     if (part().throws) throw boom(own_boom());
   }
 
-  // What it was given.
+  // Its arguments.
   void arrived(const counted& v) { note_input(id_of(v)); }
   void arrived(counted& v) { note_input(id_of(v)); }
   void arrived(counted&& v) {
@@ -102,7 +102,7 @@ class visit {
   bool was_gone_ = false;
 };
 
-/// What is read from a stream inside of a task.
+/// Reads a stream inside a task.
 class reader {
  public:
   reader(visit& v, dg::ref_stream<counted>&& s) : visit_(v), source_(v.run().all->tasks[v.run().in[0].task]), stream_(std::move(s)) {}
@@ -119,7 +119,7 @@ class reader {
     ++visit_.run().operations;
     source_.takes_begun.fetch_add(1);
   }
-  /// Writes an item down; false at the end. Throws what it holds if `rethrow`.
+  /// Logs an item; false at the end. Throws the item's exception if `rethrow`.
   bool note(const std::optional<dg::ref<counted>>& item, bool rethrow) {
     const outcome is = item ? seen_by([&] { return id_of(item->get()); }) : outcome{tag::end, 0};
     visit_.run().note(seen::item, source_.self, source_.taken++, is);
@@ -133,7 +133,7 @@ class reader {
   dg::ref_stream<counted> stream_;
 };
 
-// --- what code does inside ---
+// --- operations inside a task ---
 
 /// A plain task inside a task.
 struct child_call : script {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Where a program's choices come from: a seed, or the bytes of a fuzzer's input. The same seed or bytes give the same
-// choices; bytes that have run out give the first choice each time.
+// The source of a program's random choices: a seed, or the bytes of a fuzzer's input. Equal seeds or bytes give equal
+// choices; after the last byte it is always the first choice.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,7 +24,7 @@ class choice_source {
   unsigned between(unsigned least, unsigned most) noexcept { return least + below(most - least + 1); }
   bool one_in(unsigned n) noexcept { return below(n) == n - 1; }
 
-  /// One of the weights' indices, each as often as its weight says.
+  /// An index into `weights`, with a probability in proportion to its weight.
   template <std::size_t N>
   unsigned weighted(const unsigned (&weights)[N]) noexcept {
     unsigned sum = 0;

@@ -72,7 +72,7 @@ class client {
   }
 
  private:
-  // --- what is seen ---
+  // --- observations ---
 
   void note(seen what, index task, std::uint32_t at, outcome is) { self_.log.push_back({what, true, task, at, at_, is}); }
   void fault(const std::string& what) { all_.fault("operation " + std::to_string(at_) + ": " + what); }
@@ -113,14 +113,14 @@ class client {
   void wait_for_turn(const need& n) {
     until([&] { return all_.slots[n.slot].turn.load() >= n.turn; });
   }
-  /// All operations that stand before this one are over.
+  /// Waits until all operations before this one have ended.
   void wait_for_earlier() {
     for (const auto& other : all_.clients)
       if (other.get() != &self_) until([&] { return other->at.load() > at_; });
   }
   void hand(const op& o) { slot(o.slot).turn.fetch_add(1); }
 
-  /// An operation that needs all its slots is left out if one is absent.
+  /// An operation that needs all its slots is skipped if one is empty.
   bool can_do(const op& o) {
     if (o.slot != none && o.what != verb::hand && absent(o.slot)) return false;
     for (unsigned k = 0; k < o.listed; ++k)
@@ -311,7 +311,7 @@ class client {
     if (stream.finished() && o.how != static_cast<std::uint8_t>(taking::try_once)) check_end(stream);
   }
 
-  /// At its end a stream says so, again and again.
+  /// Checks that an ended stream reports its end repeatedly.
   template <class T>
   void check_end(dg::ref_stream<T>& stream) {
     count(3);
@@ -646,7 +646,8 @@ class client {
     return refs;
   }
 
-  /// Are `ready` and `pending` each in input order? The same ref may be in both, if it became ready between two looks.
+  /// Are `ready` and `pending` each in input order? The same ref may be in both, if it became ready between the two
+  /// checks.
   static bool in_order(const std::vector<dg::ref<counted>>& all, const std::vector<dg::ref<counted>>& ready,
                        const std::vector<dg::ref<counted>>& pending) {
     for (unsigned choice = 0; choice < 1u << all.size(); ++choice) {
@@ -898,7 +899,7 @@ class client {
     if (s.completed + s.failed + s.cancelled > s.submitted) fault("more tasks have ended than were submitted: " + text.str());
   }
 
-  // --- mistakes ---
+  // --- misuse ---
 
   template <class Error, class Action>
   void must_throw(const char* what, Action action) {

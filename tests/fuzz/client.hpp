@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One client: does its operations of a program, in order, and writes down what it sees.
+// One client: executes its operations of a program, in order, and logs its observations.
 
 #include "running.hpp"
 

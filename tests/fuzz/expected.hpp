@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What one task does when nothing disturbs it: which attempt stores which value, and how it ends. Also how outcomes are
-// written down: what a handle was seen to hold.
+// The expected behaviour of an undisturbed task: which attempt stores which value, and how it ends. Also outcomes: the
+// observed content of a handle.
 
 #include "program.hpp"
 
@@ -11,7 +11,7 @@
 namespace fuzz {
 
 enum class tag : std::uint8_t {
-  nothing,           ///< there was nothing to do it with
+  nothing,           ///< the operation had no handle
   value,             ///< its identity
   well,              ///< a task's end without an exception
   end,               ///< of a stream
@@ -47,7 +47,7 @@ constexpr outcome arity_of(std::uint64_t expected, std::uint64_t yielded) {
 /// An undisturbed run of a task's own script.
 struct expected_run {
   unsigned runs = 0;                              ///< attempts made
-  std::array<std::uint32_t, max_attempts> stored{};  ///< values there after each of them
+  std::array<std::uint32_t, max_attempts> stored{};  ///< values stored after each attempt
   std::uint32_t total = 0;
   outcome end{tag::well, 0};
 

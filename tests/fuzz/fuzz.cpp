@@ -7,7 +7,7 @@
 //   fuzz --seed S --show  prints program S
 //
 // Further: --repeat R runs each program R times; --without 3,7 leaves operations out; --keep-going goes on after a
-// failure; --hold stays where it is after a hang, for a debugger; --limit T is how long one program may take.
+// failure; --hold does not exit after a hang, for a debugger; --limit T is the time limit of one program.
 //
 // A program that fails is printed with its seed. A schedule is not part of the seed: repeat it.
 
@@ -28,7 +28,7 @@
 #include <thread>
 #include <vector>
 
-// Where a sanitizer writes; absent in other builds.
+// The function that sets a sanitizer's output; absent in other builds.
 extern "C" void __sanitizer_set_report_fd(void*) __attribute__((weak));
 
 namespace {
@@ -113,7 +113,7 @@ class session {
   }
 
  private:
-  /// A program that takes too long is printed with where its clients are.
+  /// Prints a program that takes too long, with the current operation of each client.
   void watch() {
     while (!over_.load()) {
       std::this_thread::sleep_for(20ms);
@@ -146,7 +146,7 @@ std::uint64_t random_seed() {
   return std::uint64_t{device()} << 32 | device();
 }
 
-/// The seeds in a file: one a line, followed by what it has found.
+/// The seeds in a file: one on each line, followed by the fault that it has found.
 std::vector<std::uint64_t> seeds_in(const std::string& file) {
   std::ifstream in(file);
   if (!in) {

@@ -165,7 +165,7 @@ class program_generator {
   }
   static bool is_counted_ref(const slot_state& s) { return s.is == handle::reference && s.of == kind::counted; }
 
-  /// The operation uses the slot.
+  /// Makes the operation use the slot.
   index use(index i) {
     if (slots_[i].hands != 0) uses_.push_back({i, slots_[i].hands});
     return i;
@@ -185,7 +185,7 @@ class program_generator {
     return false;
   }
   static constexpr std::uint32_t all_items = 1000;
-  /// How many items of a stream may be waited for; all_items: and its end.
+  /// For how many items of a stream a client may wait; all_items: also for its end.
   std::uint32_t items_ahead(index i) {
     const index t = slots_[i].to.task;
     const reach r = ahead_.certain(t, true);
@@ -319,7 +319,7 @@ class program_generator {
       p.order[i] = static_cast<std::uint8_t>(in_.one_in(10) ? in_.below(3) : i % 3);
   }
 
-  // --- what a task is given ---
+  // --- arguments of a task ---
 
   bool draw_inputs(task_plan& p) {
     if (has_stop(p.what)) {
@@ -360,7 +360,7 @@ class program_generator {
         found = pick_one(0, [](const slot_state& s) { return s.is == handle::list && s.of == kind::counted; });
         break;
       case input::stream:
-        // Code that blocks for a stream needs a thread of its own, or one that a pool replaces.
+        // Code that blocks on a stream needs a thread of its own, or one that a pool replaces.
         if (p.what == form::function && !on_a_pool(p)) return true;
         if (p.what == form::task && in_.one_in(2)) return true;
         found = pick_one(0, [&](const slot_state& s) {
@@ -397,7 +397,7 @@ class program_generator {
     }
   }
 
-  /// Finds refs for the step to wait for.
+  /// Chooses refs for which the step waits.
   bool hold_for(task_plan& p, step& s) {
     const bool blocks = s.what == deed::get;
     if (blocks && !on_a_pool(p) && p.where != place::actor) return false;
@@ -430,7 +430,7 @@ class program_generator {
     return add_task(c);
   }
 
-  /// Code that blocks its thread blocks for what is certain.
+  /// Code that blocks its thread waits only for certain events.
   bool blocks_for_certain(index t) {
     const task_plan& p = program_.tasks[t];
     if (p.given == input::stream && p.what == form::function) {
@@ -438,7 +438,7 @@ class program_generator {
       if (!in.end && (p.drains || in.values < p.attempts[0].length)) return false;
     }
     if (p.given != input::stream) return true;
-    // What reads a stream must not wait for what waits for that stream's end.
+    // The reader of a stream must not wait for a task that waits for that stream's end.
     for (unsigned k = 0; k < p.held; ++k)
       if (ahead_.depends(p.held_targets[k].task, p.in_targets[0].task)) return false;
     return true;

@@ -13,7 +13,7 @@
 
 namespace fuzz {
 
-// --- what a program consists of ---
+// --- the parts of a program ---
 
 void task_run::reset(const task_plan& p, running& r, index own) {
   plan = &p;
@@ -119,7 +119,7 @@ struct interpreter::client_thread {
   std::thread thread;
 };
 
-// --- what programs share ---
+// --- shared by all programs ---
 
 namespace {
 
@@ -203,7 +203,7 @@ void interpreter::on_all_clients(unsigned clients) {
   for (unsigned i = 1; i < clients; ++i) client_threads_[i - 1]->wait();
 }
 
-/// Drops all handles, from some slot on, and ends the executors of the program's own.
+/// Drops all handles, beginning with some slot, and ends the program's own executors.
 void interpreter::tear_down(const program& p) {
   const auto end_of_pools = [&](std::uint32_t at) {
     for (unsigned i = 0; i < p.pool_count; ++i) {
@@ -234,7 +234,7 @@ void interpreter::tear_down(const program& p) {
   settle();
 }
 
-/// Waits until nothing of the program is left. The watchdog is the limit.
+/// Waits until no object of the program is alive. The watchdog limits the time.
 std::string interpreter::left_over() {
   using dg::detail::memory_counter;
   using dg::detail::memory_kind;

@@ -14,7 +14,7 @@
 
 namespace fuzz {
 
-/// What was done in all programs together.
+/// Totals of all programs.
 struct totals {
   std::uint64_t programs = 0;
   std::uint64_t operations = 0;  ///< calls of the library by clients
@@ -28,12 +28,12 @@ class interpreter {
   interpreter(const interpreter&) = delete;
   interpreter& operator=(const interpreter&) = delete;
 
-  /// Runs a program; what was wrong, or "". `without`: operations to leave out.
+  /// Runs a program; returns the text of a fault, or "". `without`: operations to skip.
   std::string run(const program& p, const std::vector<std::uint32_t>& without = {});
 
   const totals& done() const noexcept { return totals_; }
 
-  /// For a watchdog: the program that runs, and where each client is. Null between two programs.
+  /// For a watchdog: the running program, and the current operation of each client. Null between two programs.
   struct glimpse {
     const program* plan;
     std::vector<std::uint32_t> at;

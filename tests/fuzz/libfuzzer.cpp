@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The same programs, drawn from the bytes of libFuzzer's inputs instead of a seed. What is wrong ends the process.
+// Runs programs that are generated from the bytes of libFuzzer's inputs, not from a seed. A fault ends the process.
 
 #include "interpreter.hpp"
 

@@ -49,7 +49,7 @@ class oracle {
   const task_plan& plan(index t) const { return plan_.tasks[t]; }
   task_run& run(index t) { return all_.tasks[t]; }
 
-  // --- what was seen ---
+  // --- observations ---
 
   void sort_entries() {
     seen_.resize(plan_.tasks.size());
@@ -92,7 +92,7 @@ class oracle {
     return all;
   }
 
-  /// May all that it waits for before it starts be values? The errors that it would fail with are added.
+  /// May all its dependencies be values? Adds the errors with which it would fail otherwise.
   bool begins(index t, std::vector<ending>& all) {
     const task_plan& p = plan(t);
     task_run& r = run(t);
@@ -153,13 +153,13 @@ class oracle {
     if (goes_through) all.push_back({s.total, s.total, s.end});
   }
 
-  /// What it yields depends on the stream that it was given.
+  /// A task whose values depend on the stream that is its argument.
   void add_relay(index t, const expected_run& s, std::vector<ending>& all) {
     const task_plan& p = plan(t);
     const std::uint32_t length = p.attempts[0].length;
     const outcome own = p.attempts[0].throws ? boom_of(t, 0) : outcome{tag::well, 0};
     if (is_one(p.what)) return all.push_back({s.total, s.total, s.end});
-    for (unsigned i = 0; i < p.steps; ++i)  // on its way it may fail with what it holds
+    for (unsigned i = 0; i < p.steps; ++i)  // before that it may fail with an error of the refs that it holds
       if (p.step_at[i].rethrow && p.step_at[i].what <= deed::get && p.step_at[i].what != deed::await_any)
         for (unsigned k = p.step_at[i].first; k < p.step_at[i].first + p.step_at[i].count; ++k)
           for (const outcome& e : may_be(run(t).held[k]).errors) add_with_arity(p, std::min(p.step_at[i].at, length), e, all);
@@ -167,7 +167,7 @@ class oracle {
       for (std::uint32_t there = e.least; there <= e.most; ++there) {
         const std::uint32_t k = there - std::min(there, run(t).given_from);
         const bool sees_end = p.drains || k < length;
-        // It dropped the stream: it had read as much as it wanted, or was stopped itself.
+        // It dropped the stream: it had read enough, or was stopped itself.
         if (e.unseen && sees_end && !(has_arity(p.what) && std::min(k, length) > p.count)) continue;
         const bool error_left = e.how.is_error() && run(t).given_from <= there;
         add_with_arity(p, std::min(k, length), sees_end && error_left ? e.how : own, all);
@@ -347,9 +347,9 @@ class oracle {
       for (unsigned a = 0; a <= p.max_retries; ++a) throws = throws || p.attempts[a].throws;
       if (p.what == form::promised) throws = run(t).calls == 2;
       if (reports != 0 && !throws && p.what != form::put) return "the hook was told of what task " + std::to_string(t) + " did not throw";
-      // Each failure is reported once; a task that was given this one's handle may have thrown the same exception on.
+      // Each failure is reported once; a task with a handle on this one may have rethrown the same exception.
       if (reports > 1 && !is_passed_on(t)) return "the hook was told " + std::to_string(reports) + " times of what task " + std::to_string(t) + " threw";
-      // What is thrown after the last value has no ref to stand in.
+      // No ref can hold an exception that is thrown after the last value.
       const bool on_pool = p.where == place::pool || p.where == place::second_pool;
       if (!on_pool || !run(t).submitted || !has_arity(p.what) || is_whole(p.what)) continue;
       bool late = !ends_[t].empty();

@@ -23,15 +23,15 @@ class predictor {
     bool settled = false;    ///< a promise: fulfilled, failed or gone
     bool cancelled = false;  ///< it was asked to stop, or its stream dropped
     bool perhaps_cancelled = false;
-    bool refused = false;    ///< a call of a dead actor: it fails, once what it is given is there
+    bool refused = false;    ///< a call of a dead actor: it fails, once its arguments are ready
     bool detached = false;
     bool ran = false;        ///< on a manual executor: something was run there since
     std::uint32_t taken = 0;      ///< at least
-    std::uint32_t taken_most = 0; ///< what polls may have found is among them
+    std::uint32_t taken_most = 0; ///< at most: includes values that polls may have taken
     index consumer = none;
     index before = none;     ///< of an actor's call: the one before it
-    reach quiet;             ///< on a manual executor: as it stood when everything had been run
-    std::uint32_t actors = 0;  ///< that it has to do with, also through what it waits for
+    reach quiet;             ///< on a manual executor: the state when everything had been run
+    std::uint32_t actors = 0;  ///< the actors that it depends on, also indirectly
     std::uint32_t stamp[2] = {0, 0};
     std::uint32_t walk = 0;
     reach known[2];
@@ -45,7 +45,7 @@ class predictor {
   }
   const task_plan& plan(index t) const noexcept { return program_.tasks[t]; }
 
-  /// Something was done: what was found out before does not hold any more.
+  /// An operation was added: cached predictions are no longer valid.
   void changed() noexcept { ++stamp_; }
 
   bool certain(const target& t) {
@@ -70,7 +70,7 @@ class predictor {
     return reaches(t, on);
   }
 
-  /// What is left of the stream that a task is given.
+  /// The remaining part of the stream that is an argument of a task.
   reach left_for(const task_plan& p) {
     reach in = certain(p.in_targets[0].task, true);
     in.values -= std::min(in.values, of(p.in_targets[0].task).taken_most);
@@ -79,7 +79,7 @@ class predictor {
 
   /// Everything on the manual executor has been run.
   void all_was_run(index tasks) {
-    // Twice: a task that reads another one's stream comes after it, and yet decides about its end.
+    // Twice: a task that reads another one's stream has a higher number, and yet determines its end.
     for (int round = 0; round < 2; ++round)
       for (index t = 0; t < tasks; ++t) {
         if (!of(t).submitted || plan(t).where != place::manual) continue;
@@ -135,7 +135,7 @@ class predictor {
     for (const target& in : waits_for(p))
       if (in.task != none && !certain(in)) return {};
     if (of(t).refused) return {0, true};
-    for (index b = of(t).before; b != none; b = of(b).before)  // a cancelled call ends without its turn, and leaves it to the one before
+    for (index b = of(t).before; b != none; b = of(b).before)  // a cancelled call ends without its turn
       if (!certain(b, false).end) return {};
 
     const std::uint32_t total = expected_of(p, t).total;

@@ -2,8 +2,8 @@
 #pragma once
 // A random program as data: tasks, the handles on them, and a sequence of operations, each done by one of a few clients
 // (threads). Client 0 is the thread that runs the program. Operations of different clients overlap; but an operation may
-// block only for what operations that stand before it in the sequence bring about. So every program ends, whatever the
-// schedule: the first operation in the sequence that is not done yet can always be done.
+// block only for effects of operations before it in the sequence. So every program ends under every schedule: the first
+// operation in the sequence that is not done can always be done.
 
 #include "choices.hpp"
 
@@ -17,7 +17,7 @@ namespace fuzz {
 using index = std::uint16_t;
 inline constexpr index none = 0xffff;
 
-/// Of values: copyable; move-only and large; without a destructor; no value at all.
+/// Kinds of values: copyable; move-only and large; without a destructor; no value at all.
 enum class kind : std::uint8_t { counted, unique, number, nothing };
 
 /// What is submitted, and with which options. One of them, with one kind and one input, is one instantiation.
@@ -49,12 +49,12 @@ constexpr bool retries(form f) {
 }
 constexpr bool is_budgeted(form f) { return f == form::stream_budget || f == form::stream_budget_retry; }
 constexpr bool has_stop(form f) { return f == form::stream_stop || f == form::function_stop || f == form::task_stop; }
-/// Its code is a coroutine of the program's own, which may co_await.
+/// Whether its code is a coroutine of the program, which may co_await.
 constexpr bool may_await(form f) {
   return (f <= form::fixed_three) || f == form::task || f == form::task_retry || f == form::task_stop;
 }
 
-/// What the task is given beside its script.
+/// The argument of the task beside its script.
 enum class input : std::uint8_t { nothing, resolved, two, consumed, unresolved, event, stream, list };
 
 enum class place : std::uint8_t { pool, second_pool, lone, in_line, manual, actor };
@@ -63,7 +63,7 @@ enum class place : std::uint8_t { pool, second_pool, lone, in_line, manual, acto
 struct target {
   index task = none;
   std::uint32_t at = 0;
-  bool known_ready = false;  ///< when it was used; `at` may then be too high by what a poll did not find
+  bool known_ready = false;  ///< at the time of use; `at` may then be too high, by items that a poll did not find
 };
 inline constexpr std::uint32_t whole = 0xffffffff;
 
@@ -82,7 +82,7 @@ struct step {
 struct attempt {
   std::uint32_t length = 1;
   bool throws = false;
-  bool in_construction = false;  ///< it is the construction of one value more that throws
+  bool in_construction = false;  ///< the construction of one further value throws
 };
 
 inline constexpr unsigned max_attempts = 3;
@@ -113,7 +113,7 @@ struct task_plan {
   std::array<target, 2> in_targets{};
   index after_slot = none;
   target after_target{};
-  index first_slot = none;  ///< of what submit gives
+  index first_slot = none;  ///< of the handles that submit returns
   std::uint16_t slots = 0;
   bool is_child = false;
 };
@@ -155,7 +155,7 @@ struct need {
 struct pool_plan {
   std::uint8_t threads = 1;
   bool helps = true;
-  bool own = false;  ///< made for this program; else it is one that programs share
+  bool own = false;  ///< made for this program; else one that programs share
   std::uint8_t spares = 64;
 };
 
@@ -172,7 +172,7 @@ struct program {
   bool by_hand = false;  ///< nothing but manual and inline executors, one client: everything is certain
   std::uint8_t clients = 1;
   std::uint8_t pool_count = 1;
-  bool pools_first = false;  ///< at the end, pools of its own go before the handles
+  bool pools_first = false;  ///< at the end, its own pools are destroyed before the handles
   std::array<pool_plan, 2> pools{};
   std::array<std::uint32_t, 2> budgets{1, 1};
   std::vector<task_plan> tasks;
@@ -182,10 +182,10 @@ struct program {
   std::uint32_t slots = 0;
 };
 
-/// Draws a program with at most `threads` clients, and as many workers in a pool.
+/// Generates a program with at most `threads` clients, and at most as many workers in a pool.
 program generate(choice_source& choices, unsigned threads);
 
-/// A readable form of it, one line for each operation. `current`: of each client, what it is doing.
+/// The program as text, one line for each operation. `current`: the current operation of each client.
 std::string text_of(const program& p, const std::vector<std::uint32_t>* current = nullptr);
 
 }  // namespace fuzz

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a program consists of while it runs: its tasks, the slots that hold handles, the executors, and what was seen.
-// Clients and tasks only write down what they see, each in a log of its own; it is judged when all is over.
+// What a program consists of while it runs: its tasks, the slots that hold handles, the executors, and the
+// observations. Clients and tasks only log their observations, each in its own log; the oracle checks these when the
+// program has ended.
 
 #include "values.hpp"
 
@@ -19,7 +20,7 @@
 
 namespace fuzz {
 
-/// What an entry of a log is about.
+/// The subject of a log entry.
 enum class seen : std::uint8_t {
   item,        ///< taken from a stream: item `at`
   value,       ///< held by a ref on value `at`
@@ -50,16 +51,16 @@ struct task_run {
   bool refused = false;  ///< the pool was closed
   std::uint32_t calls = 0;       ///< of its callable
   std::uint32_t taken = 0;       ///< items, by the owner of the stream
-  std::uint32_t given_from = 0;  ///< of the stream that it is given: the first item that is left
+  std::uint32_t given_from = 0;  ///< of the stream that is its argument: the first item not taken
   std::uint64_t operations = 0;  ///< of the library, by its code
-  std::uint32_t disturbed_at = 0;  ///< first operation that did
+  std::uint32_t disturbed_at = 0;  ///< the first operation that disturbed it
   std::array<target, 2> in{};
   std::array<target, max_held> held{};
   target after{};
   std::atomic<std::uint32_t> marks{0};
   std::atomic<std::uint32_t> takes_begun{0};
   std::atomic<std::uint32_t> reports{0};  ///< to the hook
-  std::atomic<bool> gone{false};          ///< a cancel or drop of it has come back
+  std::atomic<bool> gone{false};          ///< a cancel or drop of it has returned
   std::atomic<int> inside{0};
   std::stop_source stop{std::nostopstate};
   std::vector<entry> log;
@@ -69,7 +70,7 @@ struct task_run {
   void disturb(std::uint32_t by, std::uint32_t op) noexcept {
     if (marks.fetch_or(by) == 0) disturbed_at = op;
   }
-  /// Of a stream whose items are not waited for any more.
+  /// A stream for whose items no client waits any more.
   void no_room_needed() noexcept { takes_begun.store(0x40000000); }
 };
 
@@ -100,7 +101,7 @@ struct slot_run {
   std::atomic<std::uint32_t> turn{0};  ///< how often it was handed over
 };
 
-/// An executor of a user: one thread that runs what it is given.
+/// A user's executor: one thread that runs its work.
 class lone_thread {
  public:
   lone_thread();
@@ -119,7 +120,7 @@ class lone_thread {
 struct alignas(64) client_run {
   std::vector<entry> log;
   std::uint64_t operations = 0;
-  std::atomic<std::uint32_t> at{0};  ///< the operation it is about to do, or is doing
+  std::atomic<std::uint32_t> at{0};  ///< its current or next operation
 };
 
 /// How a program has ended a pool.
@@ -144,7 +145,7 @@ struct running {
   std::deque<slot_run> slots;
   std::vector<std::unique_ptr<client_run>> clients;
   std::array<dg::thread_pool*, 2> pools{};  ///< null from the moment they are ended
-  std::array<dg::thread_pool*, 2> homes{};  ///< the same for their tasks, which may go on for longer
+  std::array<dg::thread_pool*, 2> homes{};  ///< likewise for their tasks, which may run longer
   std::array<std::unique_ptr<dg::thread_pool>, 2> own_pools;
   std::array<pool_end, 2> pool_ends{};
   std::vector<std::vector<index>> actor_calls;  ///< as each actor has seen them
@@ -173,7 +174,7 @@ struct running {
   }
 };
 
-/// What is wrong with what was seen, or "".
+/// Checks the observations: the text of a fault, or "".
 std::string check(running& r);
 
 }  // namespace fuzz

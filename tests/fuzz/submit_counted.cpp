@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sequences of copyable values that are given nothing, in all forms.
+// Sequences of copyable values without arguments, in all forms.
 
 #include "submitting.hpp"
 

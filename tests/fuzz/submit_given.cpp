@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Tasks that are given refs, streams and lists.
+// Tasks whose arguments are refs, streams and lists.
 
 #include "submitting.hpp"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// From a plan to a submit: every form, kind and input of program.hpp is one call of the library here. In several files,
-// since each call is much for a compiler.
+// From a plan to a submit: every form, kind and input of program.hpp is one call of the library here. Split into
+// several files, since each call takes long to compile.
 
 #include "bodies.hpp"
 
@@ -62,7 +62,7 @@ void keep_all(running& r, const task_run& t, Refs&& refs) {
   }
 }
 
-/// The forms that a task may have whatever it is given.
+/// The forms that a task may have with any argument.
 template <class T, class Target, class... In>
 void submit_common(running& r, task_run& t, const Target& to, In&&... in) {
   auto f = script_of<sequence<T>>(r, t);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Programs as text, for people.
+// Programs as readable text.
 
 #include "program.hpp"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The values and exceptions of a program. Each value says which task has made it, at which place of its sequence, in
-// which attempt and in which program; it counts itself while it lives, and notices if it is destroyed twice or used when
-// it is gone.
+// The values and exceptions of a program. Each value knows which task has made it, at which place of its sequence, in
+// which attempt and in which program; it counts itself while it lives, and detects a second destruction and uses after
+// its destruction.
 
 #include "expected.hpp"
 
@@ -29,11 +29,11 @@ struct identity {
   explicit operator std::uint64_t() const noexcept { return bits; }
 };
 
-/// What happens to values that must not.
+/// Counts misuse of values.
 struct ledger {
   static inline std::atomic<long> live{0};       ///< values
   static inline std::atomic<long> thrown{0};     ///< exceptions of the program's own that live
-  static inline std::atomic<long> mistreated{0}; ///< used or destroyed when they were gone
+  static inline std::atomic<long> mistreated{0}; ///< uses and destructions of dead values
 };
 
 class living {
@@ -64,7 +64,7 @@ class living {
  private:
   static constexpr std::uint64_t alive = 0x9d5e5a17c0ffee11u;
   std::uint64_t id_;
-  volatile std::uint64_t mark_;  // volatile: what a destructor writes must not be left out
+  volatile std::uint64_t mark_;  // volatile: the write of a destructor must not be optimised away
 };
 
 class counted {
@@ -76,7 +76,7 @@ class counted {
   living it_;
 };
 
-/// Move-only, and so large that only a few stand in a block.
+/// Move-only, and so large that a block has only a few.
 class unique {
  public:
   explicit unique(identity i) noexcept : it_(i.bits) {}
@@ -100,7 +100,7 @@ T make(identity i) {
   return T(i);
 }
 
-/// What a task throws.
+/// The exception of a task.
 class boom : public std::exception {
  public:
   explicit boom(outcome what) noexcept : what_(what) { ledger::thrown.fetch_add(1); }
@@ -118,14 +118,14 @@ class boom : public std::exception {
 template <class T>
 struct conversion {
   identity id;
-  outcome thrown;  ///< `nothing`: it works
+  outcome thrown;  ///< `nothing`: it does not throw
   operator T() const {
     if (thrown.what != tag::nothing) throw boom(thrown);
     return T(id);
   }
 };
 
-/// What an exception is.
+/// The outcome that an exception stands for.
 inline outcome outcome_of(const std::exception_ptr& e) noexcept {
   try {
     std::rethrow_exception(e);

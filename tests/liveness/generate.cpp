@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Draws a program. Operations are appended one by one, each to a strand that can do it in the state that all operations
-// before it leave behind, by nothing but the documented rules:
+// Generates a program. Operations are appended one by one, each to a strand that can execute it in the state after all
+// operations before it, by the documented rules alone:
 //
-// - A task that was submitted begins; a strand goes on when what it waits for is done. A method begins when all calls of
+// - A task that was submitted begins; a strand resumes when the event that it waits for has happened. A method begins
+// when all calls of
 //   its actor that were submitted before it have ended.
-// - The code behind a yield runs while fewer values wait than there is room for (S-STREAM-4). Up to a room of 16, each
-//   take gives room back; above, the producer may stand still until half of the room is free. So after `taken` takes the
-//   code behind value number `taken + room - 1`, or `taken + room / 2`, is certain to run, whatever the consumer does
-//   meanwhile; all of the room can be counted on while the consumer waits in the library for what it brings. A stream
-//   with a budget can count on a single value.
-// - Values can be taken once they are yielded. Nothing of a generator can be counted on after its stream was dropped or
-//   cancelled, so that the consumer first waits for what it has promised to others.
+// - The code after a yield runs while fewer values are stored than the limit, `room` (S-STREAM-4). With a limit up to
+// 16,
+//   each take returns a credit at once; above, the producer may stay suspended until half of the limit is free. So
+//   after `taken` takes the code after value number `taken + room - 1`, or `taken + room / 2`, is certain to run,
+//   whatever the consumer does meanwhile; the whole limit is certain only while the consumer waits in the library for
+//   an effect of that code. Of a stream with a budget only a single value is certain.
+// - Values can be taken once they are yielded. No operation of a generator is certain after its stream was dropped or
+//   cancelled, so the consumer first waits for the operations on which other strands rely.
 //
 // The number of threads that block unseen at the same time is limited when the program runs (permits in machine.hpp).
 
@@ -98,7 +100,7 @@ class program_generator : partial_program {
     strands_[x].yields += n;
   }
 
-  /// A stream that the strand may read: rather the one that it has read last.
+  /// A stream that the strand may read: preferably the one that it has read last.
   index some_stream(index x) {
     if (p_.streams.empty()) return none;
     index s = strands_[x].last_stream;
@@ -157,7 +159,7 @@ class program_generator : partial_program {
     if (one_in(2)) make_eager(x, s);
   }
 
-  /// The consumer stops asking, and waits for what the producer does as far as its room reaches.
+  /// The consumer stops asking for values, and waits for the operations that the limit lets the producer reach.
   void make_eager(index x, index s) {
     const index y = p_.streams[s].producer;
     if (can_run(y)) yield(y);
@@ -294,7 +296,7 @@ class program_generator : partial_program {
       of(y).then = some_tail(s);
     }
     if (how == 1) append(x, deed::cancel, s);
-    // A method that has not begun may wait for a turn that this very thread holds: waiting for it is an error (L-12).
+    // A method that has not begun may need the turn that this thread has: waiting for it is an error (L-12).
     if (is_method(of(y).what) && of(y).operations.empty()) {
       append(x, deed::drop, s);
       return;
@@ -305,7 +307,7 @@ class program_generator : partial_program {
     append(x, deed::drop, s);
   }
 
-  /// What is left at the end: some streams are ended by a thread, some are left to the end of the program.
+  /// The end: a thread ends some streams, others stay until the end of the program.
   void end_streams() {
     for (index s = 0; s < p_.streams.size(); ++s) {
       const index y = p_.streams[s].producer;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// liveness: random programs that end by construction (program.hpp). One that does not make progress any more is printed,
-// with what its pools say about their tasks, and the exit status is 1.
+// liveness: random programs that end by construction (program.hpp). A program that stops making progress is
+// printed, with the dumps of its pools, and the exit status is 1.
 //
 //   liveness [--seed S] [--programs N] [--seconds T]
 //        runs programs S, S + 1, … until N have run or the time is over (default: 10 seconds, a random seed)
 //   liveness --seed S --show   prints program S
 //
-// Further: --threads K, --spares K, --no-help fix what is drawn otherwise; --parallel J runs J programs at a time (2);
-// --repeat R runs each program R times; --limit T: so many seconds without progress are a hang (20); --without a,b leaves
-// out ways to wait by their names, --no-full-room waits that rely on the room which they give back; --strands K, --steps K bound the size of a program; --keep-going goes on after a wrong
-// result; --hold stays where it is after a hang, for a debugger. A schedule is not part of the seed: repeat it.
+// Further: --threads K, --spares K, --no-help fix values that are random otherwise; --parallel J runs J programs at a
+// time (2); --repeat R runs each program R times; --limit T: T seconds without progress are a hang (20); --without a,b
+// leaves out ways to wait by their names, --no-full-room leaves out waits that rely on the credits which they return;
+// --strands K, --steps K bound the size of a program; --keep-going continues after a wrong result; --hold does not exit
+// after a hang, for a debugger. A schedule is not part of the seed: repeat it.
 
 #include "machine.hpp"
 
@@ -102,7 +103,7 @@ class session {
     here.ticks = 0;
   }
 
-  /// A tick counts only if this thread was on time for it: a machine that stands still is no hang.
+  /// A tick counts only if this thread was on time for it: a machine that stands still is not a hang.
   void watch() {
     const auto tick = std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(tick_seconds));
     for (auto before = clock_type::now(); !over_;) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A running program: its pools, what is submitted to them, and its end.
+// A running program: its pools, the tasks that are submitted to them, and its end.
 
 #include "machine.hpp"
 
@@ -61,7 +61,7 @@ std::string machine::run() {
   return wrong_;
 }
 
-/// A thread that waits, when the pool is destroyed, for what never comes.
+/// A thread that waits, when the pool is destroyed, for a promise that is never fulfilled.
 void machine::sit(index n) {
   dg::thread_pool& pool = *pools_[n % plan_.pools];
   dg::ref<int> one = (plan_.closing + n) % 2 == 0 ? pool.submit(waits_for_ever, never_ready_)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a running program consists of, and what its strands do.
+// The parts of a running program, and the interface of its strands.
 
 #include "../support.hpp"
 #include "program.hpp"
@@ -25,7 +25,7 @@ struct item {
 using item_stream = dg::ref_stream<item>;
 using item_iterator = decltype(std::declval<item_stream&>().values().begin());
 
-/// An operation, for those that wait for it.
+/// The completion of an operation, for strands that wait for it.
 struct event {
   event() : ready(promise.get_ref()) {}
   std::atomic<std::uint32_t> done{0};
@@ -34,14 +34,14 @@ struct event {
   dg::ref<int> ready;
 };
 
-/// How many strands may block threads of a pool at the same time. The library replaces a thread that blocks in one of its
-/// own waits, as long as there are spare threads; one that blocks unseen it cannot replace. So at least one thread must be
-/// left. Code of tasks takes a permit before it blocks, also when it happens to run on an outside thread; where it gets
-/// none, it suspends, or waits in a way that the library sees.
+/// How many strands may block threads of a pool at the same time. The library replaces a thread that blocks in one of
+/// its own waits, as long as there are spare threads; it cannot replace one that blocks unseen. So at least one thread
+/// must stay free. Code of tasks takes a permit before it blocks, also when it happens to run on an outside thread;
+/// where it gets none, it suspends, or waits in a way that the library sees.
 class permits {
  public:
   permits(const program& p) : unseen_(p.threads - 1), all_(unseen_ + p.spares) {}
-  /// A plain task holds one from its submission on: nothing but blocking is left to it.
+  /// A plain task has a permit from its submission on, since it can only block.
   bool reserve() { return enter(false, true); }
   bool enter(bool unseen, bool counted) {
     std::lock_guard lock(mutex_);
@@ -76,7 +76,7 @@ class machine {
   machine& operator=(const machine&) = delete;
   ~machine();
 
-  /// Runs it to its end; the first thing that went wrong, or nothing.
+  /// Runs the program to its end; returns the first fault, or nothing.
   std::string run();
 
   // For the watcher, at any time.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The state in which the operations drawn so far leave a program, and what is certain in it.
+// The state of a program after the operations generated so far, and what is certain in it.
 
 #include "../fuzz/choices.hpp"
 #include "program.hpp"
@@ -57,7 +57,7 @@ class partial_program {
 
   // --- what is certain ---
 
-  /// The code behind so many values of the stream runs for certain.
+  /// The number of values of the stream after which the producer's code is certain to run.
   index certain(index s) const {
     const stream_state& st = streams_[s];
     const stream_plan& plan = p_.streams[s];

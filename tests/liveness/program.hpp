@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A random program as data: strands (outside threads, plain tasks, coroutines, generators, methods of actors), each with a
-// list of operations. All operations have a number, and an operation waits only for operations with a smaller number: for
-// its own strand's, and for those that it names. The rules of the library promise that the operation with the smallest
-// number that is not done can always be done (generate.cpp). So the program ends under every schedule; one that does not is a
-// fault of the library.
+// A random program as data: strands (outside threads, plain tasks, coroutines, generators, methods of actors), each
+// with a list of operations. All operations have a number, and an operation waits only for operations with a smaller
+// number: those before it in its own strand, and those that it names. By the rules of the library, the operation with
+// the smallest number that is not done can always be done (generate.cpp). So the program ends under every schedule; if
+// it does not, the library has a fault.
 
 #include <array>
 #include <cstdint>
@@ -37,7 +37,7 @@ enum class deed : std::uint8_t {
   drop,     ///< destroys stream `target`
   detach,
   cancel,
-  victim,   ///< submits a task that waits for what never comes, or is only queued, cancels it, and waits for its end
+  victim,   ///< submits a task that never becomes ready or is only queued, cancels it, and waits for its end
   yield,    ///< `count` values; done before the last one is stored
   join,     ///< waits for the result of strand `target`
   look,     ///< describe, dump, stats
@@ -46,17 +46,17 @@ enum class deed : std::uint8_t {
 
 /// How an operation waits.
 enum class way : std::uint8_t {
-  // Of await. The library does not see the first five. It sees the others.
+  // Ways of await. The library does not see the first five; it sees the others.
   flag, latch, condition, spin, sleep,
   get, get_for, wait_for, wait_any, wait_list, dependent, resubmit,
   co_get, co_when_any, co_when_all, co_yielding, co_dependent, co_resubmit,
-  // Of take, drain, join, accept and victim, beside some of those above.
+  // Ways of take, drain, join, accept and victim, beside some of those above.
   next, next_kept, next_value, values, values_kept, range, next_for, any_then_next, try_next,
   async_next, async_kept, async_value, try_yielding, when_any_then_next,
   nothing
 };
 
-/// What a way to wait needs of the thread that runs it.
+/// What a way to wait requires of the thread that runs it.
 enum class need : std::uint8_t { nothing, seen, unseen, suspension };
 constexpr need need_of(way w) {
   if (w <= way::sleep || w == way::try_next) return need::unseen;
@@ -70,7 +70,7 @@ enum class tail : std::uint8_t { end, endless, never, relay };
 struct operation {
   deed what = deed::mark;
   way how = way::nothing;
-  bool seen = false;     ///< the wait must be one that the library sees: what it waits for needs the room that it gives back
+  bool seen = false;     ///< the library must see the wait: the awaited operation needs the credits that it returns
   index event = none;    ///< its number
   index target = none;
   index other = none;
@@ -91,7 +91,7 @@ struct stream_plan {
   index producer = none;
   index room = 0;        ///< 0: unbounded
   bool budgeted = false;
-  bool fixed = false;    ///< it is no stream, but submitted with num_returns: a ref for each value
+  bool fixed = false;    ///< submitted with num_returns, not as a stream: a ref for each value
   bool heavy = false;    ///< its values own memory
   index cost = 0;        ///< steps of computation before each value
 };
@@ -110,14 +110,14 @@ struct program {
 struct settings {
   unsigned threads = 0, spares = none;  ///< 0, none: drawn
   bool no_help = false;
-  bool no_full_room = false;  ///< nothing counts on more than what is certain whatever a consumer does
+  bool no_full_room = false;  ///< operations rely only on what is certain whatever a consumer does
   index strands = 14, steps = 120;
   std::uint64_t without = 0;  ///< a bit for each `way` that is left out
 };
 
 program generate(std::uint64_t seed, const settings& s);
 
-/// The program; of each strand, the operation that it is at is marked, if `at` is given, and what is not done.
+/// The program as text. If `at` is given, the current operation of each strand and all open operations are marked.
 std::string text_of(const program& p, const std::vector<index>* at = nullptr, const std::vector<bool>* done = nullptr);
 const char* name_of(way w);
 

@@ -37,7 +37,7 @@ inline dg::ref<int> polled(machine& m, index x, index e) {
   return ready;
 }
 
-/// A strand that runs: what it holds, and its operations.
+/// A running strand: its handles, and its operations.
 class runner {
  public:
   runner(machine& m, index x, item_stream carried) : m_(m), x_(x), carried_(std::move(carried)) {}
@@ -47,7 +47,8 @@ class runner {
     if (m_.holds_reserve(x_)) m_.blocking.leave(false, true);
   }
 
-  /// Does it here, blocking if need be; false, and nothing was done, if it needs a permit and gets none.
+  /// Executes the operation here, blocking if necessary. False, and nothing was done, if it needs a permit and gets
+  /// none.
   bool try_do(const operation& o) {
     const kind k = m_.plan().strands[x_].what;
     const need n = need_of(o.how);
@@ -59,12 +60,12 @@ class runner {
     m_.blocking.leave(n == need::unseen, !reserved);
     return true;
   }
-  /// In a way that the library sees, by a thread that may block so.
+  /// Waits in a way that the library sees, on a thread that may block so.
   void do_seen(const operation& o) {
     if (!try_do(o)) do_here(o, o.what == deed::take ? way::next_value : way::get);
   }
 
-  /// Does it by suspending.
+  /// Executes the operation by suspending.
   dg::task<void> do_async(const operation& o) {
     try {
       switch (o.what) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How arguments are stored and passed, and what is known of a callable: decided at compile time, so checked there.
+// How arguments are stored and passed, and what is known about a callable: decided, and so checked, at compile time.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -19,7 +19,7 @@ namespace {
 
 using namespace dyngen::detail;
 
-// --- what is known of a callable's parameters ---
+// --- the known parameters of a callable ---
 
 template <class F, class... P>
 constexpr bool takes = [] {
@@ -81,7 +81,7 @@ static_assert(takes<decltype(std::bind_front(&object::plain, nullptr)), int, con
 static_assert(takes<decltype(std::bind_front(&object::plain, nullptr, 1)), const std::string&>);
 static_assert(takes<decltype(std::mem_fn(&object::plain)), any_object, int, const std::string&>);
 
-// Of a template, for one call: what is not deduced.
+// A template, for one call: the parameters that are not deduced.
 template <class F, class... Args>
 using in_call = decltype(signature_in_call<std::remove_cvref_t<F>, Args...>());
 template <class Signature, class... P>
@@ -106,7 +106,7 @@ static_assert(knows<in_call<decltype(std::bind_front(half, 1)), const char*>, co
 static_assert(!in_call<decltype(all_deduced), int, long>::known);
 static_assert(!in_call<decltype(generic), int, long>::known);
 static_assert(!in_call<overloaded, const char*>::known);
-// Nothing of an overload is instantiated that is not called.
+// Overloads that are not called are not instantiated.
 template <class... F>
 struct overload : F... {
   using F::operator()...;
@@ -116,7 +116,7 @@ inline constexpr auto with_member = [](auto x) { return x.member; };
 static_assert(!in_call<overload<std::remove_const_t<decltype(with_text)>, std::remove_const_t<decltype(with_member)>>,
                        std::string>::known);
 
-// A member function's object comes first, and nothing is assumed about it.
+// The object of a member function is the first argument, and nothing is assumed about its type.
 template <class M, class... P>
 constexpr bool member_takes = takes<M, any_object, P...>;
 static_assert(member_takes<decltype(&object::plain), int, const std::string&>);
@@ -173,7 +173,7 @@ static_assert(stored_as<int, const long&, long>);
 static_assert(stored_as<std::vector<int>&, const std::vector<int>&, std::vector<int>>);
 static_assert(stored_as<const char*, const std::string_view&, std::string_view>);
 static_assert(stored_as<int, const throwing_end&, throwing_end>);
-// Not: a mutable reference, a base, an abstract class, what cannot be converted, a reference_wrapper.
+// Not converted: a mutable reference, a base, an abstract class, an inconvertible argument, a reference_wrapper.
 static_assert(stored_as<int, long&, int>);
 static_assert(stored_as<derived, const base&, derived>);
 static_assert(stored_as<concrete, const abstract&, concrete>);
@@ -184,7 +184,7 @@ static_assert(stored_as<std::reference_wrapper<derived>, const base&, std::refer
 // A reference_wrapper whose object must be converted is no longer one.
 static_assert(stored_as<std::reference_wrapper<int>, const long&, long>);
 
-// Refs: the value, unless the known parameter is that ref, or the caller says otherwise.
+// Refs: the value is passed, unless the known parameter is a ref, or the caller uses unresolved().
 static_assert(std::is_same_v<stored<dg::ref<int>, void>, resolved_argument<int>>);
 static_assert(std::is_same_v<stored<dg::ref<int>&, int>, resolved_argument<int>>);
 static_assert(std::is_same_v<stored<const dg::ref<int>&, const int&>, resolved_argument<int>>);
@@ -201,7 +201,7 @@ static_assert(stored_as<dg::unresolved_ref<int>, void, dg::ref<int>>);
 static_assert(std::is_same_v<stored<dg::consumed_ref<int>, void>, consumed_argument<int>>);
 static_assert(stored_as<std::vector<dg::ref<int>>&, void, std::vector<dg::ref<int>>>);
 
-// --- which parameter each is for ---
+// --- the parameter of each argument ---
 
 template <class F, class... Args>
 using all_stored = typename stored_arguments<F, std::index_sequence_for<Args...>, Args...>::type;
@@ -214,10 +214,10 @@ static_assert(std::is_same_v<all_stored<two, dg::ref<void>, const char*, dg::ref
 static_assert(std::is_same_v<all_stored<decltype(&object::plain), object&, int, const char*>,
                              std::tuple<plain_argument<object>, plain_argument<int>, plain_argument<std::string>>>);
 static_assert(std::is_same_v<all_stored<overloaded, const char*>, std::tuple<plain_argument<const char*>>>);
-// More arguments than parameters: for the message, not for the compiler's.
+// More arguments than parameters: the library reports this, not the compiler.
 static_assert(std::is_same_v<all_stored<void (*)(), int>, std::tuple<plain_argument<int>>>);
 
-// --- what the call gives ---
+// --- the result of the call ---
 
 template <class F, class... Args>
 using result = call_result<F, all_stored<F, Args...>>;
@@ -233,7 +233,7 @@ static_assert(result<void (*)(std::unique_ptr<int>), std::unique_ptr<int>>::is_i
 static_assert(result<int object::*, object>::is_invocable);
 static_assert(std::is_same_v<result<overloaded, int>::type, int>);
 
-// --- what can be put into its storage ---
+// --- arguments that can be stored ---
 
 static_assert(can_be_stored<plain_argument<std::string>, const char*>);
 static_assert(can_be_stored<plain_argument<std::unique_ptr<int>>, std::unique_ptr<int>>);
@@ -263,7 +263,7 @@ TEST_CASE("each kind of argument is passed as it should be", "[arguments]") {
   CHECK_FALSE(owned.valid());
 }
 
-TEST_CASE("a bound call passes what takes a place, in order, and names what it waits for", "[arguments]") {
+TEST_CASE("a bound call passes its values in order, and lists the refs that it waits for", "[arguments]") {
   const auto f = [](int a, const std::string& b, const dg::ref<int>& c) { return std::to_string(a) + b + std::to_string(c.get()); };
   using call = std::remove_cv_t<decltype(f)>;
   dg::ref<int> one = dg::put(1), three = dg::put(3);

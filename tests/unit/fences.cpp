@@ -34,7 +34,7 @@ namespace {
 
 using dg::detail::atomic;
 
-/// From now on membarrier fails with `error` on all threads of this process, or only its private commands.
+/// Makes membarrier, or only its private commands, fail with `error` on all threads of this process from now on.
 bool refuse_membarrier(int error, bool only_private = false) {
   const auto number = static_cast<std::uint32_t>(offsetof(seccomp_data, nr));
   const auto command = static_cast<std::uint32_t>(offsetof(seccomp_data, args));
@@ -54,7 +54,7 @@ bool refuse_membarrier(int error, bool only_private = false) {
 
 constexpr int cannot_be_tried = 77;  // no membarrier here, or no seccomp
 
-/// What `body` returns in a child process, or the signal that ended it.
+/// Runs `body` in a child process. Returns its result, or the signal that ended the process.
 template <class Body>
 int in_child(Body body) {
   const pid_t child = fork();
@@ -85,8 +85,8 @@ bool uses(dg::thread_pool& pool) {
   return sum == 5 * 44'850;
 }
 
-/// Two threads, one on each side: how often did neither see what the other one had stored? The light side's store stays
-/// long in its store buffer, behind many that miss the cache.
+/// Two threads, one on each side: counts how often neither saw the store of the other. The light side's store stays in
+/// the store buffer for long, behind many stores that miss the cache.
 int misses(int rounds) {
   struct alignas(64) line {
     atomic<int> value{0};

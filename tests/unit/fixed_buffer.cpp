@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The buffer of a task whose number of values is known: where things are, and what is published when.
+// The buffer of a task whose number of values is known: its layout, and when it publishes values.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -28,7 +28,7 @@ struct alignas(Alignment) aligned : support::tracked {
   using support::tracked::tracked;
 };
 
-/// A buffer with its memory and its producer, which stands for all references that its slots give back.
+/// A buffer with its memory and its owner, which counts all references that the slots drop.
 template <class T>
 struct buffer_of {
   explicit buffer_of(std::uint64_t count, staging staged = staging::none)
@@ -97,7 +97,7 @@ void fill_and_drop() {
       CHECK(support::tracked::copies + support::tracked::moves == 0);
       CHECK(b.owner.destroyed.size() == count);
       CHECK(b.owner.freed == 0);
-      b.owner.drop_references(1);  // the completion's
+      b.owner.drop_references(1);  // the reference of the completion
       CHECK(b.owner.freed == 1);
       CHECK(b.memory.intact());
     }
@@ -139,7 +139,7 @@ TEST_CASE("a fixed buffer takes no more bytes than groups, slots and values do",
 TEST_CASE("a value without refs is destroyed as it is stored", "[fixed_buffer]") {
   support::tracked::reset();
   buffer_of<support::tracked> b(130);
-  for (std::uint64_t i = 0; i < 130; ++i) b.drop(i);  // the callers' holds; the producer's stay
+  for (std::uint64_t i = 0; i < 130; ++i) b.drop(i);  // the callers' references; those of the producer stay
   for (int i = 0; i < 130; ++i) {
     b.make(i);
     REQUIRE(support::tracked::live == 0);
@@ -148,7 +148,7 @@ TEST_CASE("a value without refs is destroyed as it is stored", "[fixed_buffer]")
   CHECK_FALSE(b.seal(false));
 }
 
-TEST_CASE("sealing fails what was not stored, and says whether there is such a slot", "[fixed_buffer]") {
+TEST_CASE("sealing fails the empty slots, and returns whether there were any", "[fixed_buffer]") {
   support::tracked::reset();
   buffer_of<support::tracked> b(129);
   for (int i = 0; i < 64; ++i) b.make(i);

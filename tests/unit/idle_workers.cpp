@@ -72,7 +72,7 @@ TEST_CASE("a thread that is about to sleep and sees work goes on searching", "[s
   int looks = 0;
   CHECK(s.park([&] {
     ++looks;
-    CHECK(of(s) == counts{0, 0, 1});  // it looks after it has said that it will sleep
+    CHECK(of(s) == counts{0, 0, 1});  // it looks after it has announced that it will sleep
     return true;
   }) == park_result::search);
   CHECK(looks == 1);
@@ -83,7 +83,7 @@ TEST_CASE("a sleeper is woken by one notify, and only by that", "[seats]") {
   idle_workers s(1);
   s.start_searching();
   support::watchdog guard("a sleeper that was notified");
-  // The notify comes between the look and the sleep.
+  // The notify happens between the look and the sleep.
   CHECK(s.park([&] {
     CHECK(s.notify());
     CHECK(of(s) == counts{1, 1, 0});  // claimed already

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Counted memory: what is alive of each kind, on whatever thread it was made and freed.
+// Counted memory: the live objects of each kind, whichever thread allocated and freed them.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -40,7 +40,7 @@ TEST_CASE("each kind of memory is counted by itself", "[memory]") {
   }
 }
 
-TEST_CASE("memory stands on the alignment that was asked for", "[memory]") {
+TEST_CASE("memory has the requested alignment", "[memory]") {
   const long before = memory_counter::live(memory_kind::block);
   for (const std::size_t alignment : {1u, 2u, 4u, 8u, 16u, 32u, 64u, 128u, 256u, 4096u}) {
     std::vector<void*> pieces;
@@ -55,10 +55,10 @@ TEST_CASE("memory stands on the alignment that was asked for", "[memory]") {
   CHECK(memory_counter::live(memory_kind::block) == before);
 }
 
-TEST_CASE("all of a piece may be written, whatever its size", "[memory]") {
+TEST_CASE("every byte of an allocation may be written, whatever its size", "[memory]") {
   const long before = memory_counter::live(memory_kind::frame);
   std::vector<unsigned char*> pieces;
-  constexpr std::size_t most = 3200;  // beyond the largest that is kept
+  constexpr std::size_t most = 3200;  // beyond the largest size that is cached
   for (std::size_t bytes = 1; bytes <= most; ++bytes) {
     pieces.push_back(static_cast<unsigned char*>(allocate(memory_kind::frame, bytes)));
     std::memset(pieces.back(), static_cast<int>(bytes % 251), bytes);
@@ -73,9 +73,9 @@ TEST_CASE("all of a piece may be written, whatever its size", "[memory]") {
   CHECK(memory_counter::live(memory_kind::frame) == before);
 }
 
-TEST_CASE("a frame is aligned to 64 bytes, whatever its size, and all of it may be written", "[memory]") {
+TEST_CASE("a frame is aligned to 64 bytes, whatever its size, and every byte may be written", "[memory]") {
   const long before = memory_counter::live(memory_kind::frame);
-  for (int round = 0; round < 2; ++round) {  // new memory, and what was kept of it
+  for (int round = 0; round < 2; ++round) {  // new memory, and cached memory
     std::vector<unsigned char*> frames;
     bool aligned = true;
     constexpr std::size_t most = 3200;
@@ -97,7 +97,7 @@ TEST_CASE("a frame is aligned to 64 bytes, whatever its size, and all of it may 
   CHECK(memory_counter::live(memory_kind::frame) == before);
 }
 
-TEST_CASE("memory may be freed by another thread than it was made by", "[memory]") {
+TEST_CASE("memory may be freed by another thread than the one that allocated it", "[memory]") {
   const long before = memory_counter::live(memory_kind::record);
   std::vector<void*> pieces(100);
   for (int threads = 0; threads < 20; ++threads) {
@@ -112,7 +112,7 @@ TEST_CASE("memory may be freed by another thread than it was made by", "[memory]
   }
 }
 
-TEST_CASE("threads have numbers of their own, which stay", "[memory]") {
+TEST_CASE("each thread has its own number, which does not change", "[memory]") {
   const unsigned mine = dg::detail::thread_number();
   CHECK(dg::detail::thread_number() == mine);
   unsigned other = mine;

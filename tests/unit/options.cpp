@@ -72,7 +72,7 @@ TEST_CASE("counts are checked where an option is made, and named in the message"
   static_assert(!std::is_constructible_v<dg::backpressure, double>);
 }
 
-TEST_CASE("packs in packs come out flat, in order", "[options]") {
+TEST_CASE("nested packs are flattened, in order", "[options]") {
   const auto inner = dg::options(dg::name{"inner"}, dg::all_or_nothing);
   const auto outer = dg::options(dg::dynamic, dg::options(inner), dg::options());
   static_assert(is_pack_of<std::remove_cvref_t<decltype(outer)>, dg::dynamic_option, dg::name, dg::all_or_nothing_option>);
@@ -85,7 +85,7 @@ TEST_CASE("packs in packs come out flat, in order", "[options]") {
   CHECK(std::get<1>(taken.tuple()).limit == 3);
 }
 
-TEST_CASE("what a pack asks for is read off its types", "[options]") {
+TEST_CASE("the types of a pack determine its options", "[options]") {
   using dg::detail::requested_options;
   using nothing = requested_options<>;
   static_assert(!nothing::returns && !nothing::fixed_n && !nothing::dynamic && !nothing::streaming && !nothing::bounded &&

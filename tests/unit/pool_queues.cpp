@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A pool whose injection queue is in the middle of a push: a thread that has begun one and does not go on, as if the system
-// had taken its processor away.
+// A pool whose injection queue is in the middle of a push: a thread has begun one and does not continue, as if it had
+// been preempted.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -13,7 +13,7 @@
 
 namespace dyngen::detail {
 
-/// Makes the two halves of a push of which the pool has only the whole.
+/// Makes the two halves of a push, which the pool does as a whole.
 struct inside_of_pool {
   explicit inside_of_pool(thread_pool& pool) : core(static_cast<pool_core&>(pool.task_host_of())) {}
 
@@ -25,9 +25,9 @@ struct inside_of_pool {
     core.injected_.complete_push(before, item);
     core.notify_workers_of_injected();
   }
-  /// What every push by another thread calls afterwards.
+  /// To be called after a push, as every push by another thread does.
   void notify() { core.idle_workers_.notify(); }
-  /// Are so many workers asleep for good? Then none has parked once more after some time.
+  /// Do so many workers sleep for good? Then none has parked again after some time.
   bool all_sleep() { return sleep(core.width()); }
   bool sleep(std::uint32_t workers) {
     const auto parked = [this, workers] { return core.idle_workers_.parked() == workers; };
@@ -64,7 +64,7 @@ TEST_CASE("workers sleep while a push is half done, and its second half wakes on
     dg::ref<int> first = dg::on(later).submit([] { return 1; });
     inside.begin_push(later.take());
     CHECK(inside.all_sleep());
-    // Others push behind it, and wake workers in vain.
+    // Other threads push after it, and wake workers in vain.
     dg::ref<int> second = pool.submit([] { return 2; });
     for (int i = 0; i < 10; ++i) inside.notify();
     CHECK(inside.all_sleep());
@@ -83,7 +83,7 @@ TEST_CASE("a push that is half done does not keep the threads of a pool that end
   std::optional<dg::thread_pool> pool(std::in_place, 2);
   dg::detail::inside_of_pool inside(*pool);
   dg::detail::pool_core& core = inside.core;
-  core.add_host_reference();  // as the pusher of a task of the pool has one
+  core.add_host_reference();  // as the thread that pushes a task of the pool has one
   inside.begin_push(later.take());
   pool.reset();
   inside.complete_push();

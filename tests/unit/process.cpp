@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What exists once in a process, or in a thread. Several objects of one process: tests/consumers/objects.
+// Objects that exist once in a process, or in a thread. tests/consumers/objects tests several shared objects of one
+// process.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -30,7 +31,7 @@ struct contended {
   static constexpr std::string_view name_in_process = "a thing that several threads make";
 };
 
-/// Uses the library when main() has returned, and the thread-local objects of its thread are gone.
+/// Uses the library after main() has returned, and the thread-local objects of its thread are destroyed.
 struct at_exit {
   ~at_exit() {
     if (process_wide<things>().n != 7) std::abort();
@@ -44,7 +45,7 @@ struct at_exit {
 
 }  // namespace
 
-TEST_CASE("a thing of the process is the same for all threads", "[process][L-27]") {
+TEST_CASE("a process-wide object is the same for all threads", "[process][L-27]") {
   things& here = process_wide<things>();
   CHECK(here.n == 7);
   things* there = nullptr;
@@ -53,7 +54,7 @@ TEST_CASE("a thing of the process is the same for all threads", "[process][L-27]
   CHECK(process_wide<other_things>().n == 8);
 }
 
-TEST_CASE("threads that ask at the same time for a thing of the process get the same one", "[process][L-27]") {
+TEST_CASE("threads that request a process-wide object at the same time get the same one", "[process][L-27]") {
   std::array<contended*, 8> seen{};
   {
     std::latch all(seen.size());
@@ -67,7 +68,7 @@ TEST_CASE("threads that ask at the same time for a thing of the process get the 
   CHECK(std::set<contended*>(seen.begin(), seen.end()).size() == 1);
 }
 
-TEST_CASE("a thing of a thread is one for each thread", "[process][L-27]") {
+TEST_CASE("a thread-wide object exists once for each thread", "[process][L-27]") {
   things& here = thread_wide<things>();
   CHECK(&thread_wide<things>() == &here);
   things* there = nullptr;
@@ -75,14 +76,14 @@ TEST_CASE("a thing of a thread is one for each thread", "[process][L-27]") {
   CHECK(there != &here);
 }
 
-TEST_CASE("two types have two things, whatever their size", "[process][L-27]") {
+TEST_CASE("two types have two objects, whatever their size", "[process][L-27]") {
   CHECK(static_cast<void*>(&process_wide<things>()) != static_cast<void*>(&process_wide<other_things>()));
   using dg::detail::shared_type;
   CHECK(shared_type::of("a", 8) != shared_type::of("a", 16));
   CHECK(shared_type::of("a", 8) != shared_type::of("b", 8));
 }
 
-TEST_CASE("the version stands in two headers, which agree", "[process]") {
+TEST_CASE("the version in the two headers is the same", "[process]") {
   CHECK(dg::detail::library_version == std::array{DYNGEN_VERSION_MAJOR, DYNGEN_VERSION_MINOR, DYNGEN_VERSION_PATCH});
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A producer for tests of the parts that stand behind a task: it owns nothing and notes what it is told.
+// A producer for tests of the parts of a task: it owns nothing and records its calls.
 
 #include "../support.hpp"
 
@@ -48,7 +48,7 @@ class guarded_memory {
   std::byte* memory_;
 };
 
-/// Counts what happens to it; its values are of type T.
+/// Counts the calls of its functions; its values are of type T.
 template <class T>
 class counting_producer : public detail::shared_state {
  public:
@@ -68,8 +68,8 @@ class counting_producer : public detail::shared_state {
     values_freed += values;
   }
 
-  int freed = 0;                         ///< how often the last reference went
-  int blocks_freed = 0;                  ///< segments given back
+  int freed = 0;                         ///< how often the last reference was dropped
+  int blocks_freed = 0;                  ///< segments released
   std::uint64_t values_freed = 0;        ///< values in them
   std::vector<std::uint64_t> destroyed;  ///< numbers of the values, in order
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The buffer of a task that sets the number of its values itself: its blocks, and what becomes of them.
+// The buffer of a task that sets the number of its values itself: the allocation and reuse of its blocks.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -82,7 +82,7 @@ void random_access(std::vector<std::uint32_t> capacities) {
       owner.buffer.drop_all();
       CHECK(support::tracked::live == 0);
       CHECK(owner.values_freed == static_cast<std::uint64_t>(count));
-      CHECK(owner.freed == 0);  // our own reference is left
+      CHECK(owner.freed == 0);  // only our own reference is left
     }
     CHECK(blocks() == before);
   }
@@ -175,7 +175,7 @@ TEST_CASE("a stream of few values at a time has small blocks, which are used aga
       if (s.index() == 0 && found.size() > capacities.size()) places.push_back(&block);
       owner.buffer.pop_handed_over();
       dg::detail::drop<small>(s);
-      REQUIRE(blocks() - before <= 3);  // one that is read, one that is written, one that waits
+      REQUIRE(blocks() - before <= 3);  // one is read, one is written, one waits
     }
     for (std::size_t k = 0; k < found.size(); ++k) CHECK(found[k] == (k < capacities.size() ? capacities[k] : capacities.back()));
     std::sort(places.begin(), places.end());
@@ -201,7 +201,7 @@ TEST_CASE("an emptied block is used again, not allocated again", "[segmented_buf
   owner.buffer.leave();
 }
 
-TEST_CASE("a block lives as long as a value of it is held", "[segmented_buffer]") {
+TEST_CASE("a block lives as long as a ref to one of its values", "[segmented_buffer]") {
   support::tracked::reset();
   const long before = blocks();
   buffer_owner<small> owner(false);
@@ -226,7 +226,7 @@ TEST_CASE("a block lives as long as a value of it is held", "[segmented_buffer]"
   CHECK(owner.values_freed == 1000);
 }
 
-TEST_CASE("a value that is read where it is keeps its block when the consumer has gone on", "[segmented_buffer]") {
+TEST_CASE("a value that is read in place keeps its block while the consumer takes later ones", "[segmented_buffer]") {
   support::tracked::reset();
   const long before = blocks();
   buffer_owner<small> owner(false);

@@ -27,7 +27,8 @@ struct alignas(Alignment) aligned : support::tracked {
   using support::tracked::tracked;
 };
 
-/// A buffer with its memory and its producer, whose references are: the run's, the value's, those of the completion.
+/// A buffer with its memory and its owner, whose references are that of the run, that of the value, and those of the
+/// completion.
 template <class T>
 struct single_of {
   slot& value() { return owner.value(); }
@@ -90,7 +91,7 @@ TEST_CASE("a single value and the completion are ready together, and not before"
   dg::detail::drop<support::tracked>(b.value());
 }
 
-TEST_CASE("without a value both fail", "[single_buffer]") {
+TEST_CASE("without a value, the value and the completion fail", "[single_buffer]") {
   single_of<support::tracked> b;
   b.owner.fail(std::make_exception_ptr(std::runtime_error("no value")));
   b.owner.template publish_single<support::tracked>();
@@ -98,7 +99,7 @@ TEST_CASE("without a value both fail", "[single_buffer]") {
   CHECK(slot_failed(b.completion()));
 }
 
-TEST_CASE("a failure after the value is the completion's alone", "[single_buffer][S-ERR-5]") {
+TEST_CASE("a failure after the value is only in the completion", "[single_buffer][S-ERR-5]") {
   single_of<support::tracked> b;
   b.make(7);
   b.owner.fail(std::make_exception_ptr(std::runtime_error("too late")));

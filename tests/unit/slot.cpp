@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The word of a slot, and how slots, values and their group find each other.
+// The word of a slot, and the address computations between slots, values and their group.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -15,7 +15,7 @@ using dg::detail::slot_group;
 using dg::detail::slot;
 using dg::detail::stage;
 
-TEST_CASE("a slot's word keeps stage, index, flag and holders apart", "[slot]") {
+TEST_CASE("the word of a slot has separate fields for stage, index, flag and references", "[slot]") {
   for (const stage s : {stage::empty, stage::value, stage::failed})
     for (const std::uint32_t index : {0u, 1u, 31u, 62u, 63u})
       for (const std::uint64_t holders : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{0xFFFFFFFF}})
@@ -29,7 +29,8 @@ TEST_CASE("a slot's word keeps stage, index, flag and holders apart", "[slot]") 
         }
 }
 
-TEST_CASE("a slot's word leads to another slot, whose address may have a tag, and keeps its index and flag", "[slot][L-14]") {
+TEST_CASE("the word of a slot can hold the address of another slot, also a tagged one, and keeps index and flag",
+          "[slot][L-14]") {
   for (const std::uint64_t flag : {std::uint64_t{0}, slot::at_end})
     for (const std::uint32_t index : {0u, 5u, 63u})
       for (const std::uint64_t address : {0x0ull, 0x8ull, 0x7fff'ffff'fff8ull, 0x00ff'ffff'ffff'fff8ull, 0x0300'ffff'1234'5678ull,
@@ -45,14 +46,14 @@ TEST_CASE("a slot's word leads to another slot, whose address may have a tag, an
   CHECK_FALSE(slot::can_link(0x7e00'7fff'ffff'fff8));
 }
 
-TEST_CASE("one more holder changes nothing else in the word", "[slot]") {
+TEST_CASE("adding a reference changes no other field of the word", "[slot]") {
   slot s{slot::make(stage::value, 63, 1, slot::at_end)};
   s.hold();
   CHECK(s.word.load() == slot::make(stage::value, 63, 2, slot::at_end));
   CHECK(s.index() == 63);
 }
 
-TEST_CASE("publish stores the stage, and gives up the producer's hold, in one step", "[slot]") {
+TEST_CASE("publish stores the stage, and drops the producer's reference, in one step", "[slot]") {
   for (const stage as : {stage::value, stage::failed}) {
     slot s{slot::make(stage::empty, 7, 3)};
     CHECK(dg::detail::publish(s, as) == slot::make(stage::empty, 7, 3));
@@ -60,7 +61,7 @@ TEST_CASE("publish stores the stage, and gives up the producer's hold, in one st
   }
 }
 
-TEST_CASE("a group is found from each of its slots, and each value stands where it should", "[slot]") {
+TEST_CASE("each slot gives the address of its group, and of its value", "[slot]") {
   for (const std::size_t alignment : {1u, 2u, 4u, 8u, 16u, 32u, 64u, 128u}) {
     for (const std::uint32_t count : {1u, 2u, 7u, 63u, 64u}) {
       for (const std::uint32_t without : {0u, 1u}) {
@@ -105,7 +106,7 @@ TEST_CASE("the numbers of values count from the group's first, also before 0", "
   CHECK(far.number_of(1) == (std::uint64_t{1} << 40) + 1);
 }
 
-TEST_CASE("the last holder destroys the value, once, and gives the slot's reference back", "[slot]") {
+TEST_CASE("dropping the last reference destroys the value, once, and drops the slot's reference", "[slot]") {
   support::tracked::reset();
   struct alignas(slot_group) place {
     std::byte bytes[512];
@@ -124,7 +125,7 @@ TEST_CASE("the last holder destroys the value, once, and gives the slot's refere
   CHECK(support::tracked::live == 0);
   CHECK(owner.destroyed.size() == 1);
   CHECK(owner.freed == 0);
-  dg::detail::drop<support::tracked>(g->slot_array()[1]);  // holds no value
+  dg::detail::drop<support::tracked>(g->slot_array()[1]);  // has no value
   CHECK(owner.destroyed.size() == 1);
   CHECK(owner.freed == 1);
   g->~slot_group();

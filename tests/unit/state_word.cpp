@@ -15,7 +15,7 @@ using next = state_word::next;
 
 namespace {
 
-/// A word in `p`; with its link in the queue if `queued_link`.
+/// A word in phase `p`, with its link in the queue if `queued_link`.
 void bring_to(state_word& w, phase p, bool queued_link = false) {
   if (p == phase::waiting) {
     REQUIRE_FALSE(queued_link);  // nothing queues a task that waits
@@ -96,7 +96,7 @@ TEST_CASE("requeue asks for a push only when no link is queued", "[state_word]")
   }
 }
 
-TEST_CASE("pop runs a queued task, and else only takes the link", "[state_word]") {
+TEST_CASE("pop runs a queued task, and otherwise only removes the link", "[state_word]") {
   state_word queued;
   bring_to(queued, phase::queued);
   CHECK(queued.pop());
@@ -135,7 +135,7 @@ TEST_CASE("claim_queued and claim_parked each take a task from one phase only, o
     bring_to(a, from);
     CHECK(a.claim_queued() == (from == phase::queued));
     CHECK(now(a) == (from == phase::queued ? phase::running : from));
-    CHECK(linked(a) == (from == phase::queued));  // its link stays where it is
+    CHECK(linked(a) == (from == phase::queued));  // its link stays in the queue
     CHECK_FALSE(a.claim_queued());
 
     state_word b;
@@ -167,7 +167,7 @@ TEST_CASE("an abandoned stream does not ask for attention", "[state_word]") {
   CHECK(w.park(state_word::attention));
 }
 
-TEST_CASE("set and end return the word as it was", "[state_word]") {
+TEST_CASE("set and end return the former word", "[state_word]") {
   state_word w;
   bring_to(w, phase::running);
   CHECK(w.set(state_word::cancelled) == static_cast<std::uint32_t>(phase::running));
@@ -199,14 +199,15 @@ TEST_CASE("flags survive every transition", "[state_word]") {
   CHECK(kept());
 }
 
-TEST_CASE("a call of an actor is claimed to be ended only where its actor has handed it on", "[state_word][S-CANCEL-9]") {
+TEST_CASE("a call of an actor is claimed to be ended only after its actor has handed it on",
+          "[state_word][S-CANCEL-9]") {
   state_word w;
   w.begin_queued(0);
   CHECK(w.claim_handed_on());
   CHECK_FALSE(w.claim_handed_on());
   CHECK(w.hand_back() == next::nothing);  // its link is still in the queue
   CHECK(w.claim_handed_on());
-  CHECK_FALSE(w.pop());  // the link is gone
+  CHECK_FALSE(w.pop());  // the link is removed
   CHECK(w.hand_back() == next::push);
   for (const bool parks : {false, true}) {
     REQUIRE(w.claim_handed_on());

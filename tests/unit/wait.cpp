@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Is it `d` from now, give or take the time that this takes?
+/// Is the deadline `d` from now, up to the time that this call takes?
 bool is_after(deadline at, std::chrono::nanoseconds d) {
   const auto left = at - clock_type::now();
   return left < d + 1ms && left > d - 20s;
@@ -56,7 +56,7 @@ TEST_CASE("an ordinary duration ends when it should, in any unit", "[wait]") {
   CHECK(is_after(deadline_after(std::chrono::years(100)), std::chrono::years(100)));
 }
 
-TEST_CASE("a duration is never cut to nothing", "[wait]") {
+TEST_CASE("a duration is never rounded to zero", "[wait]") {
   const auto before = clock_type::now();
   CHECK(deadline_after(std::chrono::duration<std::int64_t, std::pico>(1)) > before);
 }
@@ -73,7 +73,7 @@ TEST_CASE("a duration beyond the clock's range is no deadline at all", "[wait]")
   CHECK(deadline_after(std::chrono::duration<std::uint64_t>(std::numeric_limits<std::uint64_t>::max())) == never);
 }
 
-TEST_CASE("a point in time of any clock becomes a deadline", "[wait]") {
+TEST_CASE("a time point of any clock becomes a deadline", "[wait]") {
   CHECK(is_after(deadline_at(clock_type::now() + 100s), 100s));
   CHECK(is_after(deadline_at(std::chrono::system_clock::now() + 100s), 100s));
   const auto in_two_days = std::chrono::time_point_cast<std::chrono::hours>(std::chrono::system_clock::now() + 48h);

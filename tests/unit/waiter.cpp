@@ -43,7 +43,7 @@ using log_type = std::vector<std::pair<int, bool>>;
 
 }  // namespace
 
-TEST_CASE("waiters are fired in the order of their arrival", "[waiter]") {
+TEST_CASE("waiters are fired in the order of their registration", "[waiter]") {
   log_type log;
   published slots;
   std::deque<noted> waiters;
@@ -59,7 +59,7 @@ TEST_CASE("waiters are fired in the order of their arrival", "[waiter]") {
   CHECK(log.size() == 10);
 }
 
-TEST_CASE("those that wait for something else are put back, in order", "[waiter]") {
+TEST_CASE("waiters for other slots are put back, in order", "[waiter]") {
   log_type log;
   published slots;
   std::deque<noted> waiters;
@@ -83,7 +83,7 @@ TEST_CASE("those that wait for something else are put back, in order", "[waiter]
   for (const noted& w : waiters) CHECK(w.settled == 1);
 }
 
-TEST_CASE("only one party claims a waiter", "[waiter]") {
+TEST_CASE("only one thread claims a waiter", "[waiter]") {
   log_type log;
   noted w(0, 0, log);
   CHECK_FALSE(w.is_claimed());
@@ -109,12 +109,12 @@ TEST_CASE("a waiter that has left is discarded, not fired, by the next sweep", "
   CHECK(log == log_type{{0, false}, {1, true}, {2, false}});
 }
 
-TEST_CASE("a waiter that has left is settled when the others are in the list again", "[waiter][L-4]") {
+TEST_CASE("a waiter that has left is settled after the other waiters are back in the list", "[waiter][L-4]") {
   struct watching : waiter {
     explicit watching(waiter_list& l) : list(&l) {
       settle = [](waiter& self, bool) noexcept {
         auto& me = static_cast<watching&>(self);
-        me.others_were_there = me.list->any();  // what runs here may wait for what any of them waits for
+        me.others_were_there = me.list->any();  // code that runs here may wait for the same events
       };
     }
     waiter_list* list;
@@ -137,7 +137,7 @@ TEST_CASE("a waiter that has left is settled when the others are in the list aga
   CHECK(stays.settled == 1);
 }
 
-TEST_CASE("the end of a list discards what is left, claimed or not", "[waiter]") {
+TEST_CASE("the end of a list discards all waiters, claimed or not", "[waiter]") {
   log_type log;
   published slots;
   noted first(0, 0, log), second(1, 0, log);
@@ -168,7 +168,7 @@ TEST_CASE("a waiter may be added again once it is settled", "[waiter]") {
   }
 }
 
-TEST_CASE("leavers are discarded by those that come, once they outnumber the live ones", "[waiter]") {
+TEST_CASE("new waiters discard leavers once these outnumber the live ones", "[waiter]") {
   log_type log;
   published slots;
   std::deque<noted> waiters;
@@ -188,7 +188,7 @@ TEST_CASE("leavers are discarded by those that come, once they outnumber the liv
   CHECK(discarded() >= 10000 - 40);
   for (const auto& [number, fired] : log) CHECK_FALSE(fired);
   for (const noted& w : waiters) CHECK(w.settled <= 1);
-  // The live one was put back each time.
+  // The live waiter was put back each time.
   CHECK(stays.settled == 0);
   log.clear();
   slots.bits = 1u << 5;
@@ -197,7 +197,7 @@ TEST_CASE("leavers are discarded by those that come, once they outnumber the liv
   CHECK(std::count(log.begin(), log.end(), std::pair(-1, true)) == 1);
 }
 
-TEST_CASE("few leavers among many live ones are let be", "[waiter]") {
+TEST_CASE("few leavers among many live waiters stay in the list", "[waiter]") {
   log_type log;
   published slots;
   std::deque<noted> waiters;
@@ -213,7 +213,7 @@ TEST_CASE("few leavers among many live ones are let be", "[waiter]") {
   CHECK(log.empty());
 }
 
-TEST_CASE("what is published while a sweeper puts waiters back is fired by it", "[waiter]") {
+TEST_CASE("a sweeper fires the waiters of a slot that is published while it puts waiters back", "[waiter]") {
   log_type log;
   noted a(0, 0, log), b(1, 1, log);
   waiter_list list;

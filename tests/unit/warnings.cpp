@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A user's program that uses much of the library. It is compiled, by warnings.py, and never run: what it is about is the
-// warnings that the headers bring into it.
+// A user's program that uses much of the library. warnings.py compiles it, with the
+// warnings that a user may enable; it is never run.
 
 #include <dyngen/dyngen.hpp>
 
@@ -29,7 +29,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// ---- Values of several kinds: trivial, owning, only movable, larger than a block of a buffer ----
+// ---- Values of several kinds: trivial, owning, move-only, larger than a block of a buffer ----
 
 struct large {
   std::array<int, 1000> numbers{};
@@ -266,7 +266,7 @@ void promises_and_retries(dg::thread_pool& pool) {
   }
 }
 
-// ---- Executors, what can be seen ----
+// ---- Executors, inspection ----
 
 void report(std::exception_ptr, std::string_view task) { std::cerr << task; }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The deque of a worker and the injection queue, on one thread: order, capacity, and what their answers mean.
+// The deque of a worker and the injection queue, on one thread: order, capacity, and return values.
 
 #include "../catch.hpp"
 #include "../support.hpp"
@@ -21,7 +21,7 @@ struct item : work_item {};
 
 }  // namespace
 
-TEST_CASE("the owner of a deque takes last what it pushed first, a thief takes that first", "[work_deque]") {
+TEST_CASE("the owner of a deque pops the newest item, a thief steals the oldest", "[work_deque]") {
   basic_work_deque<8> deque;
   std::array<item, 6> items;
   for (item& i : items) REQUIRE(deque.push(&i));
@@ -44,13 +44,13 @@ TEST_CASE("a full deque refuses a push and stays as it is", "[work_deque]") {
   CHECK_FALSE(deque.push(&items[4]));
   CHECK(deque.size_hint() == 4);
   CHECK(deque.steal().item == &items[0]);
-  CHECK(deque.push(&items[4]));  // in the cell that has become free
+  CHECK(deque.push(&items[4]));  // into the free cell
   CHECK_FALSE(deque.push(&items[0]));
   for (const std::size_t expected : {4u, 3u, 2u, 1u}) CHECK(deque.pop() == &items[expected]);
   CHECK(deque.pop() == nullptr);
 }
 
-TEST_CASE("the last item of a deque is taken once, and the deque can be used on", "[work_deque]") {
+TEST_CASE("the last item of a deque is taken once, and the deque stays usable", "[work_deque]") {
   basic_work_deque<2> deque;
   item one;
   for (int round = 0; round < 100; ++round) {
@@ -78,7 +78,7 @@ TEST_CASE("a worker's deque holds 256 items", "[work_deque]") {
   CHECK(dg::detail::work_deque::capacity() == 256);
 }
 
-TEST_CASE("the injection queue is first in, first out, also over times when it is empty", "[injection_queue]") {
+TEST_CASE("the injection queue is first in, first out, also across times when it is empty", "[injection_queue]") {
   injection_queue queue;
   std::array<item, 7> items;
   CHECK(queue.try_pop().status == pop_status::empty);
@@ -126,7 +126,7 @@ TEST_CASE("an item that was popped may be pushed again", "[injection_queue]") {
   }
 }
 
-TEST_CASE("what a half done push keeps from poppers does not keep a thread from sleep", "[injection_queue][L-17]") {
+TEST_CASE("items that a half done push hides from poppers do not keep a thread awake", "[injection_queue][L-17]") {
   injection_queue queue;
   item a, b, c;
   CHECK_FALSE(queue.can_pop());
@@ -142,7 +142,7 @@ TEST_CASE("what a half done push keeps from poppers does not keep a thread from 
   work_item* const before_c = queue.begin_push(&c);
   CHECK(queue.can_pop());
   CHECK(queue.try_pop().item == &a);
-  CHECK_FALSE(queue.can_pop());  // what a link leads on from stays until the link is there
+  CHECK_FALSE(queue.can_pop());  // an item is not popped before the link to its successor is stored
   CHECK(queue.try_pop().status == pop_status::busy);
   queue.complete_push(before_c, &c);
   CHECK(queue.can_pop());

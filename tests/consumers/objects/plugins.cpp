@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //   plugins PLUGIN PLUGIN   a program without the library, whose plugins have it: the second one uses a pool of the first
-// Then it unloads the first one, and the second one goes on. Prints `all is well`, or what is not.
+// Then it unloads the first one, and the second one goes on. Prints `all is well`, or an error.
 
 #include "plain.hpp"
 

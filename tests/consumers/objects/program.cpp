@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //   program [PLUGIN]   uses the functions of PLUGIN, or those that it is linked with, with pools of its own and theirs
-// Prints `all is well`, or what is not.
+// Prints `all is well`, or an error.
 
 #include "library.hpp"
 
