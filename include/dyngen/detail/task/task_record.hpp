@@ -444,7 +444,7 @@ inline std::stop_token task_record::stop_token() {
   return source->get_token();
 }
 
-inline bool task_host::claim_to_end(task_record& task) noexcept { return task.state().claim_queued(); }
+inline bool task_scheduling::claim_to_end(task_record& task) noexcept { return task.state().claim_queued(); }
 inline void task_host::report_later(task_record& task) noexcept { task.report_lost(); }
 
 }  // namespace dyngen::detail
