@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// promise<T>: a ref fulfilled from outside, by a callback, by another library's thread. It is how anything that is not
-// of this library is awaited, depended on, or waited for beside refs of tasks.
+// promise<T>: a ref whose value comes from outside the library, from a callback or a thread of another library. By a
+// promise, tasks await, depend on or wait for events of other libraries.
 
 #include <dyngen/detail/value/single_buffer.hpp>
 #include <dyngen/ref.hpp>
@@ -18,7 +18,7 @@ namespace dyngen {
 
 namespace detail {
 
-/// What stands behind a promise: a producer of one value, or of none, without a task. One reference is the promise's.
+/// The shared state of a promise: one value, or none, without a task. The promise holds one reference.
 template <class T>
 class promised final : public single_buffer<shared_state> {
  public:
@@ -27,9 +27,9 @@ class promised final : public single_buffer<shared_state> {
     return ::new (memory) promised(static_cast<std::byte*>(memory) + offset);
   }
 
-  /// The hold that the value was born with.
+  /// A ref that takes over the reference that the value starts with.
   ref<T> adopt_ref() noexcept { return access::adopt<T>(value()); }
-  /// Another one; before it is fulfilled, or by who holds it.
+  /// A further ref. Only before the promise is fulfilled, or while the caller holds a ref.
   ref<T> another_ref() noexcept {
     value().hold();
     return adopt_ref();
@@ -40,7 +40,7 @@ class promised final : public single_buffer<shared_state> {
     ::new (place()) T(std::forward<Args>(args)...);
     commit<T>();
   }
-  /// Its value was constructed, or it fails with `e`: ready from now on.
+  /// Publishes the constructed value, or the failure `e`.
   void settle(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
     if (failure_) begin_failure(false);
@@ -67,7 +67,7 @@ template <class T>
 inline constexpr std::size_t promised<T>::offset =
     (sizeof(promised) + slot_group::alignment_for(alignof(T)) - 1) / slot_group::alignment_for(alignof(T)) * slot_group::alignment_for(alignof(T));
 
-/// Without a value: the completion is all there is.
+/// The shared state of a promise<void>: only the completion.
 template <>
 class promised<void> final : public shared_state {
  public:
@@ -101,10 +101,10 @@ class promised<void> final : public shared_state {
   }
 
   slot_group group_;
-  [[maybe_unused]] std::byte slot_[sizeof(slot)];  // where group_ has it
+  [[maybe_unused]] std::byte slot_[sizeof(slot)];  // the slot of group_
 };
 
-/// What promise<T> and promise<void> share.
+/// The common part of promise<T> and promise<void>.
 template <class T>
 class promise_base {
  public:
@@ -122,7 +122,7 @@ class promise_base {
     std::swap(given_, moved.given_);
     return *this;
   }
-  /// Unfulfilled, it leaves broken_promise in its ref.
+  /// If the promise is not fulfilled, stores broken_promise in its refs.
   ~promise_base() {
     if (state_ == nullptr) return;
     if (!given_) state_->adopt_ref();  // and drops it
@@ -130,8 +130,8 @@ class promise_base {
     state_->drop_references(1);
   }
 
-  /// The ref to be fulfilled. As often as wanted before that; afterwards only if it was never called before, since the
-  /// promise then keeps no hold on the value. Throws error.
+  /// Returns a ref to the promised value. May be called repeatedly before the promise is fulfilled. Afterwards it may
+  /// be called only if it had not been called before. Throws error otherwise, and if the promise was moved from.
   ref<T> get_ref() {
     if (fulfilled_ && given_)
       throw error("dyngen: promise::get_ref: the promise was fulfilled, and its ref given away before: copy that one");
@@ -139,8 +139,10 @@ class promise_base {
     return std::exchange(given_, true) ? state.another_ref() : state.adopt_ref();
   }
 
-  /// Stores an exception; if all refs go without having looked at it, it is written to stderr in one line. Throws promise_already_satisfied. Wakes who waits; runs none of their code, but under executors
-  /// that run tasks inline.
+  /// Stores the exception `e` and makes the refs ready. Wakes the waiting threads and tasks; runs none of their code,
+  /// except under executors that run tasks inline. If all refs are destroyed before any has seen the exception, it is
+  /// written to stderr as one line. Throws std::invalid_argument if `e` is null, promise_already_satisfied, and error
+  /// if the promise was moved from.
   void set_exception(std::exception_ptr e) {
     if (!e) throw std::invalid_argument("dyngen: promise::set_exception: the exception_ptr is null");
     unfulfilled();
@@ -157,10 +159,11 @@ class promise_base {
       throw promise_already_satisfied("dyngen: a promise is fulfilled once: it holds a value or an exception already");
     return checked();
   }
-  /// Who waits may go on, and destroy this promise, before it returns: it is touched before that only.
+  /// A waiter may resume, and destroy this promise, before settle() returns; so this does not touch the promise
+  /// afterwards.
   void publish(std::exception_ptr e) noexcept {
     fulfilled_ = true;
-    if (!given_) return state_->settle(std::move(e));  // nobody waits
+    if (!given_) return state_->settle(std::move(e));  // no ref was given away: nothing waits
     promised<T>* const state = std::exchange(state_, nullptr);
     state->settle(std::move(e));
     state->drop_references(1);
@@ -175,22 +178,25 @@ class promise_base {
     }
   }
 
-  promised<T>* state_;  ///< until it is fulfilled and given away
+  promised<T>* state_;  ///< null once the promise is fulfilled and its ref given away
   bool fulfilled_ = false;
-  bool given_ = false;  ///< the hold that the value was born with
+  bool given_ = false;  ///< whether a ref has the reference that the value starts with
 };
 
 }  // namespace detail
 
-/// Fulfilled once, by any thread; its ref is like a task's: awaited, waited for, passed as an argument. A pool that is
-/// destroyed cancels what still waits for a promise. One promise object must not be used by two threads at once.
+/// The source of one value of type T. A promise is fulfilled once, by any thread. Its ref can be awaited, waited for
+/// and passed to tasks, like a task's. A pool that is destroyed cancels the tasks that still wait for a promise.
+/// Move-only. Two threads must not use one promise object at once.
 template <class T>
 class promise : public detail::promise_base<T> {
   static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>> && !std::is_array_v<T>,
                 "dyngen: promise<T> needs T to be void or an object type, neither const nor a reference nor an array");
 
  public:
-  /// Constructs the value in place. Throws promise_already_satisfied, or what that throws, and then is unfulfilled.
+  /// Constructs the value in place and makes the refs ready. Wakes the waiting threads and tasks; runs none of their
+  /// code, except under executors that run tasks inline. Throws promise_already_satisfied, error if the promise was
+  /// moved from, and what the construction throws; then the promise stays unfulfilled.
   template <class U = T>
     requires std::convertible_to<U&&, T>
   void set_value(U&& value) {
@@ -199,11 +205,13 @@ class promise : public detail::promise_base<T> {
   }
 };
 
-/// A promise without a value: of an event.
+/// The source of an event without a value. Fulfilled once, by any thread. Move-only. Two threads must not use one
+/// promise object at once.
 template <>
 class promise<void> : public detail::promise_base<void> {
  public:
-  /// Throws promise_already_satisfied.
+  /// Makes the refs ready and wakes the waiting threads and tasks; runs none of their code, except under executors that
+  /// run tasks inline. Throws promise_already_satisfied, and error if the promise was moved from.
   void set_value() {
     unfulfilled().construct();
     publish(nullptr);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// ref<T>, the future of this library: a shared, copyable handle on one stored value. Any thread may use any copy of
-// it; one ref object must not be used by two threads at once. The value lives until its last holder is gone, also
-// after its pool. Here too: put, get, wait, wait_any, cancel.
+// ref<T>, the future of this library: a shared, copyable handle to one value. Different threads may use different
+// copies at once, but not the same ref object. The value is destroyed with its last handle, which may be after its
+// pool. Also here: put, get, cancel.
 
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/value/ref_access.hpp>
@@ -32,12 +32,12 @@ namespace dyngen {
 template <class T>
 class ref;
 
-/// May `get() &&` copy a value that is shared? By default: what can really be copied, looked at through ranges, pairs,
-/// tuples and optionals (std::vector<std::unique_ptr<X>> only claims to be copyable). Specialise it for a class of
-/// yours that claims too much.
+/// Whether `get() &&` may copy a value that other handles share. Default: whether T is copy-constructible, and so are
+/// the elements of a range, pair, tuple or optional (std::vector<std::unique_ptr<X>> declares a copy constructor that
+/// doesn't compile). Specialise this for your own types whose copy constructor is declared but doesn't compile.
 template <class T>
 inline constexpr bool enable_copy = std::copy_constructible<T>;
-/// A range can be copied if its elements can.
+/// A range can be copied if it and its elements are copy-constructible.
 template <class T>
   requires(std::ranges::range<T> && !std::same_as<std::ranges::range_value_t<T>, T>)
 inline constexpr bool enable_copy<T> = std::copy_constructible<T> && enable_copy<std::ranges::range_value_t<T>>;
@@ -55,7 +55,7 @@ inline void throw_timeout(shared_state& owner) {
                       " stored the value; nothing was consumed, the same call may be made again");
 }
 
-/// What is common to ref<T> and ref<void>.
+/// The common part of ref<T> and ref<void>.
 template <class T>
 class ref_base {
  public:
@@ -72,13 +72,15 @@ class ref_base {
     if (slot_ != nullptr) drop<T>(*slot_);
   }
 
-  /// False for an empty handle, on which every other member throws empty_ref.
+  /// Returns false for an empty handle (default-constructed or moved from). Every other member of an empty handle
+  /// throws empty_ref.
   bool valid() const noexcept { return slot_ != nullptr; }
 
-  /// Is a value or an exception stored?
+  /// Returns whether a value or an exception is stored. Never blocks. Throws empty_ref.
   bool ready() const { return slot_ready(checked()); }
 
-  /// Is an exception stored? If so, it counts as seen, and is not reported to on_unhandled_error any more.
+  /// Returns whether an exception is stored. If so, the exception counts as seen: on_unhandled_error is not called for
+  /// it any more. Never blocks. Throws empty_ref.
   bool failed() const {
     slot& s = checked();
     if (!slot_ready(s) || !slot_failed(s)) return false;
@@ -86,60 +88,66 @@ class ref_base {
     return true;
   }
 
-  /// Blocks until ready. May run the task on this thread (waiters_help). Throws empty_ref; error, if the calling task
-  /// would wait for itself; std::bad_alloc.
+  /// Blocks until ready. May run the task on this thread (option waiters_help). Throws empty_ref, std::bad_alloc, and
+  /// error if the calling task would wait for itself.
   void wait() const {
     slot& s = checked();
     if (!slot_ready(s)) wait_for_slot(s, never);
   }
 
-  /// Blocks until ready, at most for `d`; returns whether it is. Never runs the task on this thread.
+  /// Blocks until ready, at most for the duration `d`. Returns whether the ref is ready. Never runs the task on this
+  /// thread. Throws empty_ref and std::bad_alloc.
   template <class Rep, class Period>
   bool wait_for(const std::chrono::duration<Rep, Period>& d) const {
     slot& s = checked();
     return slot_ready(s) || wait_for_slot(s, deadline_after(d));
   }
 
-  /// The same, until a point in time of any clock.
+  /// Blocks until ready, at most until the time point `at` of any clock. Returns whether the ref is ready. Never runs
+  /// the task on this thread. Throws empty_ref and std::bad_alloc.
   template <class Clock, class Duration>
   bool wait_until(const std::chrono::time_point<Clock, Duration>& at) const {
     slot& s = checked();
     return slot_ready(s) || wait_for_slot(s, deadline_at(at));
   }
 
-  /// The stored exception, null if a value is stored. Blocks until ready.
+  /// Blocks until ready. Returns the stored exception, which then counts as seen, or null if a value is stored. Throws
+  /// as wait().
   std::exception_ptr error() const {
     wait();
     return slot_failed(*slot_) ? seen_failure(owner()) : nullptr;
   }
 
-  /// A ref on the end of the whole task that stores this value: ready when the task has ended, holding its exception
-  /// if it failed.
+  /// Returns a ref to the end of the task that stores this value: ready when the whole task has ended, with its
+  /// exception if it failed. Throws empty_ref.
   ref<void> completion() const;
 
-  /// Asks the task to stop, at its next co_yield. False if it had ended. Runs none of its code.
+  /// Asks the task of this value to stop: a queued or suspended task does not go on, a running coroutine ends at its
+  /// next co_yield or co_await, a plain function must poll this_task::stop_requested(). Values stored before remain.
+  /// Returns false if the task had ended. Runs no code of the task on the calling thread, except stop callbacks. Throws
+  /// empty_ref.
   bool cancel() const {
     checked();
     return owner().cancel();
   }
 
-  /// Numbers of the task and of the value in it.
+  /// The number of a task, and the number of a value within the task.
   struct identity {
-    /// No other task of the program has the same; given when first asked for.
+    /// Unique among the tasks of the program. Assigned when first asked for.
     std::uint64_t task;
-    /// From 0, in the order of the yields.
+    /// The position of the value in the order of the yields, from 0.
     std::uint64_t value;
     friend bool operator==(const identity&, const identity&) = default;
     friend auto operator<=>(const identity&, const identity&) = default;
   };
-  /// The numbers; 0 as that of the value for the end of a task. Throws empty_ref.
+  /// Returns the numbers of the task and of the value; the value number of a completion() ref is 0. Throws empty_ref.
   identity id() const {
     slot& s = checked();
     const bool is_completion = &s == &owner().completion();
     return {owner().id(), is_completion ? 0 : owner().number_of(s)};
   }
 
-  /// Do both refer to the same stored value, or are both empty?
+  /// Returns whether both refer to the same stored value, or both are empty.
   friend bool operator==(const ref_base& a, const ref_base& b) noexcept { return a.slot_ == b.slot_; }
 
  protected:
@@ -151,7 +159,7 @@ class ref_base {
   }
   shared_state& owner() const noexcept { return *slot_group::of(*slot_).owner; }
 
-  /// Waits until ready, or throws timeout_error; rethrows what is stored.
+  /// Blocks until ready; throws timeout_error at `until`. Rethrows a stored exception.
   void settle(deadline until) const {
     if (slot_ == nullptr || !slot_has_value(*slot_)) [[unlikely]]
       settle_slowly(until);
@@ -168,7 +176,8 @@ class ref_base {
 
 }  // namespace detail
 
-/// A shared handle on one value of a task, or on one made by put(). Copying is cheap, as a shared_ptr's; 8 bytes.
+/// A shared handle to one value of a task, a promise or put(). A ref is one pointer; copying it increments a reference
+/// count. Different threads may use different copies at once. Default-constructed or moved from it is empty.
 template <class T>
 class ref : public detail::ref_base<T> {
   using base = detail::ref_base<T>;
@@ -178,33 +187,41 @@ class ref : public detail::ref_base<T> {
 
   ref() = default;
 
-  /// Blocks until ready; the value, or the stored exception rethrown. The reference is valid as long as some holder
-  /// of the value lives. Throws also as wait().
+  /// Blocks until ready. Returns a reference to the value, or rethrows the stored exception. The reference is valid
+  /// while any handle to the value exists. May run the task on this thread. Throws also as wait().
   const T& get() const& {
     base::settle(detail::never);
     return stored();
   }
 
-  /// The same for a ref that is not needed any more, which is empty afterwards: the value is moved out if this was
-  /// its only holder, copied if it is shared and enable_copy<T>; otherwise throws shared_value, and the ref stays.
+  /// Blocks until ready. Returns the value and leaves this ref empty, or rethrows the stored exception. Moves the value
+  /// out if this is its only handle; copies it if other handles share it and enable_copy<T> is true; otherwise throws
+  /// shared_value. If it throws, the ref stays as it was. May run the task on this thread. Throws also as wait(), and
+  /// what moving or copying the value throws.
   T get() && {
     base::settle(detail::never);
     return give(true);
   }
 
-  /// Blocks until ready and moves the value out; never copies. Throws shared_value if somebody else holds it too.
+  /// Blocks until ready. Moves the value out and leaves this ref empty, or rethrows the stored exception. Never copies:
+  /// throws shared_value if another handle shares the value. If it throws, the ref stays as it was. Throws also as
+  /// wait(), and what moving the value throws.
   T take() && {
     base::settle(detail::never);
     return give(false);
   }
 
-  /// As get(), but throws timeout_error when nothing is stored after `d`. Never runs the task on this thread.
+  /// Blocks until ready, at most for the duration `d`. Returns a reference to the value, valid while any handle to the
+  /// value exists, or rethrows the stored exception. Throws timeout_error if the ref is not ready after `d`, empty_ref,
+  /// std::bad_alloc. Never runs the task on this thread.
   template <class Rep, class Period>
   const T& get_for(const std::chrono::duration<Rep, Period>& d) const& {
     base::settle(detail::deadline_after(d));
     return stored();
   }
-  /// The same, by the rules of `get() &&`.
+  /// Blocks until ready, at most for the duration `d`. Returns the value, moved or copied by the rules of `get() &&`,
+  /// and leaves this ref empty. Throws timeout_error if the ref is not ready after `d`, and else as `get() &&`. Never
+  /// runs the task on this thread.
   template <class Rep, class Period>
   T get_for(const std::chrono::duration<Rep, Period>& d) && {
     base::settle(detail::deadline_after(d));
@@ -223,7 +240,7 @@ class ref : public detail::ref_base<T> {
   }
 
   T give(bool may_copy) {
-    // [S2] acquire: a count of one is our own hold, and others' reads of the value came before their letting go.
+    // [S2] acquire: a count of one is this ref's own, and the other holders' reads came before they released theirs.
     if (detail::slot::holders_of(this->slot_->word.load(detail::acquire)) == 1) return moved_out();
     if constexpr (enable_copy<T>) {
       if (may_copy) return copied_out();
@@ -231,13 +248,13 @@ class ref : public detail::ref_base<T> {
     throw_shared();
   }
 
-  // Both: if the user's constructor throws, the ref is as it was.
+  // moved_out() and copied_out(): if the user's constructor throws, the ref stays as it was.
   T moved_out() {
     T value = std::move(stored());
     *this = ref();
     return value;
   }
-  // Not in an inner block: there g++ before 14 does not make `value` in the place of the result, but moves it there.
+  // No inner block: in one, g++ before 14 does not construct `value` in the result object, but moves it there.
   T copied_out() {
     T value = std::as_const(stored());
     *this = ref();
@@ -251,7 +268,8 @@ class ref : public detail::ref_base<T> {
   }
 };
 
-/// A handle on an event: the end of a task.
+/// A shared handle to an event without a value: the end of a task, or the fulfilment of a promise<void>.
+/// Default-constructed or moved from it is empty.
 template <>
 class ref<void> : public detail::ref_base<void> {
  public:
@@ -259,9 +277,11 @@ class ref<void> : public detail::ref_base<void> {
 
   ref() = default;
 
-  /// Blocks until ready; rethrows the stored exception.
+  /// Blocks until ready. Rethrows the stored exception, if there is one. May run the task on this thread. Throws also
+  /// as wait().
   void get() const { settle(detail::never); }
-  /// The same; throws timeout_error after `d`.
+  /// Blocks until ready, at most for the duration `d`. Rethrows the stored exception, if there is one. Throws
+  /// timeout_error if the ref is not ready after `d`, empty_ref, std::bad_alloc. Never runs the task on this thread.
   template <class Rep, class Period>
   void get_for(const std::chrono::duration<Rep, Period>& d) const {
     settle(detail::deadline_after(d));
@@ -278,7 +298,7 @@ static_assert(sizeof(ref<int>) == sizeof(void*) && sizeof(ref<void>) == sizeof(v
 
 namespace detail {
 
-/// A ref on the completion of a producer that the caller keeps alive.
+/// A ref to the completion of `owner`, which the caller keeps alive.
 inline ref<void> completion_of(shared_state& owner) noexcept {
   owner.make_eager();
   slot& s = owner.completion();
@@ -297,13 +317,13 @@ ref<void> ref_base<T>::completion() const {
   return completion_of(owner());
 }
 
-/// A value that is there at once, with nobody to produce it.
+/// The shared state behind put(): a value that is ready from the start, without a task.
 template <class T>
 class stored_value final : public shared_state {
  public:
   template <class... Args>
   explicit stored_value(Args&&... args) : shared_state(1), group_(this, 2, sizeof(T), alignof(T), -1, false, 1) {
-    // The completion is published, and nobody holds it.
+    // The completion is published, and no ref holds it.
     ::new (group_.slot_array()) slot{slot::make(stage::value, 0, 0)};
     ::new (group_.slot_array() + 1) slot{slot::make(stage::value, 1, 1)};
     results_ = &group_;
@@ -330,7 +350,8 @@ class stored_value final : public shared_state {
 };
 
 struct put_function {
-  /// A ready ref on `value`, which is moved or copied into it. Throws what that throws, and std::bad_alloc.
+  /// Returns a ready ref to a copy of `value`, copied or moved in. Throws what that copy or move throws, and
+  /// std::bad_alloc.
   template <class T>
   ref<std::decay_t<T>> operator()(T&& value) const {
     using stored = stored_value<std::decay_t<T>>;
@@ -347,7 +368,7 @@ struct put_function {
 template <class R>
 concept any_ref = is_ref<std::remove_cvref_t<R>>;
 
-/// A sized or unsized range whose elements are refs.
+/// A range whose elements are refs.
 template <class R>
 concept range_of_refs = std::ranges::input_range<R> && any_ref<std::ranges::range_reference_t<R>>;
 
@@ -355,14 +376,16 @@ template <class T>
 using not_void = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 struct get_function {
-  /// Blocks until `r` is ready; r.get() by value category.
+  /// Returns `r.get()` for an lvalue, a `const T&`, and `std::move(r).get()` for an rvalue, a T. Blocks and throws as
+  /// these.
   template <any_ref R>
   decltype(auto) operator()(R&& r) const {
     return std::forward<R>(r).get();
   }
 
-  /// Waits for all, then throws the first failure in argument order, or gives a tuple of the values: copies of those
-  /// behind lvalues, moved out of rvalues; std::monostate for ref<void>.
+  /// Blocks until all refs are ready. Returns a tuple of the values: copies for lvalue refs, moved out of rvalue refs,
+  /// std::monostate for ref<void>. If refs failed, throws the first failure in argument order, and all their failures
+  /// count as seen. May run the tasks on this thread. Throws also as ref<T>::get().
   template <any_ref... Rs>
     requires(sizeof...(Rs) >= 2)
   auto operator()(Rs&&... refs) const {
@@ -373,7 +396,10 @@ struct get_function {
     return std::tuple<not_void<typename std::remove_cvref_t<Rs>::value_type>...>(value(std::forward<Rs>(refs))...);
   }
 
-  /// The same for a range: a vector. `get(std::move(refs))` moves the values out.
+  /// Blocks until all refs of the range are ready. Returns a std::vector of the values, copied, or moved out for
+  /// `get(std::move(refs))`. If refs failed, throws the first failure in the order of the range, and all their failures
+  /// count as seen. A range that can be read only once is read ref by ref, up to the first failure. May run the tasks
+  /// on this thread. Throws also as ref<T>::get().
   template <range_of_refs Range>
     requires(!any_ref<Range>)
   auto operator()(Range&& refs) const {
@@ -399,7 +425,7 @@ struct get_function {
   }
 
  private:
-  /// All that failed count as seen; the first one is thrown.
+  /// Marks the failure of `r` as seen, and keeps the first failure.
   template <class R>
   static void note_failure(const R& r, std::exception_ptr& first) {
     if (std::exception_ptr e = r.error(); e && !first) first = std::move(e);
@@ -416,7 +442,8 @@ struct get_function {
 };
 
 struct cancel_function {
-  /// Asks the task behind a ref, a stream or an actor's call to stop. False if it had ended.
+  /// Returns `handle.cancel()`: asks the task behind a ref or a stream to stop, and returns false if it had ended.
+  /// Throws empty_ref.
   template <class Handle>
     requires requires(const Handle& h) {
       { h.cancel() } -> std::same_as<bool>;
@@ -428,14 +455,14 @@ struct cancel_function {
 
 }  // namespace detail
 
-/// put(value): a ready ref on it.
+/// put(value): a ready ref to a copy of `value`.
 inline constexpr detail::put_function put{};
-/// get(r), get(r, …), get(range of refs): the values, once all are there.
+/// get(ref), get(ref, …), get(range of refs): blocks until all are ready, and returns the values.
 inline constexpr detail::get_function get{};
-/// cancel(handle): asks its task to stop.
+/// cancel(handle): asks the handle's task to stop.
 inline constexpr detail::cancel_function cancel{};
 
-/// Prints `ref(7:2)`: task 7, value 2; `ref(7)` for the end of task 7; `ref()` for an empty one.
+/// Writes `ref(7:2)` for value 2 of task 7, `ref(7)` for a ref<void> of task 7, `ref()` for an empty ref.
 template <class Char, class Traits, class T>
 std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& os, const ref<T>& r) {
   if (!r.valid()) return os << "ref()";

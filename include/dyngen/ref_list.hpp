@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// ref_list<T>: the values of a task that has ended and set their number itself. A shared handle, copied as cheaply as a
-// ref; it holds all values. Refs on single values are materialised only when asked for. Any thread may read it.
+// ref_list<T>: all values of a `dynamic` task that has ended. A shared handle of one pointer, which keeps all the
+// values alive. Refs to single values are made only when asked for. Any thread may read it.
 
 #include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/ref.hpp>
@@ -18,8 +18,9 @@
 
 namespace dyngen {
 
-/// The values of a finished task, in yield order. If the task failed after it had started, one last ref holds its
-/// exception. Default-constructed it is empty; then every member but valid() throws empty_ref.
+/// The values of a finished task, in yield order. If the task failed after it had started, the last ref holds its
+/// exception. Default-constructed or moved from, the handle is empty, and every member except valid() throws empty_ref.
+/// Several threads may read one list; the values live as long as any copy of the list, or a ref to them.
 template <class T>
 class ref_list {
   template <class Reference>
@@ -46,21 +47,22 @@ class ref_list {
     if (task_ != nullptr) task_->drop_list();
   }
 
-  /// False for an empty handle.
+  /// Returns false for an empty handle.
   bool valid() const noexcept { return task_ != nullptr; }
 
-  /// How many refs; with the one that holds an exception, if the task failed.
+  /// Returns the number of refs, including the last one that holds the exception of a failed task.
   std::size_t size() const { return static_cast<std::size_t>(checked().list_size()); }
-  /// Did the task yield nothing, and end well?
+  /// Returns whether size() is 0: the task yielded nothing and did not fail.
   [[nodiscard]] bool empty() const { return size() == 0; }
 
-  /// A ref on value `i`, which must be less than size(). `list[i].get()` is a `const T&` that lives as long as the list.
+  /// Returns a ref to value `i`; the behaviour is undefined unless `i` < size(). The reference from `list[i].get()` is
+  /// valid as long as the list.
   const ref<T> operator[](std::size_t i) const {
     detail::slot& s = checked().list_slot(i);
     s.hold();
     return detail::access::adopt<T>(s);
   }
-  /// The same; throws std::out_of_range.
+  /// Returns a ref to value `i`. Throws std::out_of_range unless `i` < size().
   const ref<T> at(std::size_t i) const {
     if (i >= size())
       throw std::out_of_range("dyngen: ref_list::at(" + std::to_string(i) + "): the list of task " + checked().label() +
@@ -68,30 +70,32 @@ class ref_list {
     return (*this)[i];
   }
 
-  /// Random access; each dereference makes a ref. Iterators are valid as long as some copy of the list.
+  /// Returns a random-access iterator to the first ref. Each dereference makes a ref. Iterators are valid while any
+  /// copy of the list exists.
   iterator begin() const { return iterator(&checked(), 0); }
-  /// As of any range.
+  /// Returns the iterator behind the last ref.
   iterator end() const { return iterator(&checked(), static_cast<difference_type>(size())); }
 
-  /// The values themselves: a random-access range of `const T&`, which live as long as some copy of the list. Reading
-  /// the last one of a task that failed throws its exception.
+  /// Returns a random-access range of `const T&`, which holds a copy of the list. The references are valid while any
+  /// copy of the list exists. If the task failed, reading the last element throws its exception.
   values_view values() const& {
     checked();
     return values_view(*this);
   }
-  /// The same, holding the list that is given up.
+  /// Returns a random-access range of `const T&`, which takes over this list. The references are valid while any copy
+  /// of the list exists. If the task failed, reading the last element throws its exception.
   values_view values() && {
     checked();
     return values_view(std::move(*this));
   }
 
-  /// A ref on the end of the task.
+  /// Returns a ref to the end of the task, with its exception if it failed.
   ref<void> completion() const { return detail::completion_of(checked()); }
 
-  /// The number of the task.
+  /// Returns the number of the task, unique in the program.
   std::uint64_t id() const { return checked().id(); }
 
-  /// Are both handles on the same list, or both empty?
+  /// Returns whether both refer to the same list, or both are empty.
   friend bool operator==(const ref_list& a, const ref_list& b) noexcept { return a.task_ == b.task_; }
   friend void swap(ref_list& a, ref_list& b) noexcept { std::swap(a.task_, b.task_); }
 
@@ -99,7 +103,7 @@ class ref_list {
   friend class detail::sequence_task<T>;
   using task = detail::sequence_task<T>;
 
-  explicit ref_list(task* t) noexcept : task_(t) {}  // takes over one hold on the list
+  explicit ref_list(task* t) noexcept : task_(t) {}  // takes over one reference to the list
 
   task& checked() const {
     if (task_ == nullptr) detail::throw_empty("ref_list");
@@ -114,7 +118,8 @@ class ref_list {
   task* task_ = nullptr;
 };
 
-/// Random-access iterator of ref_list; what it points to is made when it is dereferenced.
+/// Random-access iterator of ref_list. Each dereference makes the ref, or finds the value, anew. Valid while any copy
+/// of the list exists.
 template <class T>
 template <class Reference>
 class ref_list<T>::basic_iterator {
@@ -177,22 +182,23 @@ class ref_list<T>::basic_iterator {
   difference_type at_ = 0;
 };
 
-/// See ref_list::values(). Holds the list.
+/// The range returned by ref_list::values(). Holds the list.
 template <class T>
 class ref_list<T>::values_view : public std::ranges::view_base {
  public:
   using iterator = basic_iterator<const T&>;
 
   values_view() = default;
-  /// As of the list.
+  /// Returns the number of elements, including the one whose reading throws the exception of a failed task.
   std::size_t size() const { return list_.size(); }
-  /// As of the list.
+  /// Returns whether size() is 0.
   [[nodiscard]] bool empty() const { return size() == 0; }
-  /// Value `i`, which must be less than size(). Throws the task's exception if that stands there.
+  /// Returns value `i`; the behaviour is undefined unless `i` < size(). Throws the task's exception if the task failed
+  /// and `i` is the last position.
   const T& operator[](std::size_t i) const { return begin()[static_cast<std::ptrdiff_t>(i)]; }
-  /// Random access. Iterators are valid as long as some copy of the list.
+  /// Returns a random-access iterator to the first value. Iterators are valid while any copy of the list exists.
   iterator begin() const { return iterator(&list_.checked(), 0); }
-  /// As of any range.
+  /// Returns the iterator behind the last value.
   iterator end() const { return iterator(&list_.checked(), static_cast<std::ptrdiff_t>(size())); }
 
  private:
@@ -201,7 +207,7 @@ class ref_list<T>::values_view : public std::ranges::view_base {
   ref_list list_;
 };
 
-/// Prints `ref_list(7: 64 values)`; `ref_list()` for an empty handle.
+/// Writes `ref_list(7: 64 values)` for the list of task 7, `ref_list()` for an empty handle.
 template <class Char, class Traits, class T>
 std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& os, const ref_list<T>& list) {
   if (!list.valid()) return os << "ref_list()";
