@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a ref is passed to a task. By itself it is a dependency: the task waits for it and gets `const U&`. consume() gives the
-// value up to the task, unresolved() passes the ref itself.
+// How a ref is passed to a task. A plain ref argument is a dependency: the task waits for it and gets `const U&`.
+// consume() moves the value into the call, unresolved() passes the ref itself.
 
 #include <dyngen/ref.hpp>
 
@@ -10,30 +10,31 @@
 
 namespace dyngen {
 
-/// A ref passed as itself: see unresolved().
+/// The argument returned by unresolved(): the task gets the ref itself.
 template <class T>
 struct unresolved_ref {
-  /// The ref itself.
+  /// The ref that is passed.
   ref<T> handle;
 };
-/// A ref passed as the value it gives up: see consume().
+/// The argument returned by consume(): the task gets the ref's value as an rvalue.
 template <class T>
 struct consumed_ref {
-  /// The ref that is given up.
+  /// The ref whose value is passed.
   ref<T> handle;
 };
 
 namespace detail {
 struct unresolved_function {
-  /// As an argument of submit: the task gets the ref itself, and does not wait for it.
+  /// Wraps `r` as an argument of submit: the task gets the ref<T> itself, and does not wait for it.
   template <class T>
   unresolved_ref<T> operator()(ref<T> r) const {
     return {std::move(r)};
   }
 };
 struct consume_function {
-  /// As an argument of submit: the task waits for the ref and gets `U&&`, by the rules of `get() &&`: moved out if nobody
-  /// else holds it, copied where that is allowed, else it fails with shared_value.
+  /// Wraps `r` as an argument of submit: the task waits for the ref and gets its value as `T&&`, by the rules of `get()
+  /// &&`. The value is moved out if no other handle shares it and copied if enable_copy<T> is true; otherwise the task
+  /// fails with shared_value. Leaves `r` empty.
   template <class T>
   auto operator()(ref<T>&& r) const {
     static_assert(!std::is_void_v<T>, "dyngen: consume: a ref<void> has no value to give up; pass it as it is");
@@ -42,7 +43,7 @@ struct consume_function {
     else
       return consumed_ref<T>{std::move(r)};
   }
-  /// Does not compile: the ref must be given up.
+  /// Does not compile: write consume(std::move(r)).
   template <class T>
   auto operator()(const ref<T>& r) const {
     static_assert(!sizeof(ref<T>), "dyngen: consume takes a ref that is given up; write consume(std::move(r))");
@@ -51,10 +52,10 @@ struct consume_function {
 };
 }  // namespace detail
 
-/// unresolved(r), as an argument of submit: the task gets the ref itself, and does not wait for it.
+/// unresolved(r), as an argument of submit: the task gets the ref itself and does not wait for it.
 inline constexpr detail::unresolved_function unresolved{};
-/// consume(std::move(r)), as an argument of submit: the task waits for the ref and gets `U&&`, by the rules of
-/// `get() &&`: moved out if nobody else holds it, copied where that is allowed, else it fails with shared_value.
+/// consume(std::move(r)), as an argument of submit: the task waits for the ref and gets its value as an rvalue, moved
+/// out if no other handle shares it, copied if enable_copy allows it; otherwise the task fails with shared_value.
 inline constexpr detail::consume_function consume{};
 
 }  // namespace dyngen

@@ -350,7 +350,7 @@ class stored_value final : public shared_state {
 };
 
 struct put_function {
-  /// Returns a ready ref to a copy of `value`, copied or moved in. Throws what that copy or move throws, and
+  /// Returns a ready ref to a new value, copied or moved from `value`. Throws what that copy or move throws, and
   /// std::bad_alloc.
   template <class T>
   ref<std::decay_t<T>> operator()(T&& value) const {
@@ -455,7 +455,7 @@ struct cancel_function {
 
 }  // namespace detail
 
-/// put(value): a ready ref to a copy of `value`.
+/// put(value): a ready ref to a new value, copied or moved from `value`.
 inline constexpr detail::put_function put{};
 /// get(ref), get(ref, …), get(range of refs): blocks until all are ready, and returns the values.
 inline constexpr detail::get_function get{};

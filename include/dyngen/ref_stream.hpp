@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// ref_stream<T>: the values of a running task, each handed over once, in yield order. One consumer at a time; it may
-// move from thread to thread. The producer runs ahead until its backpressure stops it; destroying the stream cancels
-// the task, runs none of its code, and drops what was not taken.
+// ref_stream<T>: the values of a running task, each delivered once, in yield order. A stream has one consumer at a
+// time, which may be a different thread each time. The producer runs ahead until its buffer is full. Destroying the
+// stream cancels the task, runs none of its code, and destroys the values that were not consumed.
 
 #include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/detail/results/stream_access.hpp>
@@ -21,16 +21,17 @@ namespace dyngen {
 
 namespace detail {
 
-/// What async_next() and async_value() give, to be awaited at once.
+/// The operand returned by async_next() and async_value(), to be awaited at once.
 template <class T, bool Value>
 struct stream_item {
   ref_stream<T>* stream;
 };
 }  // namespace detail
 
-/// A stream of refs; an input range of `ref<T>&&`. An exception of the task is the item after its last value, and then
-/// comes the end, again and again. Move-only. Default-constructed or moved from it is empty: every member but valid()
-/// throws empty_ref.
+/// The values of a running task as an input range of `ref<T>&&`. If the task fails, the item after its last value is a
+/// ref that holds the exception. After the last item every read reports the end. Move-only; one thread at a time may
+/// use it. Default-constructed or moved from it is empty: every member except valid() throws empty_ref. Its destructor
+/// cancels the task and does not wait for it.
 template <class T>
 class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach() to let the task run")]] ref_stream {
  public:
@@ -40,7 +41,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   class owning_values_range;
 
   ref_stream() = default;
-  ref_stream(const ref_stream&) = delete;  // each value is handed over once: write std::move(stream)
+  ref_stream(const ref_stream&) = delete;  // each value is delivered once: write std::move(stream)
   ref_stream& operator=(const ref_stream&) = delete;
   ref_stream(ref_stream&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
   ref_stream& operator=(ref_stream&& other) noexcept {
@@ -52,14 +53,17 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     if (task_ != nullptr) task_->abandon(false);
   }
 
-  /// False for an empty handle.
+  /// Returns false for an empty handle.
   bool valid() const noexcept { return task_ != nullptr; }
 
-  /// Blocks; the next item, or nothing at the end. May run the task on this thread (waiters_help). Throws error if the
-  /// calling task would wait for itself, std::bad_alloc.
+  /// Blocks until the next item is ready or the task has ended. Returns a ref to the next value, a ref that holds the
+  /// task's exception after the last value, or nothing at the end. May run the task on this thread (option
+  /// waiters_help). Throws empty_ref, std::bad_alloc, and error if the calling task would wait for itself.
   std::optional<ref<T>> next() { return next_until(detail::never); }
 
-  /// Blocks; the next value, moved out, or nothing at the end. Throws the task's exception where it stands.
+  /// Blocks until the next value is ready or the task has ended. Returns the value, moved out, or nothing at the end.
+  /// After the last value it throws the task's exception once, if there is one. May run the task on this thread. Throws
+  /// also as next().
   std::optional<T> next_value() {
     task& t = checked();
     keep kept;
@@ -67,7 +71,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return final_value(t);
   }
 
-  /// Never blocks: the next item if it is there now. Nothing also at the end: finished() tells them apart.
+  /// Never blocks. Returns the next item, as next() does, if it is ready. Returns nothing if no item is ready, and at
+  /// the end; finished() distinguishes the two. Throws empty_ref.
   std::optional<ref<T>> try_next() {
     task& t = checked();
     if (t.has_value()) return handed_over(t);
@@ -80,25 +85,30 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return final_item(t);
   }
 
-  /// As next(), but throws timeout_error after `d`. Never runs the task on this thread.
+  /// Blocks until the next item is ready or the task has ended, at most for the duration `d`. Returns what next()
+  /// returns. Throws timeout_error after `d`, empty_ref, std::bad_alloc. Never runs the task on this thread.
   template <class Rep, class Period>
   std::optional<ref<T>> next_for(const std::chrono::duration<Rep, Period>& d) {
     return next_until(detail::deadline_after(d));
   }
 
-  /// `co_await s.async_next()`: as next(), `co_await s.async_value()`: as next_value(), in a coroutine of this library,
-  /// which suspends instead of blocking. The stream must live so long. Include <dyngen/await.hpp>.
+  /// `co_await s.async_next()` gives what next() returns, and throws as next(). The awaiting coroutine, a task or
+  /// generator of this library, suspends instead of blocking. The stream must exist until the co_await has ended.
+  /// Include <dyngen/await.hpp>.
   detail::stream_item<T, false> async_next() {
     checked();
     return {this};
   }
-  /// See async_next().
+  /// `co_await s.async_value()` gives what next_value() returns, and throws as next_value(). The awaiting coroutine, a
+  /// task or generator of this library, suspends instead of blocking. The stream must exist until the co_await has
+  /// ended. Include <dyngen/await.hpp>.
   detail::stream_item<T, true> async_value() {
     checked();
     return {this};
   }
 
-  /// The task has ended and everything was taken, its exception too.
+  /// Returns whether the stream is at its end: the task has ended, and all its values and its exception were consumed.
+  /// Never blocks. Throws empty_ref.
   bool finished() const {
     task& t = checked();
     keep kept;
@@ -107,45 +117,53 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return t.completed() && !t.has_value() && !t.final_pending();
   }
 
-  /// A ref on the end of the task. It comes only once what the task yields was taken or dropped, unless it fits the
-  /// stream's room.
+  /// Returns a ref to the end of the task, with its exception if it failed. The ref becomes ready only when all values
+  /// that do not fit the stream's buffer have been consumed or discarded. Throws empty_ref.
   ref<void> completion() const { return detail::completion_of(checked()); }
 
-  /// Asks the task to stop, at its next co_yield; values stored before stay readable. False if it had ended.
+  /// Asks the task to stop: it ends at its next co_yield or co_await. Values stored before remain readable. Returns
+  /// false if the task had ended. Runs no code of the task on the calling thread, except stop callbacks. Throws
+  /// empty_ref.
   bool cancel() const { return checked().cancel(); }
 
-  /// Drops all values, those to come too, and lets the task run to its end. The stream is empty afterwards.
+  /// Lets the task run to its end without a consumer: discards its stored and later values. The handle is empty
+  /// afterwards. Throws empty_ref.
   void detach() {
     checked();
     std::exchange(task_, nullptr)->abandon(true);
   }
 
-  /// An input range of `T&&`: the fastest way through. Each value lives until the next increment, and counts as taken
-  /// from the moment it is reached. Throws the task's exception where it stands, and is then at its end. Iterated again,
-  /// the range goes on with the next value; at the end of the stream it is empty.
+  /// Returns an input range of `T&&`, the fastest way to read all values. The iterator blocks for each value, as
+  /// next_value(). A value is consumed when the iterator reaches it, and is destroyed by the next increment. After the
+  /// last value the increment throws the task's exception, if there is one, and the iterator is then at its end. A
+  /// second iteration continues with the next value; at the end of the stream the range is empty. The stream must
+  /// outlive the range.
   ///
-  /// `values() | std::views::take(n)` shows n values and takes n + 1: the standard's `take` increments the iterator once
-  /// more before it stops. It blocks until value n + 1 or the end is there, and destroys that value. To take exactly n,
-  /// call next_value() n times, or leave the loop by `break` in the body that handles value n.
+  /// `values() | std::views::take(n)` shows n values but consumes n + 1, because the standard's `take` increments the
+  /// iterator once more before it stops: it blocks until value n + 1 is ready or the task has ended, and destroys that
+  /// value. To consume exactly n, call next_value() n times, or leave the loop by `break` while handling value n.
   values_range values() & {
     checked();
     return values_range(*this);
   }
-  /// The same, owning the stream.
+  /// Returns an input range of `T&&` that owns the stream: the range may outlive this handle, which is empty
+  /// afterwards. Each value is consumed when the iterator reaches it and is destroyed by the next increment. After the
+  /// last value the increment throws the task's exception, if there is one.
   owning_values_range values() && {
     checked();
     return owning_values_range(std::move(*this));
   }
 
-  /// Blocks for the first item that was not handed over yet: iterated again, the stream goes on where it was.
+  /// Blocks until the next item is ready or the task has ended. Returns an iterator to the item; a second iteration
+  /// continues with the next item that was not delivered. Throws as next().
   iterator begin() {
     checked();
     return iterator(*this);
   }
-  /// Reached when the task has ended and everything was taken.
+  /// The end: the task has ended and all items were delivered.
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  /// The number of the task.
+  /// Returns the number of the task, unique in the program. Throws empty_ref.
   std::uint64_t id() const { return checked().id(); }
 
   friend void swap(ref_stream& a, ref_stream& b) noexcept { std::swap(a.task_, b.task_); }
@@ -154,7 +172,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   friend struct detail::stream_access;
   using task = detail::sequence_task<T>;
 
-  explicit ref_stream(task& t) noexcept : task_(&t) {}  // takes over one reference, and the sequence's holds
+  explicit ref_stream(task& t) noexcept : task_(&t) {}  // takes over one reference and the consumer's share of the sequence
 
   task& checked() const {
     if (task_ == nullptr) detail::throw_empty("ref_stream");
@@ -167,8 +185,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     t.note_taken();
     return r;
   }
-  /// The first value, which is there, is moved out where it is. Until its slot goes back, that keeps the task, whatever T's
-  /// code, or the producer's, does to the stream.
+  /// Moves the first value, which is ready, out of its slot. The slot keeps the task alive until it is released, even
+  /// if T's code or the producer's code destroys the stream.
   static std::optional<T> moved_out(task& t) {
     struct taken {
       taken(task& from, typename task::place p) noexcept : t(from), at(p) {}
@@ -188,13 +206,14 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     if (detail::slot* s = t.take_final()) return detail::access::adopt<T>(*s);
     return std::nullopt;
   }
-  /// At the end: nothing, or the task's exception, which is thrown.
+  /// At the end: throws the task's exception, or returns nothing.
   static std::optional<T> final_value(task& t) {
     if (std::optional<ref<T>> last = final_item(t)) std::move(*last).get();
     return std::nullopt;
   }
 
-  /// Holds the task for a member that runs its code, or waits for it: that code may drop this very stream.
+  /// Keeps a reference to the task while a member runs the task's code or waits for it: that code may destroy this
+  /// stream.
   struct keep {
     keep() = default;
     keep(const keep&) = delete;
@@ -202,7 +221,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     ~keep() {
       if (task_ != nullptr) task_->drop_references(1);
     }
-    /// Takes a reference.
+    /// Adds a reference.
     void hold(task& t) noexcept {
       t.add_references(1);
       adopt(t);
@@ -220,8 +239,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     task* task_ = nullptr;
   };
 
-  /// No value is there: makes the next one on this thread, or blocks until it is there (true) or the end is reached (false).
-  /// Throws timeout_error. `kept` holds the task afterwards, unless a value is there.
+  /// Called if no value is ready: produces the next one on this thread, or blocks. Returns true if a value is ready,
+  /// false at the end. Throws timeout_error. If it returns false or throws, `kept` holds a reference to the task.
   static bool arrives(task& t, detail::deadline until, keep& kept) {
     if (until != detail::never) return await_item(t, until, kept, task::made_here::nothing);
     const auto made = t.make_next(false);
@@ -269,7 +288,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   task* task_ = nullptr;
 };
 
-/// Input iterator of ref_stream: blocks at each increment for the next item.
+/// Input iterator of ref_stream: each increment blocks until the next item is ready or the task has ended. The stream
+/// must outlive it.
 template <class T>
 class ref_stream<T>::iterator {
  public:
@@ -279,17 +299,17 @@ class ref_stream<T>::iterator {
   iterator(iterator&&) noexcept = default;
   iterator& operator=(iterator&&) noexcept = default;
 
-  /// The item, to be moved from or copied; valid until the next increment.
+  /// Returns the item, which may be moved from or copied; valid until the next increment.
   ref<T>&& operator*() const noexcept { return std::move(*current_); }
-  /// Drops the item, and blocks for the next one, as ref_stream::next().
+  /// Releases the item and blocks for the next one. Throws as ref_stream::next().
   iterator& operator++() {
     current_.reset();
     current_ = stream_->next();
     return *this;
   }
-  /// The same.
+  /// Releases the item and blocks for the next one. Throws as ref_stream::next().
   void operator++(int) { ++*this; }
-  /// Is the stream at its end?
+  /// Returns whether the stream is at its end.
   friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return !i.current_.has_value(); }
 
  private:
@@ -299,11 +319,11 @@ class ref_stream<T>::iterator {
   mutable std::optional<ref<T>> current_;
 };
 
-/// See ref_stream::values().
+/// The range returned by `values() &`. The stream must outlive it.
 template <class T>
 class ref_stream<T>::values_range : public std::ranges::view_base {
  public:
-  /// Input iterator of the values. Holds the task.
+  /// Input iterator of the values. Keeps the task's memory alive, not the stream.
   class iterator {
    public:
     using value_type = T;
@@ -334,17 +354,18 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
       task_->drop_references(1);
     }
 
-    /// The value, to be moved from or read; destroyed by the next increment.
+    /// Returns the value, which may be moved from; destroyed by the next increment.
     T&& operator*() const noexcept { return std::move(*at_.value); }
-    /// Blocks for the next value, as ref_stream::next_value(). Throws the task's exception where it stands.
+    /// Destroys the value and blocks for the next one. After the last value throws the task's exception, if there is
+    /// one. Throws also as ref_stream::next_value().
     iterator& operator++() {
       finish_value();
       arrive();
       return *this;
     }
-    /// The same.
+    /// Destroys the value and blocks for the next one. Throws as ref_stream::next_value().
     void operator++(int) { ++*this; }
-    /// Is the stream at its end?
+    /// Returns whether the stream is at its end.
     friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_.value == nullptr; }
 
    private:
@@ -359,7 +380,7 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
       detail::drop<void>(task_->final_slot());
       std::rethrow_exception(std::move(failure));
     }
-    /// The value under the iterator is the consumer's: it is destroyed in place, its slot goes back with its block's.
+    /// Destroys the current value in place. Its slot is released with the slots of its block.
     void finish_value() noexcept {
       if (at_.value == nullptr) return;
       const typename task::place at = std::exchange(at_, {});
@@ -371,9 +392,9 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     typename task::place at_{};  ///< of the current value
   };
 
-  /// Blocks for the first value.
+  /// Blocks for the next value of the stream. Returns an iterator to it. Throws as ref_stream::next_value().
   iterator begin() { return iterator(stream_->checked()); }
-  /// As of any range.
+  /// The end: the task has ended and all values were consumed.
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
@@ -383,13 +404,13 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
   ref_stream* stream_;
 };
 
-/// See ref_stream::values() &&.
+/// The range returned by `values() &&`. Owns the stream.
 template <class T>
 class ref_stream<T>::owning_values_range : public std::ranges::view_base {
  public:
-  /// Blocks for the first value.
+  /// Blocks for the next value of the stream. Returns an iterator to it. Throws as ref_stream::next_value().
   typename values_range::iterator begin() { return typename values_range::iterator(stream_.checked()); }
-  /// As of any range.
+  /// The end: the task has ended and all values were consumed.
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Waiting for several handles at once: wait (k of n), wait_any and wait_any_for (one of n, refs and streams). They
-// consume nothing, and never run a task on the calling thread: who waits for any of several must not be kept by one.
+// Waiting for several handles at once: wait (k of n refs), wait_any and wait_any_for (one of n refs and streams). These
+// functions consume nothing, and never run a task on the calling thread: a thread that waits for any of several tasks
+// must not be busy with one of them.
 
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
@@ -20,12 +21,12 @@
 
 namespace dyngen {
 
-/// What wait() gives, each part in input order.
+/// The result of wait(). Both parts are in input order.
 template <class Ref>
 struct wait_result {
-  /// The first `num_ready` of those that hold a value or an exception; fewer if the time limit passed before.
+  /// The first `num_ready` ready refs (with a value or an exception); fewer if the time limit passed before.
   std::vector<Ref> ready;
-  /// All others, ready or not.
+  /// All other refs, ready or not.
   std::vector<Ref> pending;
 };
 
@@ -34,7 +35,8 @@ namespace detail {
 template <class H>
 concept any_handle = any_ref<H> || is_stream<std::remove_cvref_t<H>>;
 
-/// One handle of a wait for any of several. A stream at its end counts only when all others have ended too.
+/// One handle of a wait for any of several. A stream at its end counts as ready only if all handles are streams at
+/// their end.
 struct watched {
   wait_point point;
   bool (*ended)(const void*) noexcept = nullptr;
@@ -68,18 +70,18 @@ struct watched {
 
 inline constexpr std::size_t none_ready = static_cast<std::size_t>(-1);
 
-/// A number that is different in each call, for fairness.
+/// Returns a different number in each call on a thread, for fairness.
 [[gnu::noinline]] inline std::size_t next_turn() noexcept {
   static thread_local constinit std::size_t turns = 0;
   return turns++;
 }
 
-/// Up to so many handles all are looked at, in turn, beginning with another one in each call.
+/// Up to this number of handles, a call polls all of them in turn, starting at a different one in each call.
 inline constexpr std::size_t looks_at_all = 64;
 
-/// Of more, some are looked at first, which are spread over the range evenly, and over the calls: a step of the golden
-/// ratio after each (Knuth, The Art of Computer Programming 3, 6.4). Where a fixed share of them is ready, one is found
-/// after a number of looks that does not depend on how many there are.
+/// For more handles, a call first polls a sample of positions, spread evenly over the range and over the calls: each
+/// position is a step of the golden ratio after the one before (Knuth, The Art of Computer Programming 3, 6.4). If a
+/// fixed share of the handles is ready, the expected number of polls does not depend on the number of handles.
 class spread_positions {
  public:
   explicit spread_positions(std::size_t count) noexcept : count_(count), at_(next_turn() * looks * step) {}
@@ -95,14 +97,14 @@ class spread_positions {
   std::uint64_t at_;
 };
 
-/// Looks at all handles in turn, from `start` on. The index of the first that is ready; if there is none, `start` if all
-/// are streams that have ended, else none_ready.
+/// Polls all handles in turn, from index `start` on. Returns the index of the first ready one. If none is ready,
+/// returns `start` if all are streams at their end, else none_ready.
 template <class Look>
 std::size_t look_in_turn(std::size_t count, std::size_t start, Look look) {
   std::size_t ended = 0;
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t i = k < count - start ? start + k : start + k - count;
-    // One look each: what is published between two looks must not be taken for a stream that has ended.
+    // Polls each handle once: an item published between two polls must not make the stream count as ended.
     switch (look(i)) {
       case watched::seen::ready: return i;
       case watched::seen::ended: ++ended; break;
@@ -117,7 +119,7 @@ std::size_t look_in_turn(std::size_t count, std::size_t start, Look look) {
                               " of nothing would never return: give it at least one ref or stream");
 }
 
-/// The index of one that is ready, none_ready past the deadline.
+/// Blocks until a handle is ready, and returns its index; none_ready after the deadline `until`.
 inline std::size_t wait_for_any(std::span<const watched> handles, deadline until) {
   if (handles.empty()) throw_nothing_to_wait_for("wait_any");
   const std::size_t start = next_turn() % handles.size();
@@ -156,8 +158,9 @@ void refuse_empty(const Handle& handle) {
   if (!handle.valid()) throw_empty(any_ref<Handle> ? "ref" : "ref_stream");
 }
 
-/// One look at a range of `count` handles, before anything is built for a wait. As look_in_turn(); of many that can be
-/// reached directly, at some only. Refuses the empty handles that it comes across; of few, all.
+/// Polls a range of `count` handles before a wait allocates anything. Returns what look_in_turn() returns. Of a
+/// random-access range of more than looks_at_all handles it polls a sample only. Throws empty_ref for an empty handle;
+/// in a longer range only if it polls that one.
 template <class Range>
 std::size_t look_first(Range& range, std::size_t count) {
   if (count <= looks_at_all) {
@@ -189,7 +192,7 @@ std::size_t look_first(Range& range, std::size_t count) {
   return ended == count ? start : first;
 }
 
-/// The number of its elements, which must not be 0.
+/// Returns the number of elements of `range`. Throws std::invalid_argument if it is 0.
 template <class Range>
 std::size_t count_of(Range& range, const char* function) {
   const auto count = static_cast<std::size_t>(std::ranges::distance(range));
@@ -204,7 +207,7 @@ std::vector<watched> watch_all(Range& range, std::size_t count) {
   return all;
 }
 
-/// As wait_for_any(), of a range that may be read again and again.
+/// wait_for_any() for a range that may be read repeatedly.
 template <class Range>
 std::size_t wait_for_any_in(Range& range, deadline until) {
   const std::size_t count = count_of(range, "wait_any");
@@ -218,7 +221,7 @@ concept read_again = std::ranges::forward_range<Range> && std::is_lvalue_referen
 template <class Range>
 concept any_handles = std::ranges::input_range<Range> && any_handle<std::ranges::range_reference_t<Range>>;
 
-/// The handles of a range that can be read once only, or whose elements are made when they are read.
+/// Copies or moves the handles out of a range that can be read only once, or whose elements are temporaries.
 template <class Range>
 auto held(Range& range) {
   using reference = std::ranges::range_reference_t<Range>;
@@ -231,7 +234,7 @@ auto held(Range& range) {
   return all;
 }
 
-/// What a wait_any was given: handles, or one range of them.
+/// wait_for_any() for the arguments of wait_any: handles, or one range of handles.
 template <class... Handles>
 std::size_t wait_for_any_of(deadline until, Handles&... handles) {
   if constexpr (sizeof...(Handles) == 0) {
@@ -255,12 +258,15 @@ std::size_t wait_for_any_of(deadline until, Handles&... handles) {
 }
 
 struct wait_any_function {
-  /// Blocks until one of the refs and streams (or of one range of them) is ready; its index. A stream is ready when
-  /// its next item is there; one that has ended counts only when all given have ended. Consumes nothing. The search
-  /// starts at another place in each call, so that none starves; where a fixed share of a random-access range is ready,
-  /// the call takes constant time. Throws std::invalid_argument if nothing is given; empty_ref if a handle is empty, of a
-  /// range of more than 64 only if it looks at that one; error, in a task that none of them could come before;
-  /// std::bad_alloc.
+  /// Blocks until one of the given refs and streams, or of the handles in one given range, is ready. Returns its index.
+  /// A ref is ready when it holds a value or an exception, a stream when its next item is ready; a stream at its end
+  /// counts only if all given handles are streams at their end. Consumes nothing, and never runs a task on the calling
+  /// thread.
+  ///
+  /// The search starts at a different place in each call, so no handle starves. If a fixed share of a random-access
+  /// range is ready, the call takes constant time. Throws std::invalid_argument if there are no handles; empty_ref for
+  /// an empty handle, in a range of more than 64 only if the call polls that handle; error in a task on which all the
+  /// handles depend, as the wait would never end; std::bad_alloc.
   template <class... Handles>
   std::size_t operator()(Handles&&... handles) const {
     return wait_for_any_of(never, handles...);
@@ -268,7 +274,9 @@ struct wait_any_function {
 };
 
 struct wait_any_for_function {
-  /// The same, at most for `d`; throws timeout_error.
+  /// Blocks until one of the given refs and streams, or of the handles in one given range, is ready, at most for the
+  /// duration `d`. Returns its index. Throws timeout_error if none is ready after `d`, std::invalid_argument if there
+  /// are no handles, empty_ref, std::bad_alloc. Consumes nothing, and never runs a task on the calling thread.
   template <class Rep, class Period, class... Handles>
   std::size_t operator()(const std::chrono::duration<Rep, Period>& d, Handles&&... handles) const {
     const std::size_t i = wait_for_any_of(deadline_after(d), handles...);
@@ -279,29 +287,34 @@ struct wait_any_for_function {
 };
 
 struct wait_function {
-  /// Blocks until `num_ready` of the refs are ready, failed ones included; each occurrence of a duplicate counts. Gives
-  /// the first `num_ready` of those that are ready, never more, and all others as pending, each in input order: a loop
-  /// that uses `ready` and goes on with `pending` loses none. Consumes nothing. The refs are copied, once; out of a
-  /// container given by std::move they are moved, if the call does not throw.
+  /// Blocks until `num_ready` of the refs are ready (with a value or an exception); each occurrence of a duplicate
+  /// counts. Returns the first `num_ready` ready refs, never more, and all others as pending, each part in input order:
+  /// a loop that handles `ready` and continues with `pending` loses no ref. Consumes no value, and never runs a task on
+  /// the calling thread. The refs are copied once; if the container is given by std::move and the call does not throw,
+  /// they are moved.
   ///
-  /// Takes time in proportion to the number of refs. To see all that are ready: `wait(refs, refs.size(), 0s)`.
+  /// The time is proportional to the number of refs. To find all ready refs without blocking: `wait(refs, refs.size(),
+  /// 0s)`.
   ///
-  /// Throws std::invalid_argument if there are fewer than `num_ready`; empty_ref; error, in a task that they could not
-  /// come before; std::bad_alloc.
+  /// Throws std::invalid_argument if there are fewer than `num_ready` refs; empty_ref; error in a task on which so many
+  /// of the refs depend that the wait would never end; std::bad_alloc.
   template <std::ranges::input_range Refs>
     requires any_ref<std::ranges::range_reference_t<Refs>>
   auto operator()(Refs&& refs, std::size_t num_ready = 1) const {
     return wait_until<Refs>(refs, num_ready, never);
   }
 
-  /// The same, at most for `timeout`: `ready` may then have fewer.
+  /// Blocks until `num_ready` of the refs are ready, at most for the duration `timeout`. Returns the first `num_ready`
+  /// ready refs, or fewer after the timeout, and all others as pending, each part in input order. Throws
+  /// std::invalid_argument if there are fewer than `num_ready` refs, empty_ref, std::bad_alloc. Never runs a task on
+  /// the calling thread.
   template <std::ranges::input_range Refs, class Rep, class Period>
     requires any_ref<std::ranges::range_reference_t<Refs>>
   auto operator()(Refs&& refs, std::size_t num_ready, const std::chrono::duration<Rep, Period>& timeout) const {
     return wait_until<Refs>(refs, num_ready, deadline_after(timeout));
   }
 
-  /// Does not compile: streams are waited for by wait_any.
+  /// Does not compile: use wait_any for streams.
   template <std::ranges::input_range Streams, class... More>
     requires is_stream<std::remove_cvref_t<std::ranges::range_reference_t<Streams>>>
   void operator()(Streams&&, More...) const {
@@ -309,7 +322,7 @@ struct wait_function {
   }
 
  private:
-  /// Refs: as it was given, to be moved from if that is an owning rvalue.
+  /// `Refs` is the type as it was given: refs are moved out of an rvalue that owns them.
   template <class Refs, class Range>
   static auto wait_until(Range& refs, std::size_t num_ready, deadline until) {
     using handle = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
@@ -374,11 +387,12 @@ struct wait_function {
 
 }  // namespace detail
 
-/// wait(refs, num_ready = 1[, timeout]): the first num_ready that are ready, and the others.
+/// wait(refs, num_ready = 1[, timeout]): blocks until `num_ready` refs are ready, and returns them and the others.
 inline constexpr detail::wait_function wait{};
-/// wait_any(ref_or_stream…) or wait_any(range): the index of one that is ready.
+/// wait_any(ref_or_stream…) or wait_any(range): blocks until one is ready, and returns its index.
 inline constexpr detail::wait_any_function wait_any{};
-/// wait_any_for(duration, ref_or_stream…): the same, with a time limit.
+/// wait_any_for(duration, ref_or_stream…) or wait_any_for(duration, range): blocks until one is ready, at most for the
+/// duration, and returns its index.
 inline constexpr detail::wait_any_for_function wait_any_for{};
 
 }  // namespace dyngen
