@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // actor<A>: an object whose methods run one at a time, each as a task. Methods may be plain functions, tasks and
-// generators, with all options of submit. detail/actor/actor_executor.hpp says in which order they run.
+// generators, with all options of submit. detail/actor/actor_executor.hpp describes the order in which they run.
 
 #include <dyngen/detail/actor/actor_executor.hpp>
 #include <dyngen/promise.hpp>
@@ -27,7 +27,7 @@ class actor;
 
 namespace detail {
 
-/// The actor itself: its object, built and destroyed in turns of their own.
+/// The shared state of an actor: its object, whose constructor and destructor each run in a turn of their own.
 template <class A>
 class actor_state final : public actor_executor {
  public:
@@ -40,7 +40,8 @@ class actor_state final : public actor_executor {
     ::new (static_cast<void*>(storage_)) A(std::forward<Args>(args)...);
     alive_ = true;
   }
-  /// Ends it. What the destructor throws is reported; what the constructor threw, unless it was seen or a call holds it.
+  /// Destroys the object. Reports an exception of the destructor, and the constructor's exception unless it was seen or
+  /// a call holds it.
   void destroy() noexcept {
     std::exception_ptr thrown;
     try {
@@ -58,23 +59,23 @@ class actor_state final : public actor_executor {
   }
 
   void add_handle() noexcept {
-    // relaxed: the caller holds one already.
+    // relaxed: the caller has a handle already.
     handles_.fetch_add(1, relaxed);
   }
   void drop_handle() noexcept {
-    // relaxed: calls that others have submitted are lined up already, under the actor's mutex.
+    // relaxed: calls submitted through other handles are queued already, under the actor's mutex.
     if (handles_.fetch_sub(1, relaxed) == 1) end();
   }
-  /// The actor ends after the calls that are queued.
+  /// Makes the actor end after the calls that are queued.
   void end() noexcept {
-    if (!ending_.exchange(true, relaxed)) over.set_value();  // relaxed: one of all sets it, whoever
+    if (!ending_.exchange(true, relaxed)) over.set_value();  // relaxed: exactly one caller sets it, any one
   }
 
-  promise<void> over;  ///< fulfilled when it is to end
+  promise<void> over;  ///< fulfilled when the actor is to end
 
  private:
   void free() noexcept override {
-    destroy();  // if not even the task that ends it could be made
+    destroy();  // the object is alive only if the task that ends the actor could not be made
     delete this;
   }
 
@@ -95,7 +96,8 @@ struct actor_builder {
   }
 };
 
-/// Ends the actor when it goes, run or not: it has its turn then.
+/// The callable of the last task of an actor. Its destructor destroys the actor's object, whether the task has run or
+/// not; the task has the turn then.
 template <class A>
 class actor_ender {
  public:
@@ -137,7 +139,7 @@ inline constexpr bool is_actor_call<actor_ender<A>> = true;
 template <class A, class F>
 inline constexpr bool is_actor_call<actor_method<A, F>> = true;
 
-/// What is known of the callable's parameters, without the first, which is the actor.
+/// The known parameters of the callable, without the first one, which is the actor's object.
 template <class A, class F>
 struct signature<actor_method<A, F>> : decltype(rest_of<1, signature<F>>()) {};
 template <class A, class F, class... Q>
@@ -145,7 +147,7 @@ template <class A, class F, class... Q>
 struct call_signature<actor_method<A, F>, std::tuple<Q...>>
     : decltype(rest_of<1, call_signature<F, std::tuple<A&, Q...>>>()) {};
 
-/// Submits a call.
+/// Submits a call of the actor.
 template <class A, class... Os, class F, class... Args>
 auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args&&... args) {
   using callable = std::decay_t<F>;
@@ -160,14 +162,17 @@ auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args
   }
 }
 
-/// What actor.options(...) gives. Holds the actor.
+/// The result of actor.options(...). Keeps the actor alive.
 template <class A, class... Os>
 class actor_options {
  public:
   /// For the library.
   actor_options(actor<A> a, option_pack<Os...> pack) : actor_(std::move(a)), pack_(std::move(pack)) {}
 
-  /// As actor<A>::submit, with these options.
+  /// Submits a call of the actor with these options: `f` is a member function of A, or a callable whose first parameter
+  /// is an A&. Returns what thread_pool::submit returns for these options; a stream without a backpressure option is
+  /// unbounded. Throws what copying or moving the callable and the arguments throws, std::bad_alloc,
+  /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted. Thread-safe.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return submit_call(actor_.state(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
@@ -180,23 +185,28 @@ class actor_options {
 
 }  // namespace detail
 
-/// A handle on an object of type A that lives in a pool; copies share it. Its methods are submitted, and run one at a
-/// time, in the order of the submits: what one thread or task submits runs in that order, and a call that waits for its
-/// arguments holds up later ones of the same submitter only. A method that suspends, a generator whose stream is full for
-/// example, keeps its turn, unless max_concurrency allows several.
+/// A shared handle to an object of type A. The methods of the object are submitted as tasks and run one at a time.
+/// Calls that one thread or task submits run in the order of the submits. A call that waits for its arguments delays
+/// only later calls of the same submitter. A method that suspends, for example a generator whose stream is full, keeps
+/// its turn unless the option max_concurrency allows several methods in progress.
 ///
-/// Methods may call other actors, and wait for them. In a ring, where the last call is of the first actor again, all would
-/// wait for ever if that one's turn is kept: a method in a ring waits by co_await, and its actor has max_concurrency.
+/// A method may call other actors and wait for them. If such calls form a ring, the last call waits for the first
+/// actor, whose turn is still taken, and all wait forever. So a method in a ring must wait by co_await, and its actor
+/// must have max_concurrency.
 ///
-/// When the last handle is gone the actor is destroyed, on a worker, after all its calls. It does not outlive its pool:
-/// calls after that, after kill(), and after a constructor that threw, give refs that hold actor_died.
+/// When the last handle is destroyed, a worker destroys the object after all its calls. An actor does not outlive its
+/// pool. Calls after the pool's end, after kill(), and after a constructor that threw, return refs that hold
+/// actor_died.
+///
+/// Different threads may use different copies at once. Default-constructed or moved from, a handle is empty: every
+/// member except valid() throws empty_ref.
 template <class A>
 class actor {
   static_assert(std::is_object_v<A> && std::is_same_v<A, std::remove_cv_t<A>> && !std::is_array_v<A>,
                 "dyngen: actor<A> needs A to be an object type, neither const nor a reference nor an array");
 
  public:
-  /// An empty handle.
+  /// Makes an empty handle.
   actor() = default;
   actor(const actor& other) noexcept : state_(other.state_) { retain(); }
   actor(actor&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
@@ -210,18 +220,21 @@ class actor {
     state_->drop_host_reference();
   }
 
-  /// False for an empty handle, on which every other member throws empty_ref.
+  /// Returns false for an empty handle.
   bool valid() const noexcept { return state_ != nullptr; }
 
-  /// Submits a call: `f` is a member function of A, or a callable that takes an A& first. Gives what thread_pool::submit
-  /// gives, but streams are unbounded by default. A method that waits for another call of its own actor gets an error;
-  /// it calls the method directly. Throws as submit, and empty_ref; never pool_stopped.
+  /// Submits a call: `f` is a member function of A, or a callable whose first parameter is an A&. Returns what
+  /// thread_pool::submit returns, except that streams are unbounded by default. A method that waits for another call of
+  /// its own actor gets an error; it must call that method directly. Throws what copying or moving the callable and the
+  /// arguments throws, std::bad_alloc, std::invalid_argument for a null callable, empty_ref for an empty ref or handle;
+  /// never pool_stopped. Thread-safe.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_call(state(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
-  /// Options for calls; may be kept and reused, and keeps the actor alive.
+  /// Returns an object whose submit() uses the options `os`. It may be stored, copied and reused; it keeps the actor
+  /// alive. Throws empty_ref, and what copying or moving the options throws.
   template <class... Os>
   auto options(Os&&... os) const {
     state();
@@ -230,18 +243,18 @@ class actor {
     }(detail::make_pack(std::forward<Os>(os)...));
   }
 
-  /// Cancels calls that are queued or suspended, also the construction if that has not begun, and asks methods in progress
-  /// to stop: a coroutine ends at its next co_yield or co_await, a plain function sees stop_requested(). What stops so holds
-  /// cancelled_error, and keeps the values it has stored. A constructor in progress goes on; if it throws, that is silent.
-  /// Then the actor is destroyed, on a worker. Later calls give refs that hold actor_died and are ready at once. Runs no
-  /// code of the actor on the calling thread but stop callbacks. Any thread may call it, any number of times, also a method,
-  /// a stop callback or the destructor of the actor.
+  /// Cancels the queued and suspended calls, and the construction if it has not begun. Asks running methods to stop: a
+  /// coroutine ends at its next co_yield or co_await, a plain function sees stop_requested(). The refs of a stopped
+  /// call hold cancelled_error; values stored before remain. A constructor that is running goes on; if it throws, its
+  /// exception is not reported. Then a worker destroys the object. Later calls return refs that are ready at once and
+  /// hold actor_died. Runs no code of the actor on the calling thread, except stop callbacks. Any thread may call it,
+  /// any number of times, also a method, a stop callback or the destructor of the object. Throws empty_ref.
   void kill() const {
     state().kill();
     state().end();
   }
 
-  /// Do both stand for the same actor?
+  /// Returns whether both refer to the same actor, or both are empty.
   friend bool operator==(const actor& a, const actor& b) noexcept { return a.state_ == b.state_; }
 
  private:
@@ -250,7 +263,7 @@ class actor {
   template <class, class...>
   friend class detail::actor_options;
 
-  explicit actor(detail::actor_state<A>& state) noexcept : state_(&state) {}  // takes over a handle and a reference
+  explicit actor(detail::actor_state<A>& state) noexcept : state_(&state) {}  // takes over both counts
 
   detail::actor_state<A>& state() const {
     if (state_ == nullptr) detail::throw_empty("actor");
@@ -281,11 +294,12 @@ struct actor_maker {
     std::string text;
     if constexpr (name < sizeof...(Os)) text = std::get<name>(os).text;
 
-    host.admit();  // throws if it is closed
+    host.admit();  // throws pool_stopped if the host is closed
     host.retract();
     actor<A> result(*new actor_state<A>(host, limit, text));
     actor_state<A>& state = *result.state_;
-    // The end first: nothing of the actor runs before all that may throw is done.
+    // The task that ends the actor is submitted first: no code of the actor runs before everything that may throw is
+    // done.
     detail::submit_to(state, std::tuple(after(state.over.get_ref())), actor_ender<A>(state));
     state.keep(
         detail::submit_to(state, std::tuple(dyngen::name(std::move(text))), actor_builder<A>{&state}, std::forward<Args>(args)...));

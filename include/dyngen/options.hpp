@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The options of submit: how many values a task returns and how, how far it may run ahead, what it waits for, what it
-// is called. `options(o...)` packs some of them for reuse. What cannot be combined does not compile.
+// The options of submit: how many values a task returns and how, how far it may run ahead, what it waits for, its name.
+// `options(o...)` combines options for reuse. Combinations that exclude each other do not compile.
 
 #include <dyngen/budget.hpp>
 #include <dyngen/detail/submit/option_kinds.hpp>
@@ -22,7 +22,7 @@ namespace dyngen {
 
 namespace detail {
 
-/// A count from any integer type. Throws std::invalid_argument for negative ones and for more than 2^31.
+/// Converts a count of any integer type. Throws std::invalid_argument if it is negative or more than 2^31.
 template <std::integral Integer>
 constexpr std::uint64_t checked_count(Integer n, const char* option) {
   const bool negative = std::is_signed_v<Integer> && n < Integer{0};
@@ -33,60 +33,62 @@ constexpr std::uint64_t checked_count(Integer n, const char* option) {
 
 }  // namespace detail
 
-/// The caller sets the number of values. `num_returns<N>{}` gives std::array<ref<T>, N> (a std::tuple of refs for
-/// tuples, pairs and tuple_generators), `num_returns{n}` a std::vector<ref<T>>. The refs are there at once.
+/// The caller sets the number of values. With `num_returns<N>{}` submit returns std::array<ref<T>, N> (a std::tuple of
+/// refs for tuples, pairs and tuple_generators), with `num_returns{n}` a std::vector<ref<T>>. submit returns the refs
+/// before the task runs. If the task produces another number of values, it fails with arity_error.
 template <std::size_t N = detail::at_run_time>
 struct num_returns {
   static_assert(N <= (std::size_t{1} << 31), "dyngen: num_returns<N>: at most 2^31 values");
 };
-/// The number is known at run time only.
+/// num_returns for a number that is known only at run time.
 template <>
 struct num_returns<detail::at_run_time> {
-  /// How many values.
+  /// The number of values.
   std::uint64_t count;
-  /// Throws std::invalid_argument if `n` is negative or more than 2^31.
+  /// Sets the number of values to `n`. Throws std::invalid_argument if `n` is negative or more than 2^31.
   template <std::integral Integer>
   explicit constexpr num_returns(Integer n) : count(detail::checked_count(n, "num_returns")) {}
 };
-/// `num_returns{n}`.
+/// `num_returns{n}` is a number known only at run time.
 template <std::integral Integer>
 num_returns(Integer) -> num_returns<detail::at_run_time>;
 
 /// The type of the option `dynamic`.
 struct dynamic_option {
-  /// For the library.
+  /// For the library: write `dynamic`.
   explicit dynamic_option() = default;
 };
 /// The type of the option `streaming`.
 struct streaming_option {
-  /// For the library.
+  /// For the library: write `streaming`.
   explicit streaming_option() = default;
 };
 /// The type of the option `unbounded`.
 struct unbounded_option {
-  /// For the library.
+  /// For the library: write `unbounded`.
   explicit unbounded_option() = default;
 };
 /// The type of the option `all_or_nothing`.
 struct all_or_nothing_option {
-  /// For the library.
+  /// For the library: write `all_or_nothing`.
   explicit all_or_nothing_option() = default;
 };
 
-/// The task sets the number of values: submit gives ref<ref_list<T>>, ready when the task has ended.
+/// The task sets the number of values: submit returns a ref<ref_list<T>>, ready when the task has ended.
 inline constexpr dynamic_option dynamic{};
-/// The task sets the number of values: submit gives ref_stream<T>. The default for generators.
+/// The task sets the number of values: submit returns a ref_stream<T>. The default for generators.
 inline constexpr streaming_option streaming{};
-/// A stream's producer never waits for its consumer.
+/// Option of a stream: its producer never suspends to wait for its consumer, so the buffer may grow without limit.
 inline constexpr unbounded_option unbounded{};
-/// No ref is ready before the task has ended well; any failure fails every ref.
+/// Option for num_returns and dynamic: no ref is ready before the task has ended. If the task fails, all its refs hold
+/// the failure.
 inline constexpr all_or_nothing_option all_or_nothing{};
 
-/// A stream's producer suspends while `n` values wait to be taken. Default 64.
+/// Option of a stream: its producer suspends while the buffer holds `n` values that were not consumed. Default: 64.
 struct backpressure {
-  /// How many values.
+  /// The capacity of the buffer, in values.
   std::uint64_t limit;
-  /// Throws std::invalid_argument if `n` is 0, negative or more than 2^31.
+  /// Sets the capacity to `n` values. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
   explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure")) {
     if (limit == 0)
@@ -95,67 +97,71 @@ struct backpressure {
   }
 };
 
-/// How the task is called in errors, traces and statistics.
+/// The name of the task in error messages, traces, describe() and dump(); of an actor for make_actor.
 struct name {
-  /// Any text.
+  /// The name.
   std::string text;
-  /// An empty text is no name.
+  /// Sets the name to `t`. With an empty string the task has no name.
   explicit name(std::string t) : text(std::move(t)) {}
 };
 
-/// A task that throws is run again, at most `n` times: the callable is copied and called anew, with the same arguments as
-/// const lvalues. Values stored before stay, and the new attempt's first ones are dropped: nobody sees a value twice.
+/// If the task throws, it runs again, at most `n` times. Each attempt calls a new copy of the callable, with the same
+/// arguments as const lvalues. Values that earlier attempts have stored remain, and the new attempt's values at their
+/// positions are discarded, so a reader sees each value once. An attempt with fewer values than were stored fails with
+/// nondeterministic_error.
 struct max_retries {
-  /// How many attempts after the first.
+  /// The maximum number of attempts after the first.
   std::uint64_t count;
-  /// Throws std::invalid_argument if `n` is negative or more than 2^31.
+  /// Allows `n` further attempts. Throws std::invalid_argument if `n` is negative or more than 2^31.
   template <std::integral Integer>
   explicit constexpr max_retries(Integer n) : count(detail::checked_count(n, "max_retries")) {}
 };
 
-/// With max_retries: only exceptions for which `predicate(std::exception_ptr)` is true lead to another attempt. It is
-/// called by the thread that runs the task, when nothing is left of the failed attempt. If it throws, that exception goes
-/// to on_unhandled_error, and the task is not run again.
+/// Restricts max_retries: another attempt follows only if `predicate(std::exception_ptr)` returns true for the
+/// exception. The thread that runs the task calls the predicate after the objects of the failed attempt are destroyed.
+/// If the predicate throws, its exception goes to on_unhandled_error, and there is no further attempt.
 template <class Predicate>
 struct retry_if {
   static_assert(std::is_invocable_r_v<bool, Predicate&, const std::exception_ptr&>,
                 "dyngen: retry_if takes a predicate that can be called with a std::exception_ptr and returns bool");
-  /// Copied into each task.
+  /// Decides about another attempt. Copied into each task.
   Predicate predicate;
-  /// Throws what moving the predicate throws.
+  /// Stores `p`. Throws what moving the predicate throws.
   explicit retry_if(Predicate p) : predicate(std::move(p)) {}
 };
 
-/// Cancels the task when stop is requested of a token from outside, as cancel() does; the thread that requests it runs
-/// no code of the task.
+/// Cancels the task, as cancel() does, when stop is requested of a token that the caller provides. The thread that
+/// requests the stop runs no code of the task, except stop callbacks.
 struct stop_on {
-  /// The token from outside.
+  /// The token that cancels the task.
   std::stop_token token;
-  /// A token without a source does nothing.
+  /// Stores the token `t`. A token without a stop state has no effect.
   explicit stop_on(std::stop_token t) noexcept : token(std::move(t)) {}
 };
 
-/// Of make_actor: up to `n` methods of the actor may be in progress, switching only where one of them suspends.
+/// Option of make_actor: up to `n` methods of the actor may be in progress at once. Still only one of them runs at a
+/// time, until it ends or suspends. Default: 1.
 struct max_concurrency {
-  /// How many methods.
+  /// The maximum number of methods in progress.
   std::uint64_t count;
-  /// Throws std::invalid_argument if `n` is 0, negative or more than 2^31.
+  /// Allows `n` methods in progress. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
   explicit constexpr max_concurrency(Integer n) : count(detail::checked_count(n, "max_concurrency")) {
     if (count == 0) throw std::invalid_argument("dyngen: max_concurrency{0}: an actor that runs no method; the smallest is 1");
   }
 };
 
-/// What after(refs...) gives.
+/// The option returned by after(refs...).
 template <class... Refs>
 struct after_option {
-  /// Held by the task.
+  /// The refs that the task waits for; the task holds copies.
   std::tuple<Refs...> refs;
 };
 
 namespace detail {
 struct after_function {
-  /// The task starts only when all of `refs` are ready; their values are not passed. If one failed, so does the task.
+  /// Returns an option: the task starts only when all `refs` are ready. Their values are not passed to it. If one of
+  /// them failed, the task does not run and fails with the same exception. submit throws empty_ref if a ref is empty.
   template <class... Refs>
   auto operator()(Refs&&... refs) const {
     static_assert((any_ref<Refs> && ...), "dyngen: after takes refs; to wait for a whole stream, give its completion()");
@@ -167,20 +173,20 @@ struct after_function {
 };
 }  // namespace detail
 
-/// after(refs...): an option, see above.
+/// after(refs...): an option by which the task starts only when all `refs` are ready, and fails if one of them failed.
 inline constexpr detail::after_function after{};
 
-/// Some options, to be given to a pool or inside another pack; may be kept, copied and reused.
+/// A combination of options, for pool.options(...) or another options(...). May be stored, copied and reused.
 template <class... Options>
 class option_pack {
  public:
-  /// For options(o...).
+  /// For the library: write options(o...).
   explicit option_pack(std::tuple<Options...> options) : options_(std::move(options)) {
     detail::check_options<Options...>();
   }
-  /// The options, valid as long as the pack.
+  /// Returns the options; the reference is valid as long as the pack.
   const std::tuple<Options...>& tuple() const& noexcept { return options_; }
-  /// The same, to be moved from.
+  /// Returns the options as an rvalue; the reference is valid as long as the pack.
   std::tuple<Options...>&& tuple() && noexcept { return std::move(options_); }
 
  private:
@@ -212,7 +218,7 @@ auto make_pack(Os&&... os) {
 }
 
 struct options_function {
-  /// A pack of options without a pool.
+  /// Returns a pack of the options `os`. Throws what copying or moving the options throws.
   template <class... Os>
   auto operator()(Os&&... os) const {
     return make_pack(std::forward<Os>(os)...);
@@ -221,7 +227,7 @@ struct options_function {
 
 }  // namespace detail
 
-/// options(o...): a pack of options, usable in pool.options(...) and inside other packs.
+/// options(o...): a pack of options for pool.options(...), actor.options(...) and other packs.
 inline constexpr detail::options_function options{};
 
 }  // namespace dyngen

@@ -172,7 +172,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   friend struct detail::stream_access;
   using task = detail::sequence_task<T>;
 
-  explicit ref_stream(task& t) noexcept : task_(&t) {}  // takes over one reference and the consumer's share of the sequence
+  explicit ref_stream(task& t) noexcept : task_(&t) {}  // takes over a reference and the consumer's share
 
   task& checked() const {
     if (task_ == nullptr) detail::throw_empty("ref_stream");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// From a callable, its arguments and options to handles: what a task is, by what it returns and how that is asked for.
-// Also on(executor), which submits to any executor. The calling thread builds the task and hands it to its executor;
-// it runs none of its code (but under inline_executor).
+// The objects with the member submit(): bound_options, returned by pool.options(...), and executor_target, returned by
+// on(executor), which submits to any executor. The calling thread builds the task and passes it to the executor; it
+// runs none of the task's code, except under inline_executor.
 
 #include <dyngen/arguments.hpp>
 #include <dyngen/detail/submit/submission.hpp>
@@ -24,22 +24,26 @@ namespace dyngen::detail {
 template <class A>
 struct actor_maker;
 
-/// What pool.options(...) gives: a pack bound to where it submits. Holds whatever keeps the host alive.
+/// The result of pool.options(...) and on(executor).options(...): submits tasks there with these options. May be stored
+/// and copied. Different threads may use it at once. The pool or executor must outlive its use.
 template <class Target, class... Os>
 class bound_options {
  public:
   /// For the library.
   bound_options(Target target, option_pack<Os...> pack) : target_(std::move(target)), pack_(std::move(pack)) {}
 
-  /// Submits f(args...) with these options. May be called any number of times. See the table in options.hpp for what it
-  /// returns. Throws what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped,
+  /// Submits the call f(args...) as a task with these options. May be called any number of times. What it returns
+  /// depends on the type that `f` returns, and on the options num_returns, dynamic and streaming: see README.md and
+  /// options.hpp. Throws what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped,
   /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
   }
 
-  /// Builds an actor, as thread_pool::make_actor; for the options name and max_concurrency.
+  /// Returns an actor<A> at once; its executor constructs the object as A(args...), after the ref arguments are ready.
+  /// Takes the options name and max_concurrency only. Throws what copying or moving the arguments throws,
+  /// std::bad_alloc, pool_stopped, empty_ref; then there is no actor.
   template <class A, class... Args>
   auto make_actor(Args&&... args) const {
     return actor_maker<A>::make(target_.host(), pack_.tuple(), std::forward<Args>(args)...);
@@ -59,23 +63,30 @@ bound_options<Target, Os...> make_bound(Target target, option_pack<Os...> pack) 
 
 namespace dyngen {
 
-/// What on(executor) gives: submits tasks to it. May be kept and copied while the executor lives.
+/// The result of on(executor): submits tasks to the executor. May be stored and copied. The executor must outlive its
+/// use, and the tasks.
 class executor_target {
  public:
-  /// For on().
+  /// For the library: write on(executor).
   explicit executor_target(detail::host_ptr host) noexcept : host_(std::move(host)) {}
 
-  /// As thread_pool::submit.
+  /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
+  /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. Throws what copying or moving
+  /// the callable and the arguments throws, std::bad_alloc, pool_stopped, std::invalid_argument for a null callable,
+  /// empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(host_.host(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
   }
-  /// As thread_pool::options.
+  /// Returns an object with submit() and make_actor() that use the options `os`. It may be stored, copied and reused
+  /// while the executor exists. Throws what copying or moving the options throws.
   template <class... Os>
   auto options(Os&&... os) const {
     return detail::make_bound(host_, detail::make_pack(std::forward<Os>(os)...));
   }
-  /// The actor must have ended before the executor goes: after its last call, once its last handle is gone.
+  /// Returns an actor<A> at once; the executor constructs its object as A(args...). The executor must outlive the
+  /// actor, which ends after its last call, once its last handle is destroyed. Throws what copying or moving the
+  /// arguments throws, std::bad_alloc, pool_stopped, empty_ref; then there is no actor.
   template <class A, class... Args>
   auto make_actor(Args&&... args) const {
     return detail::actor_maker<A>::make(host_.host(), std::tuple<>(), std::forward<Args>(args)...);
@@ -87,7 +98,7 @@ class executor_target {
 
 namespace detail {
 struct on_function {
-  /// Submits to any executor, which must outlive its tasks. Throws std::bad_alloc.
+  /// Returns an object that submits tasks to the executor `e`, which must outlive them. Throws std::bad_alloc.
   template <class E>
   executor_target operator()(E& e) const {
     static_assert(executor<E>,
@@ -99,7 +110,7 @@ struct on_function {
     else
       return executor_target(host_ptr(*new executor_adapter<E>(e)));
   }
-  /// Does not compile: the executor must outlive its tasks.
+  /// Does not compile: the executor must outlive its tasks, so it cannot be a temporary.
   template <class E>
   executor_target operator()(const E&&) const {
     static_assert(!sizeof(E),
@@ -115,7 +126,7 @@ struct on_function {
 };
 }  // namespace detail
 
-/// on(executor).submit(f, args...), on(executor).options(o...).submit(...): tasks for any executor.
+/// on(executor).submit(f, args...), on(executor).options(o...).submit(...): submits tasks to any executor.
 inline constexpr detail::on_function on{};
 
 }  // namespace dyngen
