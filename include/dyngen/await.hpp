@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a coroutine of this library can co_await beside a task: refs, all or any of several things, the next item of a
-// stream. The coroutine suspends, and goes on where its own executor runs it; no thread is held meanwhile. A coroutine
-// that is iterated in place, without a task, blocks its thread instead.
+// What a coroutine of this library can co_await, besides a task: a ref, all or any of several handles, the next item of
+// a stream. The coroutine suspends, and its own executor resumes it; it blocks no thread meanwhile. A coroutine that is
+// iterated in place, without a task, blocks its thread instead.
 
 #include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/pool/stealable_child.hpp>
@@ -184,8 +184,8 @@ class part<const ref<T>> : public ref_part<T, true> {
   using ref_part<T, true>::ref_part;
 };
 
-/// A task given to when_all. Its coroutine runs in the place of the one that awaits it, unless it has become a task of its
-/// own: that of an executor without workers at once, that of a pool when one of its workers comes for it.
+/// A task given to when_all. Its coroutine runs in the place of the one that awaits it, unless it has become a task of
+/// its own: that of an executor without workers at once, that of a pool when one of its workers comes for it.
 class child : public child_coroutine {
  public:
   /// Has it run elsewhere, if anybody comes for it. Throws std::bad_alloc.
@@ -448,8 +448,8 @@ auto children_of(std::tuple<Parts...>& parts) noexcept {
   return children;
 }
 
-/// In which order their parent runs those that nobody else does: with a host, all but the last may run elsewhere, and who
-/// looks for one finds the first.
+/// In which order their parent runs those that nobody else does: with a host, all but the last may run elsewhere, and
+/// who looks for one finds the first.
 class childrens_turns {
  public:
   template <class Children>
@@ -507,8 +507,8 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
     failure = std::current_exception();
   }
   if (failure) {
-    // The tasks may use what the awaiting coroutine has: it waits until they have ended. If there is no memory for a wait,
-    // it lets others run in between.
+    // The tasks may use what the awaiting coroutine has: it waits until they have ended. If there is no memory for a
+    // wait, it lets others run in between.
     std::apply([](auto&... p) { (p.give_up(), ...); }, parts);
     bool may_wait = true;
     while (slot* const running = one_that_runs_elsewhere(parts)) {
@@ -581,13 +581,17 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
 #define DYNGEN_DETAIL_WHEN_ALL "dyngen: when_all takes refs and tasks, or a range of them; a range of tasks by std::move(range)"
 
 struct when_all_function {
-  /// `co_await when_all(a, b, …)`: waits until all are there, then gives a tuple, or rethrows the first failure in
-  /// argument order. An lvalue ref gives `const T&`, which lives as long as that ref; an rvalue ref gives T, as `get() &&`;
-  /// a task, given as an rvalue, its result; void gives std::monostate. Tasks run in parallel on the executor of the
-  /// awaiting one: on a pool, each that a free worker comes for is a task of its own, and the others run in the awaiting
-  /// one's place, from the last to the first, as part of its task. They have ended when the co_await is over, in whatever
-  /// way: they may use what the awaiting coroutine has. If that is cancelled, they are too, and it ends after them. In an
-  /// actor's method, and in a generator that is iterated in place, they run one after the other.
+  /// `co_await when_all(a, b, …)` suspends the coroutine until all operands are ready. Returns a tuple of the results,
+  /// or rethrows the first failure in argument order. The operands are refs and tasks. An lvalue ref gives `const T&`,
+  /// valid as long as that ref; an rvalue ref gives T, as `get() &&`; a task, given as an rvalue, gives its result;
+  /// void gives std::monostate.
+  ///
+  /// The tasks run in parallel on the executor of the awaiting task. On a pool, a free worker may take any of them
+  /// except the last as a task of its own; the awaiting thread runs the others, from the last to the first, as part of
+  /// its own task. All of them have ended when the co_await returns or throws, so they may refer to objects of the
+  /// awaiting coroutine. If the awaiting task is cancelled, so are they, and it ends after them. In a method of an
+  /// actor, and in a generator that is iterated in place, they run one after the other. Throws empty_ref for an empty
+  /// ref, std::bad_alloc, and error if the awaiting task would wait for itself.
   template <class... As>
     requires(sizeof...(As) > 0)
   auto operator()(As&&... as) const {
@@ -598,8 +602,11 @@ struct when_all_function {
       return yield_to_others();
   }
 
-  /// The same for a range of refs or tasks: gives a vector. Of a range given as an lvalue, refs stay and values are
-  /// copied; of an rvalue both are moved.
+  /// `co_await when_all(range)` suspends the coroutine until all refs or tasks of the range are ready. Returns a
+  /// std::vector of the results, or rethrows the first failure in the order of the range. From an lvalue range the
+  /// values are copied, and the refs remain; from `std::move(range)` both are moved. Tasks run in parallel and have
+  /// ended when the co_await returns or throws. Throws empty_ref for an empty ref, std::bad_alloc, and error if the
+  /// awaiting task would wait for itself.
   template <std::ranges::input_range Range>
     requires(!awaitable_in_all<Range>)
   auto operator()(Range&& range) const {
@@ -656,9 +663,12 @@ task<std::size_t> any_held(std::vector<Handle> handles) {
 }
 
 struct when_any_function {
-  /// `co_await when_any(a, b, …)`, or of one range: the index of a ref or stream that is ready, as wait_any(). Consumes
-  /// nothing, cancels nobody. The handles, and a range that is an lvalue, must live so long. Throws
-  /// std::invalid_argument for none.
+  /// `co_await when_any(a, b, …)` or `co_await when_any(range)` suspends the coroutine until one of the refs and
+  /// streams is ready. Returns its index. A ref is ready when it holds a value or an exception, a stream when its next
+  /// item is ready; a stream at its end counts only if all given handles are streams at their end. Consumes nothing and
+  /// cancels no task. The handles, and a range given as an lvalue, must exist until the co_await has ended. Throws
+  /// std::invalid_argument if there are no handles, empty_ref, std::bad_alloc, and error if the awaiting task would
+  /// wait for itself.
   template <class... Handles>
   task<std::size_t> operator()(Handles&&... handles) const {
     if constexpr ((any_handle<Handles> && ...)) {
@@ -686,9 +696,9 @@ struct when_any_function {
 
 }  // namespace detail
 
-/// co_await when_all(…): all results of refs and tasks.
+/// co_await when_all(ref_or_task…) or when_all(range): suspends until all are ready, and returns their results.
 inline constexpr detail::when_all_function when_all{};
-/// co_await when_any(…): the index of one that is ready.
+/// co_await when_any(ref_or_stream…) or when_any(range): suspends until one is ready, and returns its index.
 inline constexpr detail::when_any_function when_any{};
 
 }  // namespace dyngen

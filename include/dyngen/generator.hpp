@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What users write: generator<T>, a coroutine that co_yields any number of T, and tuple_generator<Ts...>, one that
-// co_yields one value of each type, in order. Submitted, their values go into the task's return buffer, constructed
-// there once; iterated in place, a generator<T> is an ordinary input range on the calling thread.
+// generator<T>, a coroutine that co_yields any number of T, and tuple_generator<Ts...>, a coroutine that co_yields one
+// value of each type, in order. If they run as a task, co_yield constructs each value in its final place, the return
+// buffer of the task. Iterated in place, a generator<T> is an ordinary input range on the calling thread.
 
 #include <dyngen/detail/coroutine/awaiting.hpp>
 #include <dyngen/detail/coroutine/result_kinds.hpp>
@@ -35,19 +35,19 @@ class generator;
 template <class... Ts>
 class tuple_generator;
 
-/// Arguments to construct a yielded value from, in place: see emplace().
+/// The operand returned by emplace(args...): the arguments from which co_yield constructs a value in place.
 template <class... Args>
 struct emplace_arguments {
-  /// References, valid until the end of the co_yield.
+  /// References to the arguments, valid until the end of the co_yield expression.
   std::tuple<Args&&...> arguments;
-  /// For emplace().
+  /// For the library: write emplace(args...).
   explicit emplace_arguments(Args&&... args) noexcept : arguments(std::forward<Args>(args)...) {}
 };
 
 namespace detail {
 struct emplace_function {
-  /// `co_yield dyngen::emplace(args...)` constructs the value in place. To be used in the co_yield expression itself: it
-  /// only refers to its arguments.
+  /// Returns an operand for co_yield, which constructs the value in place from `args`. Use it inside the co_yield
+  /// expression: it stores only references to its arguments.
   template <class... Args>
   emplace_arguments<Args...> operator()(Args&&... args) const noexcept {
     return emplace_arguments<Args...>(std::forward<Args>(args)...);
@@ -57,19 +57,21 @@ template <class Bound, class Generator>
 class coroutine_body;
 }  // namespace detail
 
-/// `co_yield dyngen::emplace(args...)` constructs the value from any arguments, by explicit constructors too. To be
-/// used in the co_yield expression itself: it only refers to its arguments.
+/// `co_yield dyngen::emplace(args...)` constructs the value in place from `args`, also by an explicit constructor. Use
+/// it inside the co_yield expression: it stores only references to its arguments.
 inline constexpr detail::emplace_function emplace{};
 
-/// `co_yield dyngen::elements_of(range)` yields every element of a range, or of another generator, as one's own.
+/// `co_yield dyngen::elements_of(range)` yields every element of a range, or every value of another generator, one by
+/// one. The elements of an rvalue container are moved; other ranges yield what their iterator returns. Throws what
+/// iterating the range throws, also an exception of the other generator.
 template <class Range>
 struct elements_of {
   static_assert(std::ranges::input_range<Range>,
                 "dyngen: elements_of(range): this is no range that can be iterated; yield a single value by co_yield value");
-  /// What is iterated; a reference where the type was deduced.
+  /// The range; a reference if the type was deduced.
   Range range;
 };
-/// Refers to the range, which must live until the co_yield has ended.
+/// Stores a reference to the range, which must exist until the co_yield has ended.
 template <class Range>
 elements_of(Range&&) -> elements_of<Range&&>;
 
@@ -104,12 +106,13 @@ struct generator_promise_base : coroutine_promise {
 
 /// A coroutine that yields any number of values of type `T`, a movable object type.
 ///
-/// `co_yield x` takes anything implicitly convertible to T and constructs the stored T once, in its final place: one
-/// copy of an lvalue, one move of an rvalue. If that throws, the exception comes out of the co_yield, and no position
-/// is used up. `co_return;` ends the sequence.
+/// `co_yield x` takes anything that converts implicitly to T and constructs the stored T once, in its final place: one
+/// copy of an lvalue, one move of an rvalue. If the construction throws, the exception leaves the co_yield expression,
+/// and the position remains unused. `co_return;` ends the sequence.
 ///
-/// Pass the function to submit() to run it as a task. Called directly it returns this object, an input range that
-/// runs on the iterating thread. Move-only; destroying it destroys the coroutine where it stands.
+/// Pass the function to submit() to run it as a task. Called directly, the function returns this object, an input range
+/// whose coroutine runs on the iterating thread. Move-only. Its destructor destroys the coroutine in its current state.
+/// Two threads must not use one generator object at once.
 template <class T>
 class [[nodiscard("a generator does nothing until it is iterated; to run it as a task, submit the function itself")]] generator {
   static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
@@ -193,8 +196,8 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
       return detail::suspend_if(to.commit_next());
     }
 
-    /// A value for which there is no place yet, that is charged to a budget, or not stored at all: built and dropped if it
-    /// repeats one of an earlier attempt. Returns whether to suspend.
+    /// A value for which there is no place yet, that is charged to a budget, or not stored at all: built and dropped if
+    /// it repeats one of an earlier attempt. Returns whether to suspend.
     template <class Construct>
     [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, Construct construct) {
       const detail::permission may = to.ask();
@@ -243,9 +246,9 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
   class iterator;
 
-  /// Starts the coroutine and runs it to its first value. Throws what the body throws. A generator that has ended, or
-  /// was moved from, is an empty range. Throws error if the coroutine has begun and has not ended: its values are
-  /// handed over once.
+  /// Starts the coroutine and runs it to its first value. Returns an iterator to the value. A generator that has ended,
+  /// or was moved from, is an empty range. Throws what the coroutine throws, std::bad_alloc, and error if the coroutine
+  /// has begun and has not ended, because each value is delivered once.
   iterator begin() {
     if (local_ != nullptr) {
       if (!local_->over) detail::throw_begun();
@@ -255,7 +258,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     }
     return iterator(local_.get());
   }
-  /// Reached when the coroutine has ended.
+  /// The end: the coroutine has ended.
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
@@ -317,8 +320,9 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
   std::unique_ptr<local> local_;
 };
 
-/// Input iterator of a generator that is iterated in place. The value lives until the next increment. Valid as long as
-/// the coroutine: moving the generator moves its coroutine along. Incrementing it at the end does nothing.
+/// Input iterator of a generator that is iterated in place. The value is destroyed by the next increment. The iterator
+/// is valid as long as the coroutine exists, also after the generator was moved. Incrementing it at the end does
+/// nothing.
 template <class T>
 class generator<T>::iterator {
  public:
@@ -328,18 +332,18 @@ class generator<T>::iterator {
   iterator(iterator&&) noexcept = default;
   iterator& operator=(iterator&&) noexcept = default;
 
-  /// The value, valid until the next increment; it may be moved from.
+  /// Returns the value, which may be moved from; valid until the next increment.
   T& operator*() const noexcept { return *std::launder(reinterpret_cast<T*>(of_->storage)); }
-  /// The same.
+  /// Returns a pointer to the value, valid until the next increment.
   T* operator->() const noexcept { return std::addressof(**this); }
-  /// Runs the coroutine to its next value. Throws what the body throws.
+  /// Destroys the value and runs the coroutine to the next one. Throws what the coroutine throws.
   iterator& operator++() {
     of_->advance();
     return *this;
   }
-  /// The same.
+  /// Destroys the value and runs the coroutine to the next one. Throws what the coroutine throws.
   void operator++(int) { ++*this; }
-  /// Has the coroutine ended?
+  /// Returns whether the coroutine has ended.
   friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_end(); }
 
  private:
@@ -349,7 +353,10 @@ class generator<T>::iterator {
   local* of_;
 };
 
-/// A coroutine that yields exactly one value of each of `Ts`, in this order. Only for submit().
+/// A coroutine that yields exactly one value of each type of `Ts`, in this order; each becomes ready when it is
+/// yielded. Pass the function to submit(), which returns a std::tuple<ref<Ts>...>: the coroutine cannot be iterated in
+/// place. A value that does not convert to the next type fails the task with type_order_error, too few values with
+/// arity_error. Move-only.
 template <class... Ts>
 class [[nodiscard("a tuple_generator does nothing by itself; submit the function that returns it")]] tuple_generator {
   static_assert(sizeof...(Ts) > 0 && sizeof...(Ts) < detail::slots_per_group,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// task<R>: a coroutine that computes one value and may co_await others meanwhile. Submitted, it is a task of its own,
-// whose ref becomes ready when it has ended; awaited in another coroutine, it is run right there, by the same thread
-// and as part of the same task.
+// task<R>: a coroutine with one result, which may co_await. Submitted, it is a task of its own, whose ref becomes ready
+// when it has ended. Awaited in another coroutine, it runs there at once, on that thread and as part of that task.
 
 #include <dyngen/detail/coroutine/awaiting.hpp>
 #include <dyngen/detail/coroutine/result_kinds.hpp>
@@ -79,11 +78,13 @@ class task_result<void> : public coroutine_promise {
 
 }  // namespace detail
 
-/// A coroutine with one result, or none. Lazily started: submit the function that returns it, or co_await it, once, as
-/// an rvalue: `R x = co_await compute(…);`. Move-only; destroying it destroys the coroutine where it stands.
+/// A coroutine with one result of type R, or none if R is void. It starts when it is awaited, once, as an rvalue: `R x
+/// = co_await compute(…);`. To run it as a task of its own, submit the function that returns it. `co_return x` stores
+/// the result; an exception that leaves the coroutine is rethrown by the co_await, or stored in the ref. Move-only. Its
+/// destructor destroys the coroutine in its current state. Two threads must not use one task object at once.
 ///
-/// Its parameters are the coroutine's own, by the language's rules: what is passed by reference must live until it has
-/// ended. submit() sees to that; `co_await f(local)` does too.
+/// The coroutine stores its parameters by the language's rules: an object passed by reference must exist until the
+/// coroutine has ended. This holds for arguments of submit(), and for `co_await f(local)`.
 template <class R>
 class [[nodiscard("a task does nothing until it is awaited; to run it by itself, submit the function that returns it")]] task {
   static_assert(std::is_void_v<R> || (std::is_object_v<R> && std::is_same_v<R, std::remove_cv_t<R>> && !std::is_array_v<R>),
