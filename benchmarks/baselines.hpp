@@ -214,7 +214,8 @@ class ring {
   }
 
   void pop() {
-    if (++read_ % Batch == 0) taken_.store(read_, std::memory_order_release);  // [2], for wait_for_change
+    // [2] pairs with the acquire in wait_for_change
+    if (++read_ % Batch == 0) taken_.store(read_, std::memory_order_release);
   }
 
  private:

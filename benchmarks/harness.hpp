@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The harness that the benchmarks share. A suite holds groups; a group holds contestants that do the same job, one of
-// which is the baseline. Every round runs each contestant once, and each round begins with another one, so that other
+// The harness that the benchmarks share. A suite holds groups; a group holds entries that do the same job, one of
+// which is the baseline. Every round runs each entry once, and each round begins with another one, so that other
 // load of the machine affects all of them equally. Every run returns a checksum that must be right. Reported: median
 // and minimum over the rounds, the median of the ratios to the baseline's run of the same round, and the spread (the
 // middle half of the runs, in per cent of the median). Absolute times mean little elsewhere, ratios more.
@@ -45,7 +45,7 @@ inline double quantile(std::vector<double> values, double which) {
   return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
-/// The result of one run: its checksum and, if the contestant measures something itself, the sum of that.
+/// The result of one run: its checksum and, if the entry measures something itself, the sum of that.
 struct outcome {
   outcome(std::uint64_t sum, double measured = -1) : checksum(sum), amount(measured) {}
 
@@ -60,10 +60,10 @@ struct outcome {
 
 using runner = std::function<outcome(std::uint64_t)>;  // does that many operations
 
-/// The goal of a contestant.
+/// The goal of an entry.
 struct goal {
   double limit;
-  std::string than;  // a contestant: the limit is a ratio to it; empty: the limit is in units
+  std::string than;  // an entry: the limit is a ratio to it; empty: the limit is in units
   bool binding;
 };
 
@@ -74,9 +74,9 @@ inline goal at_most(double units) { return {units, "", false}; }
 /// A goal as a ratio to the named entry of the same group: reported, never enforced, and only if that entry took part.
 inline goal at_most(double ratio, std::string than) { return {ratio, std::move(than), false}; }
 
-/// How a contestant runs, if not like the others. Results are still per operation.
+/// How an entry runs, if not like the others. Results are still per operation.
 struct how {
-  std::uint64_t divisor = 1;     // a slow contestant does this many times fewer operations
+  std::uint64_t divisor = 1;     // a slow entry does this many times fewer operations
   std::uint64_t operations = 0;  // or exactly this many
   std::uint64_t repeat = 1;      // this many runs make one sample, if one run is too short for the clock
   std::vector<goal> goals = {};
@@ -95,41 +95,41 @@ class group {
 
   void add(std::string name, runner run, how h = {}) {
     const std::uint64_t operations = h.operations != 0 ? h.operations : operations_ / h.divisor;
-    contestants_.push_back({std::move(name), std::move(run), operations, h.repeat, std::move(h.goals), {}, {}});
+    entries_.push_back({std::move(name), std::move(run), operations, h.repeat, std::move(h.goals), {}, {}});
   }
 
-  /// Leaves only what contains `text` in "group: contestant", and the baseline to compare it with.
+  /// Leaves only what contains `text` in "group: entry", and the baseline to compare it with.
   void keep_only(const std::string& text) {
     const auto matches = [&](const auto& c) { return (title_ + ": " + c.name).find(text) != std::string::npos; };
-    if (std::ranges::none_of(contestants_, matches)) contestants_.clear();
-    std::erase_if(contestants_, [&](const contestant& c) { return !matches(c) && c.name != baseline_; });
+    if (std::ranges::none_of(entries_, matches)) entries_.clear();
+    std::erase_if(entries_, [&](const entry& c) { return !matches(c) && c.name != baseline_; });
   }
 
-  std::size_t size() const { return contestants_.size(); }
+  std::size_t size() const { return entries_.size(); }
 
   void list() const {
-    for (const contestant& c : contestants_) std::printf("%s: %s\n", title_.c_str(), c.name.c_str());
+    for (const entry& c : entries_) std::printf("%s: %s\n", title_.c_str(), c.name.c_str());
   }
 
   /// Calls `progress` with the name of the next step, size() times for each round and once more for the warm-up round.
   template <class Progress>
   table measure(std::size_t rounds, Progress progress) {
-    if (std::ranges::find(contestants_, baseline_, &contestant::name) == contestants_.end())
+    if (std::ranges::find(entries_, baseline_, &entry::name) == entries_.end())
       throw std::logic_error(title_ + ": there is no entry called " + baseline_);
     std::map<std::uint64_t, std::uint64_t> expected;  // by the number of operations
-    for (const contestant& c : contestants_)
+    for (const entry& c : entries_)
       if (!expected.contains(c.operations)) expected[c.operations] = expected_(c.operations);
     for (std::size_t round = 0; round <= rounds; ++round)
-      for (std::size_t i = 0; i < contestants_.size(); ++i) {
-        const std::size_t which = (round + i) % contestants_.size();
-        progress(title_ + ": " + contestants_[which].name);
-        run_once(contestants_[which], expected[contestants_[which].operations], round > 0);
+      for (std::size_t i = 0; i < entries_.size(); ++i) {
+        const std::size_t which = (round + i) % entries_.size();
+        progress(title_ + ": " + entries_[which].name);
+        run_once(entries_[which], expected[entries_[which].operations], round > 0);
       }
     return results();
   }
 
  private:
-  struct contestant {
+  struct entry {
     std::string name;
     runner run;
     std::uint64_t operations, repeat;
@@ -138,7 +138,7 @@ class group {
     std::vector<double> tails;
   };
 
-  void run_once(contestant& c, std::uint64_t expected, bool counts) const {
+  void run_once(entry& c, std::uint64_t expected, bool counts) const {
     double amount = 0;
     double tail = -1;
     for (std::uint64_t i = 0; i < c.repeat; ++i) {
@@ -158,7 +158,7 @@ class group {
 
   table results() const {
     table t{title_, unit_, baseline_, {}};
-    for (const contestant& c : contestants_) {
+    for (const entry& c : entries_) {
       const double median = quantile(c.samples, 0.5);
       const std::vector<double> to_baseline = ratios(c, baseline_);
       t.rows.push_back(
@@ -177,15 +177,15 @@ class group {
     return t;
   }
 
-  std::vector<double> ratios(const contestant& c, const std::string& than) const {
-    const auto base = std::ranges::find(contestants_, than, &contestant::name);
-    if (base == contestants_.end()) return {};
+  std::vector<double> ratios(const entry& c, const std::string& than) const {
+    const auto base = std::ranges::find(entries_, than, &entry::name);
+    if (base == entries_.end()) return {};
     std::vector<double> result = c.samples;
     for (std::size_t i = 0; i < result.size(); ++i) result[i] /= std::max(base->samples[i], 1e-9);
     return result;
   }
 
-  std::vector<verdict> verdicts(const contestant& c) const {
+  std::vector<verdict> verdicts(const entry& c) const {
     std::vector<verdict> result;
     for (const goal& g : c.goals) {
       const std::vector<double> reached = g.than.empty() ? c.samples : ratios(c, g.than);
@@ -201,7 +201,7 @@ class group {
   std::string title_, unit_, baseline_;
   std::uint64_t operations_;
   std::function<std::uint64_t(std::uint64_t)> expected_;
-  std::vector<contestant> contestants_;
+  std::vector<entry> entries_;
 };
 
 /// One line on a terminal that overwrites itself; nothing where standard error is no terminal.

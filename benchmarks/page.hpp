@@ -22,7 +22,7 @@ class page {
     out_ << R"(<!doctype html><html lang="en"><head><meta charset="utf-8"><title>)" << title << "</title>"
          << R"(<meta name="viewport" content="width=device-width, initial-scale=1">)"
          << "\n<style>" << style << "</style></head>\n<body><h1>" << title << "</h1>\n<p>" << text(c.machine()) << "; "
-         << text(c.compiler()) << "; " << c.rounds << " rounds, in which each contestant runs once.</p>\n"
+         << text(c.compiler()) << "; " << c.rounds << " rounds, in which each entry runs once.</p>\n"
          << legend << '\n';
   }
   page(const page&) = delete;

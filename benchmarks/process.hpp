@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Measurements in a process of their own: no memory is reused from an earlier measurement, no thread of another
-// contestant runs beside them, and restrictions of the process do not affect later measurements. Linux only.
+// entry runs beside them, and restrictions of the process do not affect later measurements. Linux only.
 
 #include "harness.hpp"
 

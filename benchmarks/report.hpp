@@ -24,7 +24,7 @@ struct verdict {
   bool binding;  // missing it is an error; never for times, which depend on the load of the machine
 };
 
-/// One contestant's results. Times (or bytes) are per operation; ratios are to the baseline's run of the same round.
+/// One entry's results. Times (or bytes) are per operation; ratios are to the baseline's run of the same round.
 struct row {
   std::string name;
   std::uint64_t operations;
@@ -106,7 +106,7 @@ inline std::string quoted(const std::string& text) {
 
 inline void write_json(std::ostream& out, const table& t) {
   out << "    {\"title\": " << quoted(t.title) << ", \"unit\": " << quoted(t.unit)
-      << ", \"baseline\": " << quoted(t.baseline) << ", \"contestants\": [";
+      << ", \"baseline\": " << quoted(t.baseline) << ", \"entries\": [";
   for (const char* separator = "\n"; const row& r : t.rows) {
     out << std::exchange(separator, ",\n") << "      {\"name\": " << quoted(r.name)
         << ", \"operations\": " << r.operations << ", \"median\": " << r.median << ", \"min\": " << r.minimum

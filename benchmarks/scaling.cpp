@@ -259,7 +259,7 @@ void add_streams(bench::suite& suite) {
 
 // ---- threads --------------------------------------------------------------------------------------------------------
 
-// Created at the first run of the contestant.
+// Created at the first run of the entry.
 template <class Pool>
 class lazy {
  public:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// An error that comes when every ref has already got its value: a yield too many, or a throw after the last one.
+// An error after every ref has already got its value: a surplus yield, or a throw after the last value.
 //
-// No ref can carry it, so the values read well. The error is not lost: it stands in `completion()`, and the pool reports
-// it, here as by default in one line on stderr that names the task.
+// No ref can hold it, so all values can be read. The error is not lost: `completion()` holds it, and the pool reports
+// it, here by the default of one line on stderr that names the task.
 
 #include <dyngen/dyngen.hpp>
 
@@ -38,7 +38,7 @@ void expect(bool condition, const std::string& what) {
   if (!condition) throw std::logic_error(what);
 }
 
-/// Collects what is written to stderr as long as it lives, then writes it there.
+/// Captures stderr while it lives; then writes the captured text to stderr.
 class stderr_capture {
  public:
   stderr_capture() : file_(std::tmpfile()), saved_(dup(STDERR_FILENO)) {
@@ -69,7 +69,7 @@ class stderr_capture {
   int saved_;
 };
 
-/// Runs a task of two values, checks these, and hands back its outcome once its line on stderr has been checked.
+/// Runs a task of two values, checks them and the line on stderr, and returns the outcome of the task.
 template <class Task>
 std::exception_ptr run(dg::thread_pool& pool, const std::string& name, Task task) {
   const stderr_capture capture;

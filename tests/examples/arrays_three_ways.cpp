@@ -2,9 +2,9 @@
 // Twenty large arrays, returned three ways. How many of them are in memory at once?
 //
 //  - a plain function that returns a vector makes all of them before the first can be used: 20;
-//  - a generator under num_returns{20} hands over each array as it is made. The caller writes the same line of code. What
-//    its refs no longer hold is not kept: with every ref dropped, at most 1;
-//  - a stream under backpressure{1} has one array in the reader's hands while the next is made: at most 2.
+//  - a generator under num_returns{20} publishes each array as it is made. The caller writes the same line of code. An
+//    array without a ref is freed: if every ref is dropped, at most 1;
+//  - a stream under backpressure{1} makes one array while the reader uses another: at most 2.
 
 #include <dyngen/dyngen.hpp>
 
@@ -24,7 +24,7 @@ namespace {
 
 constexpr int how_many = 20;
 
-/// A large array that counts how many of its kind are in memory. The count travels with the data when it is moved.
+/// A large array that counts how many of its kind are in memory. A move transfers the count with the data.
 class large_array {
  public:
   static inline std::atomic<int> live{0}, peak{0}, made{0};

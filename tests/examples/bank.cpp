@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // A bank of a thousand actors. Each account is an object whose methods run one at a time, so it needs no lock.
 //
-//  - A transfer withdraws from one account, which may refuse, and deposits to another. What the account throws comes
-//    out of the `co_await` or the `get()` of the caller.
-//  - Half of the clerks are coroutines, which hold no thread while they wait in `co_await`; the others are plain
+//  - A transfer withdraws from one account, which may refuse, and deposits to another. The `co_await` or `get()`
+//    of the caller throws the exception of the account.
+//  - Half of the clerks are coroutines, which occupy no thread while they wait in `co_await`; the others are plain
 //    functions that block in `get()`. A pool of two threads is enough for both.
-//  - The history of an account is a generator. It is a method too: no deposit comes in before it has ended.
+//  - The history of an account is a generator. It is a method too: no deposit runs before it has ended.
 
 #include <dyngen/dyngen.hpp>
 
@@ -53,7 +53,7 @@ class account {
 
 using bank = std::vector<dg::actor<account>>;
 
-/// Between its two steps the money is in no account.
+/// Between the two steps the money is in no account.
 dg::task<void> transfer(const dg::actor<account>& from, const dg::actor<account>& to, int amount) {
   co_await from.submit(&account::withdraw, amount);
   co_await to.submit(&account::deposit, amount);
@@ -91,7 +91,7 @@ int clerk_who_blocks(const bank& accounts, unsigned seed) {
 }
 
 int sum(const std::vector<int>& numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0); }
-/// Asks all accounts, and only then waits for what they say.
+/// Asks all accounts, and only then waits for the answers.
 int sum_of(const bank& accounts, int (account::*method)() const) {
   std::vector<dg::ref<int>> answers;
   for (const dg::actor<account>& one : accounts) answers.push_back(one.submit(method));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A library that answers by callbacks, made awaitable with promises.
 //
-// Each request has a promise. Its ref is what the caller gets, and it is like any other ref: a coroutine awaits it,
-// alone or with others, a task depends on it, a plain function calls `get()`. The callback fulfils the promise by a
+// Each request has a promise. The caller gets its ref, which behaves like any other: a coroutine awaits it, alone or
+// with others, a task depends on it, a plain function calls `get()`. The callback fulfils the promise by a
 // value or an exception. A callback that never comes blocks no caller for ever: when the bridge is closed, the
 // remaining promises are destroyed, and their refs hold `broken_promise`.
 
@@ -80,7 +80,7 @@ class fetcher {
     return page;
   }
 
-  /// What has no answer yet fails with broken_promise.
+  /// Requests without an answer fail with broken_promise.
   void close() {
     fetch_stop();
     pending_.clear();
@@ -102,7 +102,7 @@ class fetcher {
       if (status != 200) throw std::runtime_error(std::to_string(status) + " " + body);
       answered->page.set_value(body);
     } catch (...) {
-      answered->page.set_exception(std::current_exception());  // also if the string of the page could not be made
+      answered->page.set_exception(std::current_exception());  // also if the string of the page could not be allocated
     }
   }
 

@@ -3,16 +3,17 @@
 //
 //     crawl_tree [--threads N] DIR
 //
-//  - `walk` is a generator that yields the files of a directory and then, directory by directory, what the same generator
-//    yields for those in it. As one task it walks the whole tree, no further ahead than its stream has room.
-//  - Each file is read by a generator of blocks, and hashed by a task that takes the blocks as they come. All streams of
-//    blocks share one budget, in bytes: however many files are open, and however large they are, no more than that waits
-//    to be hashed, and one block for each of them.
-//  - Files of the same size and hash are compared, block by block. A comparison that has seen a difference drops its two
-//    streams, and their tasks stop. So a bad hash function would cost time, but give no wrong answer.
+//  - `walk` is a generator that yields the files of a directory and then, directory by directory, what the same
+//    generator yields for those in it. As one task it walks the whole tree, no further ahead than the limit of its
+//    stream.
+//  - Each file is read by a generator of blocks, and hashed by a task that takes each block as soon as it is read. All
+//    streams of blocks share one budget, in bytes: however many files are open, and however large they are, at most
+//    that many bytes wait to be hashed, plus one block of each file.
+//  - Files of the same size and hash are compared, block by block. A comparison that has seen a difference drops its
+//    two streams, and their tasks stop. So a bad hash function would cost time, but give no wrong answer.
 //
-// Prints the groups of equal files and a summary. Symbolic links are not followed, but one that leads nowhere is named on
-// standard error, as is all that cannot be read; the rest is done all the same. What is neither a file nor a directory is
+// Prints the groups of equal files and a summary. Symbolic links are not followed. Dangling links and everything that
+// cannot be read are named on standard error; the rest is still processed. What is neither a file nor a directory is
 // ignored. In names, control characters are printed as \xNN, and \ as \x5c.
 //
 // Exit status: 0; 1: not everything could be read; 2: wrong usage.
@@ -46,7 +47,7 @@ namespace {
 
 constexpr std::size_t block_size = std::size_t{1} << 16, most_waiting = 32 * block_size, most_open = 32;
 
-/// A name fit for a terminal.
+/// A name that is safe to print on a terminal.
 std::string printable(const std::string& name) {
   std::string text;
   for (const char c : name) {
@@ -65,7 +66,7 @@ std::system_error error_of(const std::string& path, std::error_code error) { ret
 
 // ---- Walking --------------------------------------------------------------------------------------------------------
 
-/// A file; or with an error, what could not be read.
+/// A file; or, with an error, a path that could not be read.
 struct found {
   std::string path;
   std::error_code error;
@@ -77,7 +78,7 @@ dg::generator<found> walk(std::string directory) {
   for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
     found one{at->path().native(), {}};
     const fs::file_status status = at->symlink_status(one.error);
-    if (fs::is_symlink(status)) (void)fs::status(at->path(), one.error);  // does it lead anywhere?
+    if (fs::is_symlink(status)) (void)fs::status(at->path(), one.error);  // does its target exist?
     if (one.error || fs::is_regular_file(status))
       co_yield std::move(one);
     else if (fs::is_directory(status))
@@ -112,7 +113,7 @@ struct digest {
   auto operator<=>(const digest&) const = default;
 };
 
-/// FNV-1a, of one more block.
+/// Updates an FNV-1a hash with one more block.
 std::uint64_t hash_of(std::string_view block, std::uint64_t hash) {
   for (const char c : block) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
   return hash;
@@ -160,7 +161,7 @@ class crawler {
     while (!in_flight_.empty()) collect();
   }
 
-  /// Returns whether all could be read.
+  /// Returns whether everything could be read.
   bool report() {
     std::vector<group> groups;
     std::size_t files = 0, copies = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a task returned under `dynamic` is an argument of other tasks, in three forms:
+// The result of a task under `dynamic` as an argument of other tasks, in three forms:
 //
 //  - the ref of the list: the other task starts when the list is complete, and gets it as `const ref_list<T>&`;
 //  - the list itself: passed as it is;

@@ -25,7 +25,7 @@ struct shared_state {
 
 dg::generator<int> produce(shared_state* state) {
   co_yield 20;
-  state->dependent_has_run.wait();  // holds this thread: the pool has another one
+  state->dependent_has_run.wait();  // blocks this thread: the pool has another one
   state->producer_is_running = false;
   co_yield 22;
 }

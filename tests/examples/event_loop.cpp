@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// An executor of your own. Here it is an event loop: one thread, which does one thing after the other, as that of a user
-// interface, a game or a server does, and owns what only it may touch.
+// An executor of your own. Here it is an event loop, as in a user interface, a game or a server: one thread handles one
+// event after the other, and owns the objects that only it may touch.
 //
 //  - `event_loop` is all that the library asks of an executor: a member `void execute(dyngen::work) noexcept`.
-//  - The heavy work runs on a pool. Whatever the loop's tasks await, they go on on the loop's own thread, and hold it for
-//    no longer than their own steps take: between them it is free for others.
-//  - When the loop closes, what it has not run is destroyed unrun: its tasks end with cancelled_error, so every
+//  - The heavy work runs on a pool. Whatever the loop's tasks await, they resume on the loop's own thread, and occupy
+//    it only for their own steps: in between it handles other events.
+//  - When the loop closes, work that it has not run is destroyed: its tasks end with cancelled_error, so every
 //    wait for one of them ends too.
 
 #include <dyngen/dyngen.hpp>
@@ -36,18 +36,18 @@ class event_loop {
       if (closed_) return;
       steps_.push_back(std::move(step));
     } catch (const std::bad_alloc&) {
-      return;  // `step` is still here, and goes without having run: its task fails, the program does not
+      return;  // `step` is destroyed without having run: its task fails, the program does not
     }
     more_.notify_one();
   }
 
-  /// Does one thing after the other, until it is closed.
+  /// Runs one work after the other, until it is closed.
   void run() {
     std::unique_lock lock(mutex_);
     while (more_.wait(lock, [&] { return closed_ || !steps_.empty(); }), !closed_) {
       dg::work step = std::move(steps_.front());
       steps_.pop_front();
-      lock.unlock();  // neither a step nor the end of one may find the mutex taken: it may call execute()
+      lock.unlock();  // running or destroying a step may call execute()
       step();
       lock.lock();
     }
@@ -84,13 +84,13 @@ struct window {
   }
 };
 
-std::string load(int page) { return "page " + std::to_string(page); }  // long, and far from the loop's thread
+std::string load(int page) { return "page " + std::to_string(page); }  // long, and on a worker of the pool
 
 dg::generator<int> progress(int percent) {
   for (int done = percent; done <= 100; done += percent) co_yield done;
 }
 
-/// A task of the loop: it awaits the pool's, and shows what they give.
+/// A task of the loop: it awaits tasks of the pool, and shows their results.
 dg::task<void> open_pages(window& shown, dg::thread_pool& pool, int first) {
   const std::string text = co_await pool.submit(load, first);
   shown.show(text + " is there");
@@ -110,7 +110,7 @@ int main() {
     window shown;  // this thread is the loop's
     const dg::executor_target on_loop = dg::on(loop);
 
-    // Two at once: their steps alternate on the one thread, so nothing here needs a lock.
+    // Two at once: their steps alternate on the one thread, so nothing needs a lock.
     const dg::ref<void> one = on_loop.submit(open_pages, std::ref(shown), std::ref(pool), 1);
     const dg::ref<void> ten = on_loop.submit(open_pages, std::ref(shown), std::ref(pool), 10);
     const dg::ref<void> last = on_loop.options(dg::after(one, ten)).submit([&loop] { loop.close(); });

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// A generator that throws. What it yielded before stays readable.
+// A generator that throws. The values that it has yielded before stay readable.
 //
-//  - `num_returns`: the refs that have got no value hold the exception, all of them;
-//  - `dynamic`: the list has one more ref at its end, which holds it. The ref of the list itself is fine.
+//  - `num_returns`: all refs without a value hold the exception;
+//  - `dynamic`: the list has one more ref at its end, which holds the exception. The ref of the list itself does not
+//    fail.
 //
-// What is rethrown is what was thrown: the same type, each time it is asked for.
+// Every read of a failed ref throws the original exception, of its original type.
 
 #include <dyngen/dyngen.hpp>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Three servers are asked the same; the first answer wins, and the other two are not waited for.
+// Three servers get the same request; the program uses the first answer, and does not wait for the other two.
 //
 // `when_any` in a coroutine, and `wait_any` elsewhere, say which ref is ready first. They cancel no task: that is up to
-// the caller. A coroutine that waits for something that never comes is woken by `cancel()`, and ends where it
-// stands: its local variables are destroyed, and its ref holds `cancelled_error`.
+// the caller. `cancel()` wakes a coroutine that waits for an answer that never comes. It ends at its co_await: its
+// local variables are destroyed, and its ref holds `cancelled_error`.
 //
 // The servers are promises here, and the program decides which one answers: no timing is involved.
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // How do I bound the memory that values take while they wait to be used?
 //
-//  - One stream: `backpressure{n}` lets at most n values wait. The task suspends at the co_yield that makes n, and holds
-//    no thread; it goes on when values are taken. The default is 64.
+//  - One stream: `backpressure{n}` stores at most n values. The task is suspended at the co_yield of value n, and
+//    occupies no thread; it resumes when values are taken. The default is 64.
 //  - Several streams together, in bytes or any other unit: `backpressure_by(budget, cost)`. All streams with the same
-//    budget share its limit. One value of a stream may always wait, so that they can be read in any order.
+//    budget share its limit. One value of each stream may always be stored, so that the streams can be read in any
+//    order.
 //  - Drop what you do not need any more: each ref frees its own value, at once.
 
 #include <dyngen/dyngen.hpp>
@@ -20,7 +21,7 @@ namespace dg = dyngen;
 
 namespace {
 
-/// A large thing that counts how much of it there is.
+/// A large object that counts the memory of all its kind.
 class image {
  public:
   explicit image(std::size_t bytes) : pixels_(bytes) {
@@ -54,7 +55,7 @@ int main() {
 
   std::size_t total = 0;
   for (image&& one : pool.options(dg::backpressure{2}).submit(load, 100, million).values()) total += one.bytes();
-  // Two wait, and one is under the iterator.
+  // Two are stored, and one is under the iterator.
   std::printf("100 images, %zu MB, at most %s\n", total / million, image::most() <= 3 * million ? "3 MB at once" : "too much");
 
   const dg::budget bytes{10 * million};
@@ -64,6 +65,7 @@ int main() {
   total = 0;
   for (image&& one : large.values()) total += one.bytes();
   for (image&& one : small.values()) total += one.bytes();
-  // The budget, one value of each stream that may always wait, the next one of each, and the one under the iterator.
+  // The budget, the one value of each stream that is always allowed, the next value of each, and the one under the
+  // iterator.
   std::printf("two streams, %zu MB, at most %s\n", total / million, image::most() <= 27 * million ? "27 MB at once" : "too much");
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // How do I cancel a task?
 //
-//  - `ref.cancel()`, `stream.cancel()`, `dyngen::cancel(handle)`: ask its task to stop. False: it had ended.
+//  - `ref.cancel()`, `stream.cancel()`, `dyngen::cancel(handle)`: ask its task to stop. Returns false if it had ended.
 //  - Dropping a stream cancels its task; dropping a ref does not.
 //  - `stop_on(token)`: a std::stop_token of yours cancels all tasks that have it.
-//  - `pool.shutdown(shutdown_mode::cancel)`: all of a pool.
+//  - `pool.shutdown(shutdown_mode::cancel)`: cancels all tasks of a pool.
 //
-// A coroutine stops at its next co_yield or co_await: its local variables are destroyed there, and nothing of it runs
-// after that. A plain function is not interrupted: it asks `this_task::stop_requested()` now and then. What a task had
-// not delivered holds `cancelled_error`; what it yielded before stays.
+// A coroutine stops at its next co_yield or co_await: its local variables are destroyed there, and no further code of
+// it runs. A plain function is not interrupted: it polls `this_task::stop_requested()`. Refs without a value hold
+// `cancelled_error`; values that were yielded before stay.
 
 #include <dyngen/dyngen.hpp>
 
@@ -57,14 +57,14 @@ int main() {
   numbers = {};  // dropped
   std::printf("then dropped: %s\n", outcome(end));
 
-  // A coroutine that waits for something that never comes.
+  // A coroutine that waits for a promise that is never fulfilled.
   dg::promise<int> never;
   const dg::ref<int> waiting = pool.submit(wait_for, dg::unresolved(never.get_ref()));
   std::printf("asked: %s, ", waiting.cancel() ? "true" : "false");
   std::printf("%s\n", outcome(waiting));
   std::printf("asked again: %s\n", waiting.cancel() ? "true" : "false");
 
-  // A plain function notices by itself, and may return a value all the same.
+  // A plain function polls for the request, and may still return a value.
   std::atomic<bool> started{false};
   const dg::ref<int> polling = pool.submit(poll, std::ref(started));
   while (!started) {
@@ -72,7 +72,7 @@ int main() {
   dg::cancel(polling);
   std::printf("a function that polls: %s\n", outcome(polling));
 
-  // Many at once, by a token of one's own.
+  // Many at once, by your own token.
   std::stop_source stop;
   std::vector<dg::ref<int>> many;
   for (int i = 0; i < 100; ++i)

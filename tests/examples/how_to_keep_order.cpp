@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How do I work on values in parallel and keep their order, or not keep it?
+// How do I process values in parallel and keep their order, or ignore it?
 //
 // A stream gives values in the order in which they were yielded. Submit a task for each, keep the refs in a queue of
-// bounded length, and take from its front: results come in order, and no more are in flight than the queue holds. If
-// the order does not matter, take whichever is ready with `wait_any`.
+// bounded length, and take from its front: results come in order, and at most as many tasks are in flight as the queue
+// is long. If the order does not matter, take whichever is ready with `wait_any`.
 
 #include <dyngen/dyngen.hpp>
 
@@ -54,7 +54,7 @@ int main() {
   for (dg::ref<int> each : pool.submit(numbers, 1000)) pending.push_back(pool.submit(square, each));
   long sum = 0;
   while (!pending.empty()) {
-    const std::size_t ready = dg::wait_any(pending);  // the first that comes
+    const std::size_t ready = dg::wait_any(pending);  // the first that is ready
     sum += pending[ready].get();
     std::swap(pending[ready], pending.back());
     pending.pop_back();

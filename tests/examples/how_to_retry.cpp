@@ -4,8 +4,8 @@
 //  - `max_retries{n}`: after an exception at most n more attempts, with the same arguments, which the callable gets as
 //    const lvalues, and with a fresh copy of the callable.
 //  - `retry_if(predicate)`: only after exceptions for which `predicate(std::exception_ptr)` is true.
-//  - Readers notice nothing: a generator that fails after three values goes on with the fourth in its next attempt,
-//    whose first three are made and dropped. So a generator must yield the same values each time.
+//  - Readers do not see a retry: a generator that fails after three values continues with the fourth in its next
+//    attempt, which makes and drops the first three again. So a generator must yield the same values each time.
 //  - `this_task::attempt()` is 1, 2, 3, ...
 
 #include <dyngen/dyngen.hpp>
@@ -55,7 +55,7 @@ int main() {
   for (const std::string& line : persistent.submit(download, 5, 2).values()) all += line + "; ";
   std::printf("%s\n", all.c_str());
 
-  // Two attempts are not enough here: what was stored stays, and then comes the last exception.
+  // Two attempts are not enough here: the stored values stay, followed by the last exception.
   try {
     for (const std::string& line : pool.options(dg::max_retries{1}).submit(download, 5, 2).values())
       std::printf("%s\n", line.c_str());
@@ -63,7 +63,7 @@ int main() {
     std::printf("%s\n", error.what());
   }
 
-  // A mistake does not go away by trying again.
+  // A permanent error is not retried.
   try {
     persistent.submit(parse, "twelve").get();
   } catch (const std::invalid_argument&) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// How do I run it on threads that I have already?
+// How do I run tasks on threads that I have already?
 //
-// Anything with `void execute(dyngen::work) noexcept` is an executor. It runs the work once, some time, on any thread; a
-// work that is destroyed without having run cancels its task, so nothing hangs when a pool goes away with its queue full.
-// `on(executor)` submits to it, with all options; it must outlive its tasks. `get()` on such a thread blocks it: it is
-// not replaced, as a thread_pool's would be, so prefer `co_await` there.
+// Anything with `void execute(dyngen::work) noexcept` is an executor. It runs each work once, at any time, on any
+// thread. A work that is destroyed without having run cancels its task, so nothing hangs if a pool with queued work is
+// destroyed. `on(executor)` submits to it, with all options; it must outlive its tasks. `get()` on such a thread blocks
+// it: it is not replaced, as a thread_pool's would be, so prefer `co_await` there.
 
 #include <dyngen/dyngen.hpp>
 
@@ -52,7 +52,7 @@ class my_pool {
   std::mutex mutex_;
   std::condition_variable_any more_;
   std::deque<dg::work> queue_;
-  std::vector<std::jthread> threads_;  // last: they end before the rest goes
+  std::vector<std::jthread> threads_;  // last: they end before the other members are destroyed
 };
 
 dg::generator<int> numbers(int n) {
@@ -75,7 +75,7 @@ int main() {
   const auto parts = mine.options(dg::num_returns{4}).submit(numbers, 4);
   std::printf("its values: %d %d %d %d\n", parts[0].get(), parts[1].get(), parts[2].get(), parts[3].get());
 
-  // Between two executors: what one makes, the other takes.
+  // Between two executors: one produces, the other consumes.
   dg::thread_pool pool(1);
   std::printf("from there to here: %d\n", pool.submit(sum, mine.submit(numbers, 100)).get());
 }

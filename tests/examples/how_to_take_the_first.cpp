@@ -31,7 +31,7 @@ dg::generator<long> primes() {
 /// A mirror answers when its promise says so.
 dg::task<std::string> fetch(dg::ref<std::string> mirror) { co_return co_await mirror; }
 
-/// The first that succeeds. The others are cancelled, also when this task is.
+/// Returns the first that succeeds. Cancels the others, also when this task is cancelled.
 dg::task<std::string> first_good(std::vector<dg::ref<std::string>> tries) {
   while (!tries.empty()) {
     const std::size_t i = co_await dg::when_any(tries);
@@ -60,7 +60,7 @@ int main() {
   for (dg::promise<std::string>& m : mirrors) tries.push_back(pool.submit(fetch, dg::unresolved(m.get_ref())));
   const dg::ref<std::string> answer = pool.submit(first_good, tries);
   mirrors[1].set_exception(std::make_exception_ptr(std::runtime_error("not found")));
-  tries[1].wait();  // else it may be cancelled before it has seen that, and an exception that nothing has looked at is reported
+  tries[1].wait();  // else it may be cancelled before it has read the failure, and an unread exception is reported
   mirrors[2].set_value("from the third");
   std::printf("%s\n", answer.get().c_str());
   dg::wait(tries, tries.size());

@@ -3,9 +3,9 @@
 //
 //  - A generator is an input range: called directly, it runs on the calling thread.
 //  - `inline_executor` runs a task right where it is submitted, so that its refs are ready when submit returns.
-//  - `manual_executor` keeps what is ready until it is told to run it: `run_one()` makes one step, `run_all()` all of
-//    them. So a test decides what happens before what, and sees each state between: half of the values there, a task
-//    that waits for room, a stream dropped at just that moment.
+//  - `manual_executor` queues ready tasks until the test runs them: `run_one()` runs one step, `run_all()` all of them.
+//    So a test determines the order of events, and can check each intermediate state: half of the values stored, a task
+//    suspended at a full stream, a stream dropped at exactly that moment.
 
 #include <dyngen/dyngen.hpp>
 
@@ -52,7 +52,7 @@ int main() {
   check(stream.try_next()->get() == 1 && stream.try_next()->get() == 4 && !stream.try_next(),
         "two values, then it waits for room");
   steps.run_one();
-  stream = {};  // a reader that goes away in the middle
+  stream = {};  // a reader that drops the stream in the middle
   check(steps.run_all() > 0, "the task ends");
   return failures;
 }

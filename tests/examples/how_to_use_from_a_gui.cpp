@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// How do I use it from a GUI's thread, which must never block?
+// How do I use dyngen from a GUI's thread, which must never block?
 //
 // Make the event loop an executor: a class with `void execute(dyngen::work) noexcept` that posts the work to the loop.
 // A coroutine submitted to it by `on(loop)` runs on the GUI's thread only, and waits there without blocking it: each
-// `co_await` gives control back to the loop, which is called again when there is something to go on with. The heavy
-// parts go to a pool. Here the loop is a queue; with a toolkit, `execute` posts an event that holds the work.
+// `co_await` returns control to the loop, which resumes the coroutine when the awaited ref is ready. The heavy parts
+// run on a pool. Here the loop is a queue; with a toolkit, `execute` posts an event that holds the work.
 
 #include <dyngen/dyngen.hpp>
 
@@ -64,7 +64,7 @@ dg::generator<int> render(int steps) {
   for (int i = 1; i <= steps; ++i) co_yield 100 * i / steps;  // heavy work, on the pool
 }
 
-/// What a click on a button starts.
+/// The handler of a click on a button.
 dg::task<void> on_click(dg::thread_pool& pool, window& w) {
   w.show("rendering");
   dg::ref_stream<int> progress = pool.submit(render, 4);
@@ -78,7 +78,7 @@ dg::task<void> on_click(dg::thread_pool& pool, window& w) {
 int main() {
   event_loop gui;
   window w;
-  dg::thread_pool pool(2);  // after the loop: it ends first
+  dg::thread_pool pool(2);  // declared after the loop, so that it ends first
   dg::on(gui).submit(on_click, std::ref(pool), std::ref(w));
   gui.run(w.closed);
 }

@@ -3,18 +3,18 @@
 //
 //     mpirun -n 4 mpi_word_count FILE…
 //
-// The files are dealt out: number i to rank i % ranks. Each rank counts its own on its own pool, one task for each file,
-// which yields the number of words of each block of 1 MiB. What a file's stream yields at its rank is sent to rank 0, and
-// there another generator yields what arrives. So rank 0 has one ref_stream for each file and does not ask which of them
-// come from where: an exception at any rank is the last item of the stream at rank 0, as that of a task of its own is.
-// It prints the words of each file and their total. A file that cannot be read costs a message and the exit status 1; the
-// others are still counted. Exit status 2: wrong usage.
+// Rank i % ranks gets file number i. Each rank counts its files on its own pool, with one task for each file, which
+// yields the number of words of each block of 1 MiB. The rank sends these values to rank 0, where another generator
+// yields them. So rank 0 has one ref_stream for each file, wherever it is counted: an exception at any rank is the last
+// item of the stream at rank 0, like that of a local task. Rank 0 prints the words of each file and their total. For a
+// file that cannot be read, it prints a message, and the exit status is 1; the others are still counted. Exit status 2:
+// wrong usage.
 //
 // Which thread calls MPI: the main thread alone, at every rank, as MPI_THREAD_FUNNELED demands.
-//   - At rank 0 MPI is called by receive() only, whose tasks are submitted to `network`, a manual_executor. That runs a task
-//     where run_one() is called, and nowhere else: on the main thread. A wait for such a task never runs it.
-//   - At the other ranks only send() calls it, in plain code on the main thread. What the pool runs, count_words(), does not
-//     call MPI; the main thread may run it too, while it waits for one.
+//   - At rank 0 MPI is called by receive() only, whose tasks are submitted to `network`, a manual_executor. That runs a
+//     task where run_one() is called, and nowhere else: on the main thread. A wait for such a task never runs it.
+//   - At the other ranks only send() calls it, in plain code on the main thread. The tasks of the pool, count_words(),
+//     do not call MPI; the main thread may run them too, while it waits for one.
 //
 // No rank waits for a message that never comes: each stream ends with a message of its own, also when it fails. No send
 // waits for ever, however little MPI buffers: each rank sends its files in the order in which rank 0 reads them. Where
@@ -70,14 +70,15 @@ dg::generator<std::uint64_t> count_words(std::string path) {
   }
 }
 
-/// A task for each file. A number takes so little room that none of them waits for its reader, with its file open.
+/// A task for each file. Numbers are small, so the streams are unbounded, and no task waits for its reader with its
+/// file open.
 dg::ref_stream<std::uint64_t> counted(dg::thread_pool& pool, const std::string& path) {
   return pool.options(dg::unbounded).submit(count_words, path);
 }
 
 // ---- Sending and receiving: on the main thread ----------------------------------------------------------------------
 
-// A message is a text whose first character says what it is. Its tag is the number of the file.
+// A message is a text whose first character is its kind. Its tag is the number of the file.
 constexpr char is_value = '=', is_end = '.', is_failure = '!';
 
 void send(int file, char what, const std::string& text) {
@@ -85,7 +86,7 @@ void send(int file, char what, const std::string& text) {
   MPI_Send(message.data(), static_cast<int>(message.size()), MPI_CHAR, 0, file, MPI_COMM_WORLD);
 }
 
-/// Sends all that a stream has to give.
+/// Sends all items of a stream.
 void send(int file, dg::ref_stream<std::uint64_t> counts) {
   try {
     for (const std::uint64_t words : counts.values()) send(file, is_value, std::to_string(words));
@@ -108,7 +109,7 @@ std::optional<std::string> try_receive(int from, int file) {
   return text;
 }
 
-/// Yields what a stream at another rank yields, and throws what it throws.
+/// Yields the values of a stream at another rank, and throws its exception.
 dg::generator<std::uint64_t> receive(int from, int file) {
   for (;;) {
     std::optional<std::string> message = try_receive(from, file);
@@ -171,7 +172,7 @@ int run(const std::vector<std::string>& paths) {
     return 0;
   }
   dg::ref<int> status = pool.submit(add_up, std::move(files), paths);
-  while (!status.ready())  // looks again and again, as MPI's own waits do
+  while (!status.ready())  // polls, as MPI's own waits do
     if (!network.run_one()) status.wait_for(std::chrono::milliseconds(1));
   return status.get();
 }

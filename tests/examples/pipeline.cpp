@@ -5,17 +5,17 @@
 //
 //     read ──blocks of lines──▶ parse ──batches of rows──▶ aggregate ──counts──▶ report
 //
-// Each stage reads the stream of the one before it, and all run at once. A stage that is four items ahead of its reader is
-// suspended (`backpressure`): so memory is bounded, but for the table of keys. What a stage throws is the last item of its
-// stream, and comes to the report behind all that was counted before.
+// Each stage reads the stream of the stage before it, and all run at once. A stage that is four items ahead of its
+// reader is suspended (`backpressure`): so memory is bounded, except for the table of keys. An exception of a stage is
+// the last item of its stream, and reaches the report after everything that was counted before.
 //
-// The first line of the file is `key,value`, each other one KEY,VALUE: a key of 1 to 64 bytes without commas, quotes and
-// control characters, and a whole number from -1000000 to 1000000. Lines end in \n or \r\n, the last one may do without,
-// and have at most 1024 bytes. Those that are not like that are counted, and the first ten named on standard error.
-// FILE may be a pipe; --rows makes up its rows. Prints `key,rows,min,max,sum` for each key; with --progress, also how many
-// rows there are up to now, on standard error, every N rows.
+// The first line of the file is `key,value`, each other one KEY,VALUE: a key of 1 to 64 bytes without commas, quotes
+// and control characters, and a whole number from -1000000 to 1000000. Lines end in \n or \r\n, the last one may do
+// without, and have at most 1024 bytes. Malformed lines are counted, and the first ten are named on standard error.
+// FILE may be a pipe; --rows generates rows instead. Prints `key,rows,min,max,sum` for each key; with --progress, also
+// the number of rows so far, on standard error, every N rows.
 //
-// Ctrl-C stops the first stage only (`stop_on`). The others go on to the end of what it has read, so what is printed is the
+// Ctrl-C stops the first stage only (`stop_on`). The others process everything that it has read, so the output is the
 // result of all rows up to some line. A second Ctrl-C kills the program.
 //
 // Exit status: 0; 1: the file could not be read, or not to its end; 2: wrong usage; 130: interrupted.
@@ -71,7 +71,7 @@ dg::generator<std::string> read(std::string path) {
   const descriptor stop(::eventfd(0, EFD_CLOEXEC), "eventfd");
   const std::stop_callback on_stop(dg::this_task::get_stop_token(), [&] { ::eventfd_write(stop.number, 1); });
 
-  std::string text;       // begins with what was read of a line whose end has not come yet
+  std::string text;       // begins with the part already read of an unfinished line
   std::size_t lines = 0;  // before that
   for (ssize_t got = 1; got != 0;) {
     pollfd waited[2] = {{stop.number, POLLIN, 0}, {file.number, POLLIN, 0}};
@@ -86,7 +86,7 @@ dg::generator<std::string> read(std::string path) {
     text.resize(begun + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
 
     const std::size_t end = got == 0 ? text.size() : text.rfind('\n') + 1;
-    std::string rest = text.substr(end, longest_line + 2);  // enough of a longer line to see that it is too long
+    std::string rest = text.substr(end, longest_line + 2);  // enough of a line to see that it is too long
     text.resize(end);
     lines += static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
     if (!text.empty()) co_yield std::move(text);
@@ -118,12 +118,12 @@ struct bad_line {
   const char* problem;
 };
 struct batch {
-  dg::ref<std::string> text;  // has the bytes of the keys
+  dg::ref<std::string> text;  // owns the bytes of the keys
   std::vector<row> rows;
   std::vector<bad_line> bad;
 };
 
-/// What is wrong with the line, or a null pointer.
+/// The error of the line, or a null pointer.
 const char* parse_line(std::string_view line, row& parsed) {
   if (line.size() > longest_line) return "the line is longer than 1024 bytes";
   const std::size_t comma = line.find(',');
@@ -145,7 +145,7 @@ dg::generator<batch> parse(dg::ref_stream<std::string> blocks, std::string path)
   std::size_t number = 0;
   while (std::optional<dg::ref<std::string>> next = co_await blocks.async_next()) {
     batch made{std::move(*next), {}, {}};
-    std::string_view rest = made.text.get();  // throws what the reader threw, after what it had read
+    std::string_view rest = made.text.get();  // throws the exception of the reader, after everything that it had read
     while (!rest.empty()) {
       const std::size_t end = std::min(rest.find('\n'), rest.size());
       std::string_view line = rest.substr(0, end);
@@ -175,7 +175,7 @@ struct summary {
 
 struct counts {
   std::size_t rows = 0;
-  std::vector<bad_line> bad{};            // those of the last batch
+  std::vector<bad_line> bad{};            // the rows of the last batch
   std::map<std::string, summary> keys{};  // at the end only
 };
 
@@ -233,8 +233,8 @@ int report(dg::ref_stream<counts> stream, const std::string& path, std::optional
 
 // ---- The program ----------------------------------------------------------------------------------------------------
 
-/// A token of which Ctrl-C requests stop: a thread waits for the signal, and no handler interrupts anything. To be called
-/// before other threads are made, which inherit that the signal is blocked.
+/// A token whose stop is requested by Ctrl-C: a thread waits for the signal, so no handler interrupts anything. To be
+/// called before other threads are made, which inherit that the signal is blocked.
 std::stop_token on_ctrl_c() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -251,7 +251,7 @@ std::stop_token on_ctrl_c() {
   return source.get_token();
 }
 
-/// Takes the option `name` and the number behind it off the front of the words.
+/// Removes the option `name` and its number from the front of the words.
 std::optional<std::size_t> take_option(std::vector<std::string>& words, const char* name) {
   if (words.size() < 2 || words[0] != name) return std::nullopt;
   std::size_t number = 0;
@@ -271,7 +271,7 @@ int run(std::vector<std::string> words) {
   const std::string path = rows ? "--rows" : words[0];
 
   const std::stop_token interrupted = on_ctrl_c();
-  dg::thread_pool reading(1);  // where a thread may wait for data without holding up the other stages
+  dg::thread_pool reading(1);  // a thread of it may wait for data without delaying the other stages
   dg::thread_pool pool(2);
   auto source = reading.options(dg::backpressure{4}, dg::stop_on(interrupted));
   auto stage = pool.options(dg::backpressure{4});

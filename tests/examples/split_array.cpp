@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Splits a stored array into blocks. How many there will be is known only to the task that makes them: under `dynamic`
-// the caller gets one ref, of the list of all blocks, which is ready when the task has ended.
+// Splits a stored array into blocks. Only the task that makes the blocks knows their number: under `dynamic` the caller
+// gets one ref, to the list of all blocks, which is ready when the task has ended.
 
 #include <dyngen/dyngen.hpp>
 
@@ -41,7 +41,7 @@ std::size_t split_and_check(dg::thread_pool& pool, std::size_t length) {
   std::iota(numbers.begin(), numbers.end(), 1.0);
   const dg::ref<std::vector<double>> array = dg::put(numbers);
 
-  // `array` is stored once: the task reads it where it is.
+  // `array` is stored once: the task reads it in place.
   const dg::ref<dg::ref_list<std::vector<double>>> outer = pool.options(dg::dynamic).submit(split, array, block_length);
   const dg::ref_list<std::vector<double>> blocks = outer.get();
 

@@ -5,15 +5,15 @@
 //
 // One generator task reads a file and yields blocks of about 1 MiB. Each block is counted by a task of its own, which
 // starts as soon as its block is there, while the file is still being read. The main thread adds up the results as they
-// come, and prints the number of words of each file, their total, and the ten most frequent words.
+// become ready, and prints the number of words of each file, their total, and the ten most frequent words.
 //
 // A word is a maximal run of bytes other than space, \t, \n, \v, \f and \r. No word is cut: a block ends at the end of a
-// word, and a word longer than a block makes its block grow, up to 64 MiB. A file that cannot be read costs a message
-// and the exit status 1; the other files are still counted. Exit status 2: wrong usage.
+// word, and a word longer than a block makes its block grow, up to 64 MiB. For a file that cannot be read, the program
+// prints a message, and the exit status is 1; the other files are still counted. Exit status 2: wrong usage.
 //
-// Memory beside the table of words is bounded, however large the files are: two blocks may wait in the stream
+// Memory beside the table of words is bounded, however large the files are: the stream stores at most two blocks
 // (`backpressure{2}`), and the main thread has at most `most_in_flight` bytes of blocks counted at any time.
-// What is freed must also be used again by other threads: see main().
+// Freed memory must also be reused by other threads: see main().
 
 #include <dyngen/dyngen.hpp>
 
@@ -60,12 +60,12 @@ struct file_closer {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
-/// Yields the bytes of a file in blocks that end between two words. Runs no further ahead than its stream has room.
+/// Yields the bytes of a file in blocks that end between two words. Runs no further ahead than the limit of its stream.
 dg::generator<std::string> read_blocks(std::string path) {
   const std::unique_ptr<std::FILE, file_closer> file(std::fopen(path.c_str(), "rb"));
   if (!file) throw std::system_error(errno, std::generic_category(), path);
 
-  std::string block;         // begins with what was read of a word after the end of the block before
+  std::string block;         // begins with the unfinished word at the end of the block before
   std::uint64_t offset = 0;  // where that is in the file
   for (;;) {
     const std::size_t begun = block.size();
@@ -95,7 +95,7 @@ dg::generator<std::string> read_blocks(std::string path) {
 
 // ---- Counting ---------------------------------------------------------------------------------------------------------
 
-/// A word and how often it was met. The bytes belong to the file that was read.
+/// A word and its count. The bytes belong to a block or a table.
 struct word_count {
   const char* data;
   std::uint32_t size;
@@ -105,7 +105,7 @@ struct word_count {
   std::string_view word() const { return {data, size}; }
 };
 
-/// A hash table of words, by open addressing. Its entries stand in one vector, in the order in which they were added.
+/// A hash table of words, by open addressing. Its entries are in one vector, in the order in which they were added.
 class word_table {
  public:
   /// The entry of a word, added with count 0 if it was not there. Valid until the next call.
@@ -138,7 +138,7 @@ class word_table {
   std::vector<std::uint32_t> slots_;  // 1 + the index of an entry, or 0; a power of two of them, at most half in use
 };
 
-/// The words of one block. Their bytes stay where they are: in the block, which must live as long as the result.
+/// The words of one block. Their bytes stay in the block, which must live as long as the result.
 std::vector<word_count> count_words(const std::string& block) {
   word_table table;
   const char* const end = block.data() + block.size();
@@ -268,7 +268,7 @@ std::optional<arguments> parse(int argc, char** argv) {
   return result;
 }
 
-/// A word fit for a terminal: control characters as \xNN, and no more than the beginning of a very long one.
+/// A word that is safe to print on a terminal: control characters as \xNN, and only the beginning of a very long one.
 std::string printable(std::string_view word) {
   constexpr std::size_t longest = 80;
   std::string text;
@@ -299,7 +299,7 @@ int run(arguments arguments) {
   std::uint64_t words = 0;
   bool failed = false;
   for (const file_result& file : arguments.files) {
-    // Of a file that failed on the way, the blocks before the failure are counted.
+    // If reading a file fails, the blocks before the failure are counted.
     if (!file.failed)
       print_line(file.words, file.path);
     else if (file.words != 0)
