@@ -31,8 +31,8 @@
 namespace dyngen::detail {
 
 struct trace_event {
-  std::int64_t at = 0;  ///< ns since the trace began
-  atomic<std::int64_t> until{0};  ///< end of a stretch, in ns; 0: not over
+  std::int64_t at = 0;                ///< ns since the trace began
+  atomic<std::int64_t> until{0};      ///< end of a stretch, in ns; 0: not over
   const std::string* text = nullptr;  ///< a stretch: the task's name; an error: its message; null: none
   std::uint64_t task = 0;             ///< 0: none
   std::uint32_t attempt = 0;
@@ -66,7 +66,7 @@ struct trace_row {
   // Only the row's thread uses these, except for what [R1] publishes.
   trace_chunk* first = nullptr;
   trace_chunk* last = nullptr;
-  std::uint32_t used = 0;  ///< events in the last chunk
+  std::uint32_t used = 0;       ///< events in the last chunk
   trace_event* open = nullptr;  ///< the innermost stretch that is not over
   trace_event* over = nullptr;  ///< the stretch that ended last
   std::set<std::string, std::less<>> texts;
@@ -254,8 +254,8 @@ class trace_log final : public recorder {
 
   const std::uint64_t number_ = fresh_trace_number();
   const deadline began_ = time_now();
-  atomic<std::uint64_t> room_;  ///< how many more events may be recorded
-  atomic<trace_row*> rows_{nullptr};  ///< newest first; only grows
+  atomic<std::uint64_t> room_;            ///< how many more events may be recorded
+  atomic<trace_row*> rows_{nullptr};      ///< newest first; only grows
   atomic<std::uint64_t> without_row_{0};  ///< events of threads for whose row there was no memory
 };
 

@@ -43,7 +43,7 @@ namespace dyngen::detail {
 
 /// Why park() has returned.
 enum class park_result : unsigned char {
-  search,  ///< there may be work
+  search,   ///< there may be work
   stopping  ///< stop() was called; there may be work, too
 };
 

@@ -276,7 +276,7 @@ class pool_threads : public pool_shutdown {
   struct under_mutex {
     std::vector<thread> started;
     worker_with_hooks* without_thread = nullptr;  ///< in the list; its thread could not be started
-  } threads_;  ///< guarded by threads_mutex_
+  } threads_;                                     ///< guarded by threads_mutex_
 };
 
 }  // namespace dyngen::detail

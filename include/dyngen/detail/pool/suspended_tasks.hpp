@@ -77,7 +77,7 @@ class suspended_tasks {
 
   struct survey {
     std::uint64_t waiting = 0;
-    bool blocked = false;  ///< some of them block a thread
+    bool blocked = false;          ///< some of them block a thread
     bool idle_actors_only = true;  ///< all of them are ends of actors that have nothing to do
   };
   survey look() noexcept {

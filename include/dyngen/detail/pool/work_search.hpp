@@ -238,10 +238,10 @@ class work_search : public task_host, public listed_pool {
   doorbell monitor_bell_;
   pool_counters counters_;
 
-  atomic<worker*> workers_{nullptr};  ///< [C2] newest first
+  atomic<worker*> workers_{nullptr};       ///< [C2] newest first
   atomic<std::uint32_t> thread_count_{0};  ///< workers and spares whose threads run [C3]
-  atomic<bool> detached_{false};  ///< the pool object is gone, and no thread waits for the end
-  atomic<std::uint32_t> progress_{0};  ///< counts notify_closer(); the closer sleeps on it
+  atomic<bool> detached_{false};           ///< the pool object is gone, and no thread waits for the end
+  atomic<std::uint32_t> progress_{0};      ///< counts notify_closer(); the closer sleeps on it
 
  private:
   atomic<std::uint64_t> links_left_{0};  ///< by waiting threads, since the last compaction

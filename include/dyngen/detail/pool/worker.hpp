@@ -30,19 +30,19 @@ struct worker : worker_hooks {
   void end_stretch() noexcept { stretch.store(stretch.load(relaxed) + 1, relaxed); }
 
   work_search& pool;
-  worker* next = nullptr;  ///< in the list of all workers [C2]
-  bool is_spare_for_ends = false;  ///< only ends tasks; not in thread_count_; set before its thread starts
-  work_deque deque;  ///< the worker pushes and pops; any thread steals
-  atomic<std::uint32_t> stretch{0};  ///< written by the worker, read by the monitor
+  worker* next = nullptr;               ///< in the list of all workers [C2]
+  bool is_spare_for_ends = false;       ///< only ends tasks; not in thread_count_; set before its thread starts
+  work_deque deque;                     ///< the worker pushes and pops; any thread steals
+  atomic<std::uint32_t> stretch{0};     ///< written by the worker, read by the monitor
   atomic<std::uint32_t> slice_over{0};  ///< set by the monitor, cleared by the worker
 
   /// Only the worker's thread uses these.
   struct own_state {
-    std::uint32_t picks = 0;  ///< tasks picked so far [F]
-    std::uint32_t children = 0;  ///< children that ran inside their parent so far [F]
-    bool injected_is_next = false;  ///< the next pick comes from the injection queue
-    bool starts_child = false;  ///< it is making a task of an offered child, whose parent has not ended
-    bool reports = false;  ///< it is calling the user's hook
+    std::uint32_t picks = 0;           ///< tasks picked so far [F]
+    std::uint32_t children = 0;        ///< children that ran inside their parent so far [F]
+    bool injected_is_next = false;     ///< the next pick comes from the injection queue
+    bool starts_child = false;         ///< it is making a task of an offered child, whose parent has not ended
+    bool reports = false;              ///< it is calling the user's hook
     worker* last_looked_at = nullptr;  ///< the worker that another() returned last
   } own;
 
