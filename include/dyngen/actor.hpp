@@ -284,11 +284,11 @@ template <class A>
 struct actor_maker {
   template <class... Os, class... Args>
   static actor<A> make(task_host& host, const std::tuple<Os...>& os, Args&&... args) {
-    static_assert(((is_name<Os> || is_max_concurrency<Os>) && ...),
+    static_assert(((kind_of<Os> == option_kind::name || kind_of<Os> == option_kind::max_concurrency) && ...),
                   "dyngen: make_actor takes the options name and max_concurrency; others are for its methods: "
                   "actor.options(...).submit(...)");
-    constexpr std::size_t name = index_of<Os...>({is_name<Os>..., true});
-    constexpr std::size_t concurrency = index_of<Os...>({is_max_concurrency<Os>..., true});
+    constexpr std::size_t name = place_of<option_kind::name, Os...>;
+    constexpr std::size_t concurrency = place_of<option_kind::max_concurrency, Os...>;
     std::uint64_t limit = 1;
     if constexpr (concurrency < sizeof...(Os)) limit = std::get<concurrency>(os).count;
     std::string text;

@@ -34,74 +34,84 @@ namespace detail {
 /// N of a num_returns<N> whose number is known only at run time.
 inline constexpr std::size_t at_run_time = (std::numeric_limits<std::size_t>::max)();
 
+/// The kinds of options. A new option needs an entry here, a line below that gives its type that entry, and whatever
+/// check_options() has to say about it.
+enum class option_kind : unsigned char {
+  none, num_returns, dynamic, streaming, backpressure, backpressure_by, unbounded, all_or_nothing, name, max_retries,
+  retry_if, stop_on, max_concurrency, after, pack
+};
+
 template <class O>
-inline constexpr bool is_num_returns = false;
+inline constexpr option_kind kind_of = option_kind::none;
 template <std::size_t N>
-inline constexpr bool is_num_returns<num_returns<N>> = true;
-template <class O>
-inline constexpr bool is_after = false;
-template <class... Refs>
-inline constexpr bool is_after<after_option<Refs...>> = true;
-template <class O>
-inline constexpr bool is_pack = false;
-template <class... Os>
-inline constexpr bool is_pack<option_pack<Os...>> = true;
-
-template <class O>
-inline constexpr bool is_dynamic = std::is_same_v<O, dynamic_option>;
-template <class O>
-inline constexpr bool is_streaming = std::is_same_v<O, streaming_option>;
-template <class O>
-inline constexpr bool is_backpressure = std::is_same_v<O, backpressure>;
-template <class O>
-inline constexpr bool is_backpressure_by = false;
+inline constexpr option_kind kind_of<num_returns<N>> = option_kind::num_returns;
+template <>
+inline constexpr option_kind kind_of<dynamic_option> = option_kind::dynamic;
+template <>
+inline constexpr option_kind kind_of<streaming_option> = option_kind::streaming;
+template <>
+inline constexpr option_kind kind_of<backpressure> = option_kind::backpressure;
 template <class Cost>
-inline constexpr bool is_backpressure_by<backpressure_by_option<Cost>> = true;
-template <class O>
-inline constexpr bool is_unbounded = std::is_same_v<O, unbounded_option>;
-template <class O>
-inline constexpr bool is_all_or_nothing = std::is_same_v<O, all_or_nothing_option>;
-template <class O>
-inline constexpr bool is_name = std::is_same_v<O, name>;
-template <class O>
-inline constexpr bool is_max_retries = std::is_same_v<O, max_retries>;
-template <class O>
-inline constexpr bool is_retry_if = false;
+inline constexpr option_kind kind_of<backpressure_by_option<Cost>> = option_kind::backpressure_by;
+template <>
+inline constexpr option_kind kind_of<unbounded_option> = option_kind::unbounded;
+template <>
+inline constexpr option_kind kind_of<all_or_nothing_option> = option_kind::all_or_nothing;
+template <>
+inline constexpr option_kind kind_of<name> = option_kind::name;
+template <>
+inline constexpr option_kind kind_of<max_retries> = option_kind::max_retries;
 template <class P>
-inline constexpr bool is_retry_if<retry_if<P>> = true;
-template <class O>
-inline constexpr bool is_stop_on = std::is_same_v<O, stop_on>;
-template <class O>
-inline constexpr bool is_max_concurrency = std::is_same_v<O, max_concurrency>;
+inline constexpr option_kind kind_of<retry_if<P>> = option_kind::retry_if;
+template <>
+inline constexpr option_kind kind_of<stop_on> = option_kind::stop_on;
+template <>
+inline constexpr option_kind kind_of<max_concurrency> = option_kind::max_concurrency;
+template <class... Refs>
+inline constexpr option_kind kind_of<after_option<Refs...>> = option_kind::after;
+template <class... Os>
+inline constexpr option_kind kind_of<option_pack<Os...>> = option_kind::pack;
 
 template <class O>
-inline constexpr bool is_option = is_num_returns<O> || is_dynamic<O> || is_streaming<O> || is_backpressure<O> ||
-                                  is_unbounded<O> || is_all_or_nothing<O> || is_name<O> || is_after<O> || is_pack<O> ||
-                                  is_max_retries<O> || is_retry_if<O> || is_stop_on<O> || is_backpressure_by<O> ||
-                                  is_max_concurrency<O>;
+inline constexpr bool is_option = kind_of<O> != option_kind::none;
+template <class O>
+inline constexpr bool is_pack = kind_of<O> == option_kind::pack;
+
+/// The place of the first option of that kind among Os; sizeof...(Os) if there is none.
+template <option_kind Kind, class... Os>
+inline constexpr std::size_t place_of = [] {
+  std::size_t place = 0;
+  static_cast<void>(((kind_of<Os> == Kind || (++place, false)) || ...));
+  return place;
+}();
+/// Is there one?
+template <option_kind Kind, class... Os>
+inline constexpr bool has_option = place_of<Kind, Os...> != sizeof...(Os);
+
+/// Is no kind of option given twice?
+template <class... Os>
+constexpr bool are_all_different() {
+  constexpr option_kind kinds[] = {kind_of<Os>..., option_kind::none};
+  for (std::size_t i = 0; i < sizeof...(Os); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (kinds[i] == kinds[j] && kinds[i] != option_kind::none) return false;
+  return true;
+}
 
 /// What an option pack may contain, each complaint in one sentence.
 template <class... Os>
 constexpr void check_options() {
-  constexpr int returns = (is_num_returns<Os> || ... || false) + (is_dynamic<Os> || ... || false) +
-                          (is_streaming<Os> || ... || false);
-  constexpr int sequence = ((is_dynamic<Os> || is_num_returns<Os>) + ... + 0);
-  static_assert((is_num_returns<Os> + ... + 0) <= 1 && (is_dynamic<Os> + ... + 0) <= 1 &&
-                    (is_streaming<Os> + ... + 0) <= 1 && (is_backpressure<Os> + ... + 0) <= 1 &&
-                    (is_unbounded<Os> + ... + 0) <= 1 && (is_all_or_nothing<Os> + ... + 0) <= 1 &&
-                    (is_name<Os> + ... + 0) <= 1 && (is_after<Os> + ... + 0) <= 1 &&
-                    (is_max_retries<Os> + ... + 0) <= 1 && (is_retry_if<Os> + ... + 0) <= 1 &&
-                    (is_stop_on<Os> + ... + 0) <= 1 && (is_max_concurrency<Os> + ... + 0) <= 1 &&
-                    (is_backpressure_by<Os> + ... + 0) <= 1,
-                "dyngen: an option is given twice; give each option once (after takes several refs)");
-  static_assert(returns <= 1, "dyngen: num_returns, dynamic and streaming exclude each other; give one of them");
-  static_assert((is_backpressure<Os> || ... || false) + (is_unbounded<Os> || ... || false) +
-                        (is_backpressure_by<Os> || ... || false) <= 1,
+  using enum option_kind;
+  constexpr bool is_bounded = has_option<backpressure, Os...> || has_option<unbounded, Os...> || has_option<backpressure_by, Os...>;
+  static_assert(are_all_different<Os...>(), "dyngen: an option is given twice; give each option once (after takes several refs)");
+  static_assert(has_option<num_returns, Os...> + has_option<dynamic, Os...> + has_option<streaming, Os...> <= 1,
+                "dyngen: num_returns, dynamic and streaming exclude each other; give one of them");
+  static_assert(has_option<backpressure, Os...> + has_option<unbounded, Os...> + has_option<backpressure_by, Os...> <= 1,
                 "dyngen: backpressure, backpressure_by and unbounded exclude each other; give one of them");
-  static_assert(((is_backpressure<Os> || is_unbounded<Os> || is_backpressure_by<Os>) + ... + 0) == 0 || sequence == 0,
+  static_assert(!is_bounded || !(has_option<dynamic, Os...> || has_option<num_returns, Os...>),
                 "dyngen: backpressure, backpressure_by and unbounded are for streams; take them away, or write streaming in place of "
                 "num_returns or dynamic");
-  static_assert((is_all_or_nothing<Os> + ... + 0) == 0 || (is_streaming<Os> + ... + 0) == 0,
+  static_assert(!has_option<all_or_nothing, Os...> || !has_option<streaming, Os...>,
                 "dyngen: all_or_nothing is for num_returns and dynamic; a stream hands its values over as they come");
 }
 

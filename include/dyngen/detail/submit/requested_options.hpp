@@ -14,7 +14,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <tuple>
 #include <type_traits>
@@ -28,17 +27,17 @@ class costed_stream;
 /// What a pack says, each part with its type where that matters.
 template <class... Os>
 struct requested_options {
-  static constexpr bool fixed_n = (is_num_returns<Os> || ... || false);
-  static constexpr bool dynamic = (is_dynamic<Os> || ... || false);
-  static constexpr bool streaming = (is_streaming<Os> || ... || false);
-  static constexpr bool bounded = ((is_backpressure<Os> || is_backpressure_by<Os>) || ... || false);
-  static constexpr bool budgeted = (is_backpressure_by<Os> || ... || false);
-  static constexpr bool unbounded = (is_unbounded<Os> || ... || false);
-  static constexpr bool all_or_nothing = (is_all_or_nothing<Os> || ... || false);
+  static constexpr bool fixed_n = has_option<option_kind::num_returns, Os...>;
+  static constexpr bool dynamic = has_option<option_kind::dynamic, Os...>;
+  static constexpr bool streaming = has_option<option_kind::streaming, Os...>;
+  static constexpr bool bounded = has_option<option_kind::backpressure, Os...> || has_option<option_kind::backpressure_by, Os...>;
+  static constexpr bool budgeted = has_option<option_kind::backpressure_by, Os...>;
+  static constexpr bool unbounded = has_option<option_kind::unbounded, Os...>;
+  static constexpr bool all_or_nothing = has_option<option_kind::all_or_nothing, Os...>;
   static constexpr bool returns = fixed_n || dynamic || streaming;
-  static constexpr bool retries = (is_max_retries<Os> || ... || false);
-  static constexpr bool max_concurrency = (is_max_concurrency<Os> || ... || false);
-  static constexpr bool retry_if = (is_retry_if<Os> || ... || false);
+  static constexpr bool retries = has_option<option_kind::max_retries, Os...>;
+  static constexpr bool max_concurrency = has_option<option_kind::max_concurrency, Os...>;
+  static constexpr bool retry_if = has_option<option_kind::retry_if, Os...>;
 
   template <class O>
   struct count_in : std::integral_constant<std::size_t, at_run_time> {};
@@ -48,20 +47,9 @@ struct requested_options {
   static constexpr std::size_t n = (std::min)({at_run_time, count_in<Os>::value...});
 };
 
-/// The option of a pack for which `Is<O>` holds at `index`.
-template <class... Os>
-constexpr std::size_t index_of(std::initializer_list<bool> which) noexcept {
-  std::size_t i = 0;
-  for (bool b : which) {
-    if (b) return i;
-    ++i;
-  }
-  return i;
-}
-
 template <class... Os>
 std::unique_ptr<task_extras> extras_from(const std::tuple<Os...>& os) {
-  constexpr std::size_t i = index_of<Os...>({is_name<Os>..., true});
+  constexpr std::size_t i = place_of<option_kind::name, Os...>;
   if constexpr (i < sizeof...(Os))
     return std::make_unique<task_extras>(std::get<i>(os).text);
   else
@@ -70,8 +58,8 @@ std::unique_ptr<task_extras> extras_from(const std::tuple<Os...>& os) {
 
 template <class... Os>
 std::uint64_t backpressure_from(const std::tuple<Os...>& os, std::uint64_t by_default) noexcept {
-  constexpr std::size_t i = index_of<Os...>({is_backpressure<Os>..., true});
-  if constexpr (((is_unbounded<Os> || is_backpressure_by<Os>) || ... || false))
+  constexpr std::size_t i = place_of<option_kind::backpressure, Os...>;
+  if constexpr (has_option<option_kind::unbounded, Os...> || has_option<option_kind::backpressure_by, Os...>)
     return no_limit;
   else if constexpr (i < sizeof...(Os))
     return std::get<i>(os).limit;
@@ -81,7 +69,7 @@ std::uint64_t backpressure_from(const std::tuple<Os...>& os, std::uint64_t by_de
 
 template <class T, class... Os>
 std::unique_ptr<stream_budget<T>> budget_from(const std::tuple<Os...>& os) {
-  constexpr std::size_t i = index_of<Os...>({is_backpressure_by<Os>..., true});
+  constexpr std::size_t i = place_of<option_kind::backpressure_by, Os...>;
   if constexpr (i < sizeof...(Os)) {
     const auto& option = std::get<i>(os);
     using cost = std::remove_cvref_t<decltype(option.cost)>;
@@ -95,7 +83,7 @@ std::unique_ptr<stream_budget<T>> budget_from(const std::tuple<Os...>& os) {
 
 template <class... Os>
 std::uint64_t count_from(const std::tuple<Os...>& os) noexcept {
-  constexpr std::size_t i = index_of<Os...>({is_num_returns<Os>..., true});
+  constexpr std::size_t i = place_of<option_kind::num_returns, Os...>;
   if constexpr (requested_options<Os...>::n != at_run_time)
     return requested_options<Os...>::n;
   else
@@ -104,7 +92,7 @@ std::uint64_t count_from(const std::tuple<Os...>& os) noexcept {
 
 template <class... Os>
 auto after_from(const std::tuple<Os...>& os) {
-  constexpr std::size_t i = index_of<Os...>({is_after<Os>..., true});
+  constexpr std::size_t i = place_of<option_kind::after, Os...>;
   if constexpr (i < sizeof...(Os)) {
     std::apply([](const auto&... r) { ((r.valid() ? void() : throw_empty("ref given to after")), ...); }, std::get<i>(os).refs);
     return std::get<i>(os).refs;
@@ -115,8 +103,8 @@ auto after_from(const std::tuple<Os...>& os) {
 
 template <class... Os>
 auto retry_from(const std::tuple<Os...>& os) {
-  constexpr std::size_t i = index_of<Os...>({is_max_retries<Os>..., true});
-  constexpr std::size_t predicate = index_of<Os...>({is_retry_if<Os>..., true});
+  constexpr std::size_t i = place_of<option_kind::max_retries, Os...>;
+  constexpr std::size_t predicate = place_of<option_kind::retry_if, Os...>;
   if constexpr (i == sizeof...(Os))
     return no_retry();
   else if constexpr (predicate == sizeof...(Os))
@@ -127,7 +115,7 @@ auto retry_from(const std::tuple<Os...>& os) {
 
 template <class... Os>
 auto stop_from(const std::tuple<Os...>& os) {
-  constexpr std::size_t i = index_of<Os...>({is_stop_on<Os>..., true});
+  constexpr std::size_t i = place_of<option_kind::stop_on, Os...>;
   if constexpr (i < sizeof...(Os))
     return stop_link(std::get<i>(os).token);
   else
