@@ -22,6 +22,7 @@ namespace dyngen::detail {
 
 class pool_threads : public pool_shutdown {
  protected:
+  /// A worker with the hooks that its thread calls in waits (thread_context.hpp).
   struct worker_with_hooks final : worker {
     explicit worker_with_hooks(pool_threads& p) noexcept : worker(p) {}
     pool_threads& threads() const noexcept { return static_cast<pool_threads&>(pool); }
@@ -63,6 +64,7 @@ class pool_threads : public pool_shutdown {
 
   // --- starting and stopping ---
 
+  /// Starts the thread of a new worker, searching, or, if `spare`, asleep. Throws std::system_error or std::bad_alloc.
   void start_thread(bool spare) {
     std::lock_guard lock(threads_mutex_);
     start_thread_locked(spare);
@@ -139,14 +141,14 @@ class pool_threads : public pool_shutdown {
     }
     (void)ending_.forget();
   }
-  /// No thread will wait for the threads of the pool to end.
+  /// The pool is detached: no thread will join its threads.
   void detach_threads() noexcept {
     std::lock_guard lock(threads_mutex_);
     for (auto& t : threads_.started)
       if (t.joinable()) t.detach();
   }
 
-  // --- what they do ---
+  // --- the threads of workers ---
 
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
     name_thread(number);
@@ -155,7 +157,7 @@ class pool_threads : public pool_shutdown {
     global_inspector().register_thread(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
     const auto look = [this]() noexcept { return work_can_be_had(); };
-    // A spare may be the only thread of a detached pool that is awake, so it looks for work before it sleeps.
+    // A spare may be the only thread of a detached pool that is awake: it checks whether the pool is over, then sleeps.
     bool stopping = spare && idle_workers_.start_parked([&]() noexcept { return look() || detached_.load(seq_cst); }) ==
                                  park_result::stopping;
     for (;;) {
@@ -276,7 +278,7 @@ class pool_threads : public pool_shutdown {
   struct under_mutex {
     std::vector<thread> started;
     worker_with_hooks* without_thread = nullptr;  ///< in the list; its thread could not be started
-  } threads_;                                     ///< guarded by threads_mutex_
+  } threads_;  ///< guarded by threads_mutex_
 };
 
 }  // namespace dyngen::detail

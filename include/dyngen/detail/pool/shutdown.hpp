@@ -52,8 +52,9 @@ namespace dyngen::detail {
 
 class pool_shutdown : public work_search {
  public:
-  /// Refuses submits from outside and waits until every task has ended. `mode` draining: everything runs; if
-  /// `give_up_on_outside`, what only the outside could wake is cancelled. Not from a task of this pool.
+  /// Refuses submits from outside the pool and waits until every task has ended. With `mode` draining, every task runs
+  /// that can. If also `give_up_on_outside`, tasks are cancelled that only something outside the pool could resume.
+  /// From any thread, but not from a task of this pool.
   void close(closing mode, bool give_up_on_outside) noexcept {
     if (is_inherited()) return;
     announce_closing(mode);
@@ -70,19 +71,19 @@ class pool_shutdown : public work_search {
     if (replaced) role->end_blocking();
   }
 
-  /// The first half of close(), without waiting.
+  /// Starts to close the pool and returns. From any thread.
   void announce(closing mode) noexcept {
     if (is_inherited()) return;
     announce_closing(mode);
     if (mode == closing::cancelling) check_quiescence(false);
   }
 
-  /// Is this the child process of the one that made it?
+  /// Is this process a child, by fork(), of the one that made the pool?
   bool is_inherited() const noexcept { return closing_.load(seq_cst) == closing::inherited; }
 
   // --- what tasks tell a pool that may be closing ---
 
-  // Traced, no stream is kept: a slice for each of its values would drown all others.
+  // In a traced pool no stream is kept: a slice for each value would drown all other events.
   bool keeps_streams() const noexcept override { return trace_ == nullptr && closing_.load(seq_cst) == closing::open; }
   void stream_ended(kept_entry& stream) noexcept override { kept_.remove(stream); }
   void is_kept(kept_entry& stream) noexcept override {
@@ -93,7 +94,7 @@ class pool_shutdown : public work_search {
       monitor_bell_.ring();  // [D1]
   }
   bool cancelling() const noexcept final {
-    // relaxed: a late look only lets a task run on for a while.
+    // relaxed: a stale false only lets a task run on for a while.
     return closing_.load(relaxed) == closing::cancelling;
   }
 
@@ -105,8 +106,8 @@ class pool_shutdown : public work_search {
     undecided_.fetch_sub(1, seq_cst);
     const closing now = closing_.load(seq_cst);
     if (now == closing::open) return;
-    // Whoever asked for the cancelling may not be there to see who goes to sleep after it.
-    while (now == closing::cancelling && suspended_.cancel_one(suspended_tasks::whom::also_polling)) {
+    // The thread that asked for cancelling does not wait, so it does not see tasks that suspend after it has returned.
+    while (now == closing::cancelling && suspended_.cancel_one(suspended_tasks::which::also_polling)) {
     }
     notify_closer();
   }
@@ -136,28 +137,31 @@ class pool_shutdown : public work_search {
 
   totals count() const noexcept { return counters_.count(); }
 
-  /// True when every task has ended. If all that live wait, and `cancel_stuck`, cancels those that wait for something
-  /// outside; if none does, one of them; actors that nobody calls any more only when nothing else is left.
+  /// True when every task has ended. Otherwise, in a pool that cancels, cancels all tasks that wait or poll. In one
+  /// that drains, if all live tasks wait, cancels some: if only ends of actors are left, these; if `cancel_stuck`, the
+  /// tasks that wait for something outside the pool, or, if none does and no thread is blocked, one task.
   bool check_quiescence(bool cancel_stuck) noexcept {
-    using whom = suspended_tasks::whom;
+    using which = suspended_tasks::which;
     kept_.release_all();  // [C4]
     const std::uint64_t wakes = wakes_.load(seq_cst);
     const totals before = count();
     if (before.ended == before.started) return true;
     if (cancelling()) {
-      while (suspended_.cancel_one(whom::also_polling)) {
+      while (suspended_.cancel_one(which::also_polling)) {
       }
     } else if (suspended_tasks::survey all; everything_waits(before, wakes, all)) {
       bool any = false;
       if (all.idle_actors_only)
-        while (suspended_.cancel_one(whom::idle_actors)) any = true;
+        while (suspended_.cancel_one(which::idle_actors)) any = true;
       else if (cancel_stuck)
-        while (suspended_.cancel_one(whom::outside)) any = true;
-      if (cancel_stuck && !any && !all.blocked) suspended_.cancel_one(whom::any);
+        while (suspended_.cancel_one(which::outside)) any = true;
+      if (cancel_stuck && !any && !all.blocked) suspended_.cancel_one(which::any);
     }
     return false;
   }
 
+  /// Do all live tasks wait? The counts are compared before and after the survey, so that no task can have run
+  /// meanwhile.
   bool everything_waits(const totals& before, std::uint64_t wakes, suspended_tasks::survey& all) noexcept {
     all = suspended_.look();
     return all.waiting == before.started - before.ended && undecided_.load(seq_cst) == 0 &&
@@ -166,7 +170,7 @@ class pool_shutdown : public work_search {
 
   // --- reports ---
 
-  /// Reports the failures that were lost since. False if there are none.
+  /// Called by a worker: reports the failures that are in the list. False if there are none.
   [[gnu::noinline]] bool run_reports(worker& w) noexcept {
     shared_state* next = lost_.take_all();
     if (next == nullptr) return false;
@@ -181,29 +185,29 @@ class pool_shutdown : public work_search {
     w.own.reports = outer;
     return true;
   }
-  /// May this thread call the hook? Once the pool is over, only its workers may, which it waits for.
+  /// May this thread call the hook? Once the pool is over, only its own workers may: the pool waits for them.
   bool calls_hook() const noexcept { return !over_.load(seq_cst) || own_worker() != nullptr; }  // [C5]
   void report_done() noexcept {
     withdraw();
     if (closing_.load(seq_cst) != closing::open) notify_closer();
   }
-  /// Unattended: has everything ended, and is nothing to be reported by the hook any more?
+  /// In a detached pool: has every task ended, and is no failure left that the hook must report?
   bool is_over() noexcept {
     do
       if (!check_quiescence(true)) return false;
     while (ending_.forget());    // [C5]
     over_.store(true, seq_cst);  // [C5]
-    asymmetric_fence_heavy();               // [C5]
+    asymmetric_fence_heavy();    // [C5]
     return check_quiescence(true);
   }
 
-  atomic<bool> over_{false};  ///< the pool has ended: see calls_hook()
+  atomic<bool> over_{false};  ///< see calls_hook() [C5]
   suspended_tasks suspended_;
   kept_streams kept_;
 
  private:
-  atomic<std::uint64_t> wakes_{0};
-  atomic<std::uint32_t> undecided_{0};
+  atomic<std::uint64_t> wakes_{0};      ///< counts wakes(): a survey sees that a task went on meanwhile
+  atomic<std::uint32_t> undecided_{0};  ///< tasks between about_to_suspend() and suspension_decided()
 };
 
 }  // namespace dyngen::detail

@@ -98,17 +98,17 @@ class suspended_tasks {
     return all;
   }
 
-  enum class whom { outside, any, idle_actors, also_polling };
+  enum class which { outside, any, idle_actors, also_polling };
 
   /// Cancels one task that is not cancelled yet. `outside`: one that waits for something outside the pool. `any`: one
   /// that waits. `idle_actors`: the end of an actor, which waits. `also_polling`: one that waits, or runs and has a
   /// stop token. False if there is none.
-  bool cancel_one(whom who) noexcept {
+  bool cancel_one(which wanted) noexcept {
     task_record* found = nullptr;
     {
       std::lock_guard lock(mutex_);
       for (task_record* t = first_; t != nullptr && found == nullptr; t = t->links_when_suspended().next)
-        if (is_among(*t, who)) found = t;
+        if (is_among(*t, wanted)) found = t;
       if (found != nullptr) found->add_references(1);
     }
     if (found == nullptr) return false;
@@ -128,11 +128,11 @@ class suspended_tasks {
     const actor_call* const call = t.ticket();
     return call != nullptr && call->is == actor_call::kind::ender;
   }
-  static bool is_among(task_record& t, whom who) noexcept {
-    if (!waits(t)) return who == whom::also_polling && polls_token(t);
-    if (who == whom::also_polling) return true;
-    if (is_end_of_actor(t)) return who == whom::idle_actors;
-    return who == whom::any || (who == whom::outside && t.waits_for_outside());
+  static bool is_among(task_record& t, which wanted) noexcept {
+    if (!waits(t)) return wanted == which::also_polling && polls_token(t);
+    if (wanted == which::also_polling) return true;
+    if (is_end_of_actor(t)) return wanted == which::idle_actors;
+    return wanted == which::any || (wanted == which::outside && t.waits_for_outside());
   }
   /// The end of an actor, also a cancelled one, waits in the queue behind the actor's calls.
   static bool waits_to_end_its_actor(task_record& t) noexcept {
