@@ -37,7 +37,7 @@ struct consume_function {
   /// fails with shared_value. Leaves `r` empty.
   template <class T>
   auto operator()(ref<T>&& r) const {
-    static_assert(!std::is_void_v<T>, "dyngen: consume: a ref<void> has no value to give up; pass it as it is");
+    static_assert(!std::is_void_v<T>, "dyngen: consume: a ref<void> has no value to consume; pass the ref itself");
     if constexpr (std::is_void_v<T>)
       return std::move(r);
     else
@@ -46,7 +46,7 @@ struct consume_function {
   /// Does not compile: write consume(std::move(r)).
   template <class T>
   auto operator()(const ref<T>& r) const {
-    static_assert(!sizeof(ref<T>), "dyngen: consume takes a ref that is given up; write consume(std::move(r))");
+    static_assert(!sizeof(ref<T>), "dyngen: consume takes an rvalue ref; write consume(std::move(r))");
     return (*this)(ref<T>(r));
   }
 };

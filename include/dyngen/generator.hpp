@@ -67,7 +67,7 @@ inline constexpr detail::emplace_function emplace{};
 template <class Range>
 struct elements_of {
   static_assert(std::ranges::input_range<Range>,
-                "dyngen: elements_of(range): this is no range that can be iterated; yield a single value by co_yield value");
+                "dyngen: elements_of(range): this is not a range that can be iterated; yield a single value by co_yield value");
   /// The range; a reference if the type was deduced.
   Range range;
 };
@@ -78,7 +78,7 @@ elements_of(Range&&) -> elements_of<Range&&>;
 namespace detail {
 
 [[noreturn]] inline void throw_begun() {
-  throw error("dyngen: this generator has been iterated, and has not ended: each of its values is handed over once; go on "
+  throw error("dyngen: this generator has been iterated, and has not ended: each of its values is delivered once; continue "
               "with the iterator that begin() returned");
 }
 
@@ -391,7 +391,7 @@ class [[nodiscard("a tuple_generator does nothing by itself; submit the function
     template <class... Args>
     detail::suspend_if yield_value(emplace_arguments<Args...>&& made) {
       static_assert((std::is_constructible_v<Ts, Args&&...> || ...),
-                    "dyngen: co_yield emplace(args...): none of the tuple_generator's types can be made from these arguments");
+                    "dyngen: co_yield emplace(args...): none of the tuple_generator's types can be constructed from these arguments");
       if (this->being_destroyed()) return detail::suspend_if(true);
       return detail::suspend_if(std::apply(
           [&](auto&&... args) { return this->sink().emplace(std::forward<decltype(args)>(args)...); },

@@ -93,7 +93,7 @@ struct backpressure {
   explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure")) {
     if (limit == 0)
       throw std::invalid_argument(
-          "dyngen: backpressure{0}: a stream without room can store nothing; the smallest is backpressure{1}");
+          "dyngen: backpressure{0}: the buffer would hold no value; the smallest is backpressure{1}");
   }
 };
 
@@ -147,7 +147,7 @@ struct max_concurrency {
   /// Allows `n` methods in progress. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
   explicit constexpr max_concurrency(Integer n) : count(detail::checked_count(n, "max_concurrency")) {
-    if (count == 0) throw std::invalid_argument("dyngen: max_concurrency{0}: an actor that runs no method; the smallest is 1");
+    if (count == 0) throw std::invalid_argument("dyngen: max_concurrency{0}: the actor would run no method; the smallest is 1");
   }
 };
 
@@ -199,7 +199,7 @@ template <class O>
 auto as_tuple(O&& option) {
   using type = std::remove_cvref_t<O>;
   static_assert(is_option<type>,
-                "dyngen: this is no option; options are num_returns, dynamic, streaming, backpressure{n}, "
+                "dyngen: this is not an option; options are num_returns, dynamic, streaming, backpressure{n}, "
                 "backpressure_by(budget, cost), unbounded, "
                 "all_or_nothing, max_retries{n}, retry_if(predicate), stop_on(token), max_concurrency{n}, after(refs...), name{\"...\"} and packs "
                 "made by options(...)");

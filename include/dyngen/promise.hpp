@@ -134,7 +134,7 @@ class promise_base {
   /// be called only if it had not been called before. Throws error otherwise, and if the promise was moved from.
   ref<T> get_ref() {
     if (fulfilled_ && given_)
-      throw error("dyngen: promise::get_ref: the promise was fulfilled, and its ref given away before: copy that one");
+      throw error("dyngen: promise::get_ref: the promise is fulfilled and has returned its ref before; copy that ref");
     promised<T>& state = checked();
     return std::exchange(given_, true) ? state.another_ref() : state.adopt_ref();
   }

@@ -52,7 +52,7 @@ namespace detail {
 
 inline void throw_timeout(shared_state& owner) {
   throw timeout_error("dyngen: the time limit passed before task " + owner.label() +
-                      " stored the value; nothing was consumed, the same call may be made again");
+                      " stored the value; nothing was consumed, and the call may be repeated");
 }
 
 /// The common part of ref<T> and ref<void>.
@@ -263,7 +263,7 @@ class ref : public detail::ref_base<T> {
 
   [[noreturn]] void throw_shared() const {
     throw shared_value("dyngen: the value of task " + this->owner().label() +
-                       " is held by others too and cannot be moved out; read it by get() on an lvalue, or drop the other "
+                       " is shared by other handles and cannot be moved out; read it by get() on an lvalue, or destroy the other "
                        "refs, lists and pending tasks that hold it");
   }
 };

@@ -102,7 +102,7 @@ struct on_function {
   template <class E>
   executor_target operator()(E& e) const {
     static_assert(executor<E>,
-                  "dyngen: on(e): e is no executor; it needs a member void execute(dyngen::work) noexcept");
+                  "dyngen: on(e): e is not an executor; it needs a member void execute(dyngen::work) noexcept");
     if constexpr (!executor<E>)
       std::terminate();
     else if constexpr (requires { e.task_host_of(); })

@@ -16,7 +16,7 @@ namespace dyngen::detail {
 /// The innermost task whose code runs on this thread.
 inline task_record& current_task() {
   const running_task* here = context().tasks;
-  if (here == nullptr) throw error("dyngen: this_task: the calling thread runs no task; ask only from code that a task calls");
+  if (here == nullptr) throw error("dyngen: this_task: the calling thread runs no task; call this only from code that a task runs");
   return static_cast<task_record&>(*here->task);
 }
 

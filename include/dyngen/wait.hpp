@@ -116,7 +116,7 @@ std::size_t look_in_turn(std::size_t count, std::size_t start, Look look) {
 
 [[noreturn]] inline void throw_nothing_to_wait_for(const char* function) {
   throw std::invalid_argument("dyngen: " + std::string(function) +
-                              " of nothing would never return: give it at least one ref or stream");
+                              " without handles would never return: give it at least one ref or stream");
 }
 
 /// Blocks until a handle is ready, and returns its index; none_ready after the deadline `until`.
@@ -227,7 +227,7 @@ auto held(Range& range) {
   using reference = std::ranges::range_reference_t<Range>;
   using handle = std::remove_cvref_t<reference>;
   constexpr bool can_be_held = std::constructible_from<handle, reference>;
-  static_assert(can_be_held, "dyngen: these streams are in a range that can be read once only; put them into a container first");
+  static_assert(can_be_held, "dyngen: these streams are in a range that can be read only once; put them into a container first");
   std::vector<handle> all;
   if constexpr (can_be_held)
     for (auto&& h : range) all.push_back(std::forward<decltype(h)>(h));

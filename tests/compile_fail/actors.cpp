@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Actors and budgets.
-// expect 1: max_concurrency is for make_actor; a task has no methods, take it away
+// expect 1: max_concurrency is for make_actor; a task has no methods; remove the option
 // expect 2: make_actor takes the options name and max_concurrency; others are for its methods: actor.options(...).submit(...)
 // expect 3: f cannot be called with these arguments
 // expect 4: f cannot be called with these arguments

@@ -6,12 +6,12 @@
 // expect 4: wait_any takes refs and streams, or one range of them
 // expect 5: wait_any takes refs and streams, or one range of them
 // expect 6: wait_any takes refs and streams, or one range of them
-// expect 7: on(e): e is no executor; it needs a member void execute(dyngen::work) noexcept
-// expect 8: on(e): e is no executor; it needs a member void execute(dyngen::work) noexcept
+// expect 7: on(e): e is not an executor; it needs a member void execute(dyngen::work) noexcept
+// expect 8: on(e): e is not an executor; it needs a member void execute(dyngen::work) noexcept
 // expect 9: on(e) takes an executor that outlives its tasks; give it a name, and write on(name)
 // expect 10: on(e) takes an executor that outlives its tasks; give it a name, and write on(name)
 // expect 11: after takes refs; to wait for a whole stream, give its completion()
-// expect 12: on(e): e is no executor; it needs a member void execute(dyngen::work) noexcept
+// expect 12: on(e): e is not an executor; it needs a member void execute(dyngen::work) noexcept
 // expect 13: deleted
 // expect 14: wait takes refs; for streams write wait_any(streams)
 #include <dyngen/dyngen.hpp>

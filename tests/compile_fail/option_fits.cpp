@@ -2,10 +2,10 @@
 // Options that do not fit the task.
 // expect 1: backpressure, backpressure_by and unbounded are for streams; this task returns one value
 // expect 2: backpressure, backpressure_by and unbounded are for streams; this task returns one value
-// expect 3: num_returns, dynamic and streaming need a task that makes several values: a generator, a range or container, or (for num_returns) a tuple; take the option away for a plain function
-// expect 4: num_returns, dynamic and streaming need a task that makes several values
-// expect 5: num_returns, dynamic and streaming need a task that makes several values
-// expect 6: num_returns, dynamic and streaming need a task that makes several values
+// expect 3: num_returns, dynamic and streaming need a task that produces several values: a generator, a range or container, or (for num_returns) a tuple; remove the option for a plain function
+// expect 4: num_returns, dynamic and streaming need a task that produces several values
+// expect 5: num_returns, dynamic and streaming need a task that produces several values
+// expect 6: num_returns, dynamic and streaming need a task that produces several values
 // expect 7: the number of a tuple's values is known at compile time; write num_returns<N>{}, not num_returns{n}
 // expect 8: the number of a tuple's values is known at compile time; write num_returns<N>{}, not num_returns{n}
 // expect 9: num_returns<N>: N is not the number of elements of the tuple that the task returns
@@ -13,8 +13,8 @@
 // expect 11: num_returns<N>: N is not the number of elements of the tuple that the task returns
 // expect 12: all_or_nothing is for num_returns and dynamic; this task returns one value
 // expect 13: all_or_nothing is for num_returns and dynamic; add one of them
-// expect 14: a tuple_generator's values have different types and a fixed number; dynamic, streaming, backpressure and unbounded do not fit, take them away
-// expect 15: a tuple_generator's values have different types and a fixed number; dynamic, streaming, backpressure and unbounded do not fit, take them away
+// expect 14: a tuple_generator's values have different types and a fixed number; dynamic, streaming, backpressure and unbounded do not apply; remove them
+// expect 15: a tuple_generator's values have different types and a fixed number; dynamic, streaming, backpressure and unbounded do not apply; remove them
 // expect 16: a tuple's or pair's values have different types; write num_returns<N>{} in place of dynamic or streaming
 // expect 17: a tuple's or pair's values have different types; write num_returns<N>{} in place of dynamic or streaming
 // expect 18: a task cannot return references; return values

@@ -14,8 +14,8 @@
 // expect 12: an option is given twice; give each option once (after takes several refs)
 // expect 13: an option is given twice; give each option once (after takes several refs)
 // expect 14: an option is given twice; give each option once (after takes several refs)
-// expect 15: this is no option; options are num_returns, dynamic, streaming, backpressure{n}, backpressure_by(budget, cost), unbounded, all_or_nothing, max_retries{n}, retry_if(predicate), stop_on(token), max_concurrency{n}, after(refs...), name{"..."} and packs made by options(...)
-// expect 16: this is no option; options are num_returns, dynamic, streaming, backpressure{n}, backpressure_by(budget, cost), unbounded, all_or_nothing, max_retries{n}, retry_if(predicate), stop_on(token), max_concurrency{n}, after(refs...), name{"..."} and packs made by options(...)
+// expect 15: this is not an option; options are num_returns, dynamic, streaming, backpressure{n}, backpressure_by(budget, cost), unbounded, all_or_nothing, max_retries{n}, retry_if(predicate), stop_on(token), max_concurrency{n}, after(refs...), name{"..."} and packs made by options(...)
+// expect 16: this is not an option; options are num_returns, dynamic, streaming, backpressure{n}, backpressure_by(budget, cost), unbounded, all_or_nothing, max_retries{n}, retry_if(predicate), stop_on(token), max_concurrency{n}, after(refs...), name{"..."} and packs made by options(...)
 // expect 17: num_returns<N>: at most 2^31 values
 #include <dyngen/dyngen.hpp>
 

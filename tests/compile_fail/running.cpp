@@ -14,7 +14,7 @@
 // expect 12: with max_retries a task's arguments are passed as const lvalues, again for each attempt; f cannot be called with these
 // expect 13: retry_if takes a predicate that can be called with a std::exception_ptr and returns bool
 // expect 14: an option is given twice; give each option once (after takes several refs)
-// expect 15: num_returns, dynamic and streaming need a task that makes several values
+// expect 15: num_returns, dynamic and streaming need a task that produces several values
 #include <dyngen/dyngen.hpp>
 
 #include <memory>

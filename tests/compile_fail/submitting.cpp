@@ -11,9 +11,9 @@
 // expect 9: f cannot be called with these arguments
 // expect 10: f cannot be called with these arguments
 // expect 11: f cannot be called with these arguments
-// expect 12: consume takes a ref that is given up; write consume(std::move(r))
-// expect 13: consume takes a ref that is given up; write consume(std::move(r))
-// expect 14: consume: a ref<void> has no value to give up; pass it as it is
+// expect 12: consume takes an rvalue ref; write consume(std::move(r))
+// expect 13: consume takes an rvalue ref; write consume(std::move(r))
+// expect 14: consume: a ref<void> has no value to consume; pass the ref itself
 // expect 15: an argument cannot be copied into the task; write std::move(argument), or std::ref(argument) if it outlives the task
 // expect 16: an argument cannot be copied into the task; write std::move(argument), or std::ref(argument) if it outlives the task
 // expect 17: the callable cannot be copied into the task; write submit(std::move(f), args...)

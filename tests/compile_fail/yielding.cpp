@@ -6,16 +6,16 @@
 // expect 4: co_yield emplace(args...): the generator's T has no constructor that takes these arguments
 // expect 5: co_yield elements_of(range): the range's elements do not convert to the generator's T
 // expect 6: co_yield elements_of(range): the range's elements do not convert to the generator's T
-// expect 7: elements_of(range): this is no range that can be iterated; yield a single value by co_yield value
+// expect 7: elements_of(range): this is not a range that can be iterated; yield a single value by co_yield value
 // expect 8: co_yield: this value converts to none of the tuple_generator's types
-// expect 9: co_yield emplace(args...): none of the tuple_generator's types can be made from these arguments
-// expect 10: co_yield emplace(args...): none of the tuple_generator's types can be made from these arguments
+// expect 9: co_yield emplace(args...): none of the tuple_generator's types can be constructed from these arguments
+// expect 10: co_yield emplace(args...): none of the tuple_generator's types can be constructed from these arguments
 // expect 11: this cannot be awaited here: co_await takes refs, std::move(task), when_all, when_any, async_next, async_value and this_task::yield(); bridge anything else by a promise<T>
 // expect 12: this cannot be awaited here: co_await takes refs, std::move(task), when_all, when_any, async_next, async_value and this_task::yield(); bridge anything else by a promise<T>
 // expect 13: a tuple_generator yields one value of each type; elements_of is for generator<T>
 // expect 14: co_yield elements_of(range): the range's elements do not convert to the generator's T
 // expect 15: this cannot be awaited here: co_await takes refs, std::move(task), when_all, when_any, async_next, async_value and this_task::yield(); bridge anything else by a promise<T>
-// expect 16: elements_of(range): this is no range that can be iterated; yield a single value by co_yield value
+// expect 16: elements_of(range): this is not a range that can be iterated; yield a single value by co_yield value
 #include <dyngen/dyngen.hpp>
 
 #include <coroutine>

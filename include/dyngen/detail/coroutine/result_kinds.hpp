@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Which kind of result the type is that a callable returns: a coroutine object, a tuple, a sequence. The coroutine types
-// themselves are public and are defined in generator.hpp and task.hpp.
+// Which kind of result the type is that a callable returns: a coroutine object, a tuple, a sequence. The coroutine
+// types themselves are public and are defined in generator.hpp and task.hpp.
 
 #include <ranges>
 #include <tuple>
@@ -51,11 +51,12 @@ template <class... Ts>
 inline constexpr bool is_lazy_sequence<std::generator<Ts...>> = true;
 #endif
 
-/// May the elements of a range be moved out of it? It was given up, and is no view of somebody else's elements.
+/// Whether the elements of a range may be moved out of it: it is an rvalue, and no view of the elements of another
+/// object.
 template <class Range>
 inline constexpr bool owns_elements = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
 
-/// What a generator of all elements of a range yields: they are moved if the range owns them, else as `*it` gives them.
+/// The type of `co_yield elements_of(range)`: an rvalue if the range owns its elements, else what `*it` returns.
 template <class Range>
 using element_of = std::conditional_t<owns_elements<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>,
                                       std::remove_reference_t<std::ranges::range_reference_t<Range>>&&,

@@ -24,7 +24,8 @@ struct stream_access {
   static sequence_task<T>& task_of(const ref_stream<T>& s) {
     return s.checked();
   }
-  /// The first value moved out, or what the end holds; one of them is there.
+  /// Returns the first value, moved out; at the end throws the task's exception, or returns nothing. The value is
+  /// ready, or the task has ended.
   template <class T>
   static std::optional<T> value_or_end(sequence_task<T>& t) {
     return t.has_value() ? ref_stream<T>::moved_out(t) : ref_stream<T>::final_value(t);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A callable and its arguments, kept with the task for its whole run. Each argument is stored decayed, or as the type
-// of the parameter it is for, where that is known and a reference to another type (a `const std::string&` from "text"
-// must not dangle); each is passed as an rvalue, or, where the call may be made again, as a const lvalue. Refs are
-// dependencies: the callable gets what they refer to.
+// A callable and its arguments, stored in the task until it ends. An argument is stored decayed. If its parameter's
+// type is known and is a reference to another type, the argument is stored as that type, so that the reference does not
+// dangle (`const std::string&` from "text"). Arguments are passed as rvalues, or as const lvalues if the call may be
+// repeated (max_retries). Refs are dependencies: the callable gets their values.
 
 #include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/submit/retry.hpp>
@@ -44,7 +44,7 @@ class plain_argument {
   T value_;
 };
 
-/// A dependency: waited for, passed as const U&.
+/// A dependency that is passed as const U&.
 template <class U>
 class resolved_argument {
  public:
@@ -80,8 +80,8 @@ class consumed_argument {
   manual_lifetime<U> value_;
 };
 
-/// A dependency that is passed as a P, made of its value when the task begins: a reference to P would refer to something
-/// that is gone when the callable, a coroutine, has suspended.
+/// A dependency that is passed as a P, constructed from its value when the task begins. Without that, a parameter that
+/// is a reference to P would bind to a temporary, which is destroyed when the callable, a coroutine, suspends.
 template <class Dependency, class P>
 class converted_argument {
  public:
@@ -112,7 +112,7 @@ inline constexpr bool is_unresolved = false;
 template <class T>
 inline constexpr bool is_unresolved<unresolved_ref<T>> = true;
 
-/// An argument as the callable gets it, once or again and again.
+/// Returns an argument as the callable gets it: for one call, or (`Again`) for one of several.
 template <bool Again, class Argument>
 decltype(auto) pass(Argument& argument) {
   if constexpr (Again)
@@ -121,7 +121,7 @@ decltype(auto) pass(Argument& argument) {
     return argument.pass();
 }
 
-/// Does an argument of type A become one of the call's?
+/// Whether an argument of type A is passed to the callable. A ref<void> is only waited for.
 template <class A>
 inline constexpr bool takes_a_place = !std::is_same_v<std::decay_t<A>, ref<void>>;
 
@@ -134,7 +134,7 @@ template <class P>
 inline constexpr bool binds_to_temporary =
     std::is_rvalue_reference_v<P> || (std::is_lvalue_reference_v<P> && std::is_const_v<std::remove_reference_t<P>>);
 
-/// Would a reference parameter P be bound to a temporary that is made of the argument, of type T?
+/// Whether a reference parameter P would bind to a temporary that is converted from the argument, of type T.
 template <class P, class T>
 inline constexpr bool needs_conversion =
     binds_to_temporary<P> && !std::is_same_v<std::remove_cvref_t<P>, T> && !std::is_base_of_v<std::remove_cvref_t<P>, T> &&
@@ -179,7 +179,7 @@ constexpr auto storage_for() {
   }
 }
 
-/// Can an argument given as A be put into its storage?
+/// Whether `Storage` can be constructed from an argument of type A.
 template <class Storage, class A>
 inline constexpr bool can_be_stored = true;
 template <class T, class A>
@@ -194,7 +194,7 @@ decltype(auto) unwrap_unresolved(A&& a) {
     return std::forward<A>(a);
 }
 
-/// For each argument, which parameter it is for: those that take no place in the call are skipped.
+/// For each argument the index of its parameter. An argument that takes no place in the call has no parameter.
 template <class... Args, std::size_t... At>
 constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<At...>) {
   constexpr std::array<bool, sizeof...(Args)> places{takes_a_place<Args>...};
@@ -218,7 +218,7 @@ constexpr auto parameter_type() {
     return std::type_identity<void>{};
 }
 
-/// As what stored arguments are passed.
+/// The types as which stored arguments are passed.
 template <class Stored, bool Again>
 struct passed_types;
 template <class... Stored, bool Again>
@@ -237,7 +237,7 @@ struct passed_types<std::tuple<Stored...>, Again> {
   using type = typename decltype(joined(one<Stored>()...))::type;
 };
 
-/// What is known of F's parameters in a call with arguments given as Args.
+/// The known parameters of F in a call with arguments of the types Args.
 template <class F, class... Args>
 constexpr auto signature_in_call() {
   if constexpr (signature<F>::known || sizeof...(Args) == 0)
@@ -261,11 +261,12 @@ struct stored_arguments<F, std::index_sequence<At...>, Args...> {
       Args, typename decltype(parameter_type<parameters, positions[At]>())::type>())::type...>;
 };
 
-/// Is F a call of an actor? Then F::call_kind says which.
+/// Whether F is a call of an actor. Then F::call_kind is its kind.
 template <class F>
 inline constexpr bool is_actor_call = false;
 
-/// What options say about a call: refs that are only waited for, attempts, an outside token.
+/// The options that concern a call: refs that the task only waits for (after), attempts (max_retries), a token
+/// (stop_on).
 template <class After, class Retry, class Stop>
 struct call_terms {
   using after_type = After;
@@ -287,7 +288,7 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
   static constexpr std::size_t dependencies = (Stored::dependencies + ... + 0) + sizeof...(Afters);
   static constexpr bool retries = Retry::enabled;
   static constexpr bool stops = Stop::enabled;
-  /// A call of an actor?
+  /// Whether it is a call of an actor.
   static constexpr bool is_call = is_actor_call<F>;
 
   template <class Terms, class G, class... Args>
@@ -302,7 +303,7 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
   Stop& stop() noexcept { return stop_; }
   void end_attempt() { callable_.end_attempt(); }
 
-  /// Calls it. Once for each attempt.
+  /// Calls the callable with its arguments. Once per attempt.
   decltype(auto) operator()() { return call_with(std::make_index_sequence<places.size() - 1>()); }
 
   template <class Visitor>
@@ -317,7 +318,8 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
     if constexpr (Argument::dependencies != 0) visit(a.dependency());
   }
 
-  /// Which arguments take a place in the call; one more ends the list.
+  /// The indices of the arguments that take a place in the call, and one more element, so that the array is never
+  /// empty.
   static constexpr auto places = [] {
     std::array<std::size_t, (std::size_t{Stored::passed} + ... + 1)> result{};
     [[maybe_unused]] std::size_t next = 0;
@@ -340,7 +342,7 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
   [[no_unique_address]] Stop stop_;
 };
 
-/// What std::invoke gives for the stored forms, passed once or again and again.
+/// The result type of std::invoke for stored arguments that are passed once, or (`Again`) several times.
 template <class F, class Stored, bool Again = false>
 struct call_result;
 template <class F, class... Stored, bool Again>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The concrete task: a base that knows where values go, a bound call, and a body that knows how to run the call: once
-// through for a plain function, step by step for a coroutine. One allocation holds record, callable, arguments and,
-// where the number of values is known, the slots too.
+// The concrete task, made of three parts: a base that stores the values, a bound call, and a body that runs the call: a
+// plain function in one step, a coroutine step by step. One allocation holds the record, the callable and its
+// arguments, and, if the number of values is known, their slots.
 
 #include <dyngen/detail/actor/actor_executor.hpp>
 #include <dyngen/detail/results/fixed_task.hpp>
@@ -59,13 +59,14 @@ class tuple_body {
  private:
   template <class V>
   static void store(fixed_buffer& buffer, V& value, std::uint64_t position) {
-    if (position < buffer.made()) return;  // an earlier attempt has stored it
+    if (position < buffer.made()) return;  // an earlier attempt has stored this value
     ::new (buffer.place()) V(std::move(value));
     buffer.commit<V>();
   }
 };
 
-/// A coroutine. `Coroutine` is what runs: what the call returns, or a generator of its elements.
+/// A coroutine. `Coroutine` is the type of the coroutine object that runs: the result of the call, or a generator of
+/// the elements of the result.
 template <class Bound, class Coroutine>
 class coroutine_body {
  public:
@@ -105,7 +106,7 @@ class coroutine_body {
   }
 
   thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
-  /// How many values that earlier attempts have stored are still to come.
+  /// The number of values that earlier attempts have stored and this attempt has not yet repeated.
   std::uint64_t replay() const noexcept { return sink_ ? sink_->replay : 0; }
   childrens_end end_children() noexcept { return sink_ ? sink_->end_children() : childrens_end(); }
 
@@ -125,7 +126,8 @@ class coroutine_body {
 
   promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
 
-  /// The callable returned an object that was moved from, or has ended: no values, but a result cannot be made up.
+  /// The callable returned a coroutine object that was moved from, or has ended. A sequence then has no values; a
+  /// task<R>, which has no result, fails.
   static step nothing_to_run() {
     if constexpr (!requires(promise& p) { p.sink(); })
       throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
@@ -145,12 +147,13 @@ class coroutine_body {
 
 // --- the record ---
 
-/// A dependency that is not ready: stands in that value's list, and holds a reference on the record.
+/// A waiter for a dependency that is not ready. It is a node in the waiter list of that value and holds a reference to
+/// the record.
 struct dependency_waiter : waiter {
   task_record* task = nullptr;
   waiter_list* list = nullptr;
   slot* target = nullptr;
-  bool from_outside = false;  ///< no task of the same host produces it
+  bool from_outside = false;  ///< the value comes from no task of the same host
 
   dependency_waiter() noexcept { claimed.store(1, relaxed); }  // relaxed: not shared yet
 };
@@ -160,8 +163,9 @@ class record final : public Base {
  public:
   using bound_type = Bound;
 
-  /// Builds one on the heap, for `host`, which has admitted it. `bind` returns its call; `base` is what Base is made of, after
-  /// its buffer's place, if it has one.
+  /// Allocates and constructs a record for `host`, which has admitted the task. `bind` returns the call. `base` are the
+  /// constructor arguments of Base, after the address of its buffer if it has one. If it throws, the admission is
+  /// retracted.
   template <class Bind, class... BaseArgs>
   static record* create(task_host& host, std::size_t buffer_bytes, const Bind& bind, BaseArgs&&... base) {
     void* memory = nullptr;
@@ -183,7 +187,7 @@ class record final : public Base {
 
   template <class Bind, class... BaseArgs>
   record(const Bind& bind, BaseArgs&&... base) : Base(std::forward<BaseArgs>(base)...), call_(bind()) {}
-  ~record() {}  // call_ is gone since the task has ended
+  ~record() {}  // call_ was destroyed when the task ended
 
   void start(admission how) noexcept {
     if constexpr (Bound::is_call) {
@@ -223,7 +227,7 @@ class record final : public Base {
     if constexpr (requires(record& r) { r.is_stream(); }) this->started_ = true;
   }
   void note_thrown(std::exception_ptr e) noexcept { this->failure_ = std::move(e); }
-  /// How many values earlier attempts have stored, when a new one begins.
+  /// The number of values that earlier attempts have stored, at the beginning of a new attempt.
   std::uint64_t stored_before() const noexcept {
     if constexpr (Bound::retries)
       return this->made();
@@ -261,7 +265,7 @@ class record final : public Base {
     }
     return step::ended;
   }
-  /// The same for a step that a stream's consumer has made.
+  /// Completes a step in which a stream's consumer has resumed the coroutine. Stores the task's exception.
   step after(step last) noexcept final {
     try {
       if constexpr (requires { body_.after(*this, last); }) return explained(body_.after(*this, last));
@@ -292,7 +296,7 @@ class record final : public Base {
   bool try_again() noexcept override {
     if constexpr (Bound::retries) {
       if (attempt() > call_.retry().most) return false;
-      // What is left of the failed attempt is gone before anybody decides about the next one.
+      // The objects of the failed attempt are destroyed before the predicate decides about the next attempt.
       std::exception_ptr late = body_.close();
       try {
         call_.end_attempt();
@@ -310,7 +314,7 @@ class record final : public Base {
       if (thrown) this->report(std::move(thrown));
       if (!accepted || (this->state().load() & state_word::cancelled) != 0 || !this->host().allows_retries()) return false;
       this->failure_ = nullptr;
-      attempt_.store(attempt() + 1, relaxed);  // relaxed: a number that stands for itself
+      attempt_.store(attempt() + 1, relaxed);  // relaxed: readers use only the number itself
       if (this->made() != 0) this->state().set(state_word::replaying);
       this->host().count_retry();
       return true;
@@ -342,12 +346,12 @@ class record final : public Base {
 
   bool register_dependencies() noexcept override {
     if constexpr (Bound::dependencies != 0) {
-      // relaxed: nobody else knows the record yet; the lists' exchanges publish it.
+      // relaxed: no other thread has the record yet; the exchanges of the waiter lists publish it.
       this->pending_.store(this->registering + Bound::dependencies, relaxed);
       std::size_t i = 0;
       call_.for_each_dependency([&](slot& s) { register_with(s, waiters_[i++]); });
       if (this->has_all_it_needs()) return false;
-      this->host().about_to_suspend(*this);  // last: from now on a host that closes may cancel it, and then it may run
+      this->host().about_to_suspend(*this);  // last: from now on a closing host may cancel the task, which may then run
     }
     return Bound::dependencies != 0;
   }
@@ -364,7 +368,7 @@ class record final : public Base {
     w.settle = [](waiter& self, bool fired) noexcept {
       auto& me = static_cast<dependency_waiter&>(self);
       record& r = static_cast<record&>(*me.task);
-      // The publisher, who calls this, keeps the slot alive; the record's own refs may be going at this moment.
+      // The publisher calls this and keeps the slot alive. Another thread may be destroying the record's own refs now.
       if (fired) r.dependency_done(has_failed(*me.target));
       r.drop_waiters_reference();
     };
@@ -376,7 +380,7 @@ class record final : public Base {
     }
   }
 
-  /// The refs are about to be dropped: what is still registered with them leaves.
+  /// The refs are about to be destroyed: removes the waiters that are still registered with them.
   void leave_dependencies() noexcept {
     if constexpr (Bound::dependencies != 0)
       for (dependency_waiter& w : waiters_)
@@ -409,8 +413,8 @@ class record final : public Base {
     return failure;
   }
 
-  /// Of a method, at its turn: why it does not run. One that was submitted before its actor was killed is cancelled, even
-  /// if its turn comes before the killer has come to it.
+  /// Called when a method gets its turn: returns the reason not to run it, or null. After kill(), a method that was
+  /// submitted before ends as cancelled, even if it gets its turn before the killing thread has reached it.
   std::exception_ptr why_not(shared_state*& whose) noexcept {
     auto& actor = static_cast<actor_executor&>(this->host());
     std::exception_ptr why = actor.death(false, whose);
@@ -463,7 +467,7 @@ class record final : public Base {
   struct once {};
   struct no_ticket {};
   struct no_links {};
-  /// Only a coroutine, a call of an actor, or what has dependencies ever waits.
+  /// Only coroutines, calls of actors, and tasks with dependencies can wait.
   static constexpr bool may_wait = Bound::dependencies != 0 || Bound::is_call || requires(Body& b) { b.awaited(); };
 
   std::uint8_t host_token_ = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a bound call knows beside callable and arguments: whether it may be made again, and which outside token stops it.
+// The parts of a bound call besides callable and arguments: whether it may be repeated (max_retries), and the token
+// that cancels its task (stop_on).
 
 #include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/task/task_record.hpp>
@@ -16,7 +17,7 @@
 
 namespace dyngen::detail {
 
-/// A task that is run once.
+/// The policy of a task without retries.
 struct no_retry {
   static constexpr bool enabled = false;
 };
@@ -25,7 +26,7 @@ struct any_exception {
   bool operator()(const std::exception_ptr&) const noexcept { return true; }
 };
 
-/// At most `most` attempts after the first, each only if `accept(exception)` says so.
+/// At most `most` attempts after the first, each only if `accept(exception)` returns true.
 template <class Predicate>
 struct retry_policy {
   static constexpr bool enabled = true;
@@ -33,7 +34,7 @@ struct retry_policy {
   [[no_unique_address]] Predicate accept;
 };
 
-/// The callable of a task that is run once.
+/// The callable of a task without retries.
 template <class F, bool Again>
 class kept_callable {
  public:
@@ -45,7 +46,7 @@ class kept_callable {
   F callable_;
 };
 
-/// Each attempt has a copy of its own, which its coroutine may refer to.
+/// The callable of a task with retries. Each attempt has its own copy, to which its coroutine may refer.
 template <class F>
 class kept_callable<F, true> {
  public:
@@ -55,7 +56,7 @@ class kept_callable<F, true> {
   F&& for_attempt() {
     return std::move(current_.make([this]() -> F { return original_; }));
   }
-  /// May throw what the callable's destructor throws.
+  /// Destroys the copy of this attempt. Throws what the callable's destructor throws.
   void end_attempt() noexcept(std::is_nothrow_destructible_v<F>) { current_.reset(); }
 
  private:
@@ -67,12 +68,12 @@ struct no_stop_link {
   static constexpr bool enabled = false;
 };
 
-/// Cancels the task when an outside token says so.
+/// Cancels the task when stop is requested of the token.
 class stop_link {
  public:
   static constexpr bool enabled = true;
   explicit stop_link(std::stop_token token) noexcept : token_(std::move(token)) {}
-  stop_link(stop_link&& other) noexcept : token_(std::move(other.token_)) {}  // before watch()
+  stop_link(stop_link&& other) noexcept : token_(std::move(other.token_)) {}  // only before watch()
 
   void watch(task_record& task) noexcept { callback_.emplace(token_, canceller{&task}); }
 
@@ -80,7 +81,7 @@ class stop_link {
   struct canceller {
     task_record* task;
     void operator()() const noexcept {
-      task_record& t = *task;  // this object may be gone when cancel() comes back
+      task_record& t = *task;  // this object may be destroyed before cancel() returns
       t.add_references(1);
       t.cancel();
       t.drop_references(1);

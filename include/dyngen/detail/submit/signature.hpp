@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What is known of the parameters of a callable, at compile time. signature<F> knows them from F alone: of pointers to
-// functions and to member functions, of classes with one operator() that is no template (static, inherited, or with an
-// explicit object parameter, as it may be), and of what std::ref, std::mem_fn and std::bind_front make of these.
-// call_signature<F, Passed> knows them also of one operator() template, for the arguments of one call: which of its
-// parameters are deduced from them is found out by calls in which an argument stands in braces, from which nothing can
-// be deduced. Of several overloads nothing is known.
+// The parameter types of a callable, as far as they can be known at compile time.
+//
+// signature<F> knows them from F alone: for pointers to functions and to member functions, for classes with one
+// operator() that is no template (ordinary, static, inherited, or with an explicit object parameter), and for the
+// results of std::ref, std::mem_fn and std::bind_front on these.
+//
+// call_signature<F, Passed> also knows those of a single operator() template, for the argument types of one call. It
+// finds out which parameters are deduced by trial calls in which one argument is in braces: nothing can be deduced from
+// a braced argument, so the call compiles only if that parameter's type is not deduced.
+//
+// For an overloaded operator() no parameters are known.
 
 #include <concepts>
 #include <cstddef>
@@ -26,7 +31,7 @@ struct known_parameters {
   using types = std::tuple<P...>;
 };
 
-/// Of a function type; of `R(P..., ...)` those that are declared.
+/// The parameters of a function type; for `R(P..., ...)` only the declared ones.
 template <class Function>
 struct function_signature : unknown_parameters {};
 #define DYNGEN_DETAIL_SIGNATURE(QUALIFIERS)                                        \
@@ -45,10 +50,10 @@ DYNGEN_DETAIL_SIGNATURES(const volatile)
 #undef DYNGEN_DETAIL_SIGNATURES
 #undef DYNGEN_DETAIL_SIGNATURE
 
-/// Stands for the object of a member function: nothing is assumed about how it is passed.
+/// Placeholder for the object parameter of a member function. Nothing is assumed about how the object is passed.
 struct any_object {};
 
-/// Without the first `Count` parameters, which are given otherwise.
+/// The signature without its first `Count` parameters, which do not come from the call's arguments.
 template <std::size_t Count, class Signature>
 constexpr auto rest_of() {
   if constexpr (!Signature::known) {
@@ -64,11 +69,11 @@ constexpr auto rest_of() {
 template <class... P>
 known_parameters<any_object, P...> with_object(std::tuple<P...>*);
 
-/// Gives a P, also one that cannot be moved.
+/// Returns a P, also one that cannot be moved. Only for unevaluated expressions.
 template <class P>
 P prvalue();
 
-/// Can F's operator() be called without an object? Then it is static.
+/// Whether F's operator() is static: it can be called without an object.
 template <class F, class Parameters>
 inline constexpr bool is_static = false;
 template <class F, class... P>
@@ -80,8 +85,8 @@ template <class F, class... P, class... T>
   requires requires { F::template operator()<T...>(prvalue<P>()...); }
 inline constexpr bool is_static_template<F, std::tuple<P...>, T...> = true;
 
-/// From the type of `&F::operator()`: a pointer to a member; or to a function, which is static or has an explicit object
-/// parameter.
+/// The signature from the type of `&F::operator()`: a pointer to a member function; or a pointer to a function, which
+/// is static or has an explicit object parameter.
 template <class Pointer, class IsStatic>
 struct operator_signature;
 template <class Function, class Class, class IsStatic>
@@ -113,7 +118,8 @@ struct signature<F> : operator_signature<decltype(&F::operator()), static_operat
 template <class F>
 struct signature<std::reference_wrapper<F>> : signature<std::decay_t<F>> {};
 
-// What std::mem_fn and std::bind_front give has no name: it is compared with what they would give.
+// The result types of std::mem_fn and std::bind_front have no names. So a type is compared with what these would
+// return.
 template <template <class> class Wrapper, class Member>
   requires(std::is_member_function_pointer_v<Member> &&
            std::same_as<Wrapper<Member>, decltype(std::mem_fn(std::declval<Member>()))>)
@@ -137,7 +143,8 @@ struct signature<Wrapper<F, Bound...>> : decltype(rest_of<sizeof...(Bound), sign
 template <class... T>
 struct type_list {};
 
-/// In a call with arguments of the types `Before..., At, After...`: is the type of the parameter for At not deduced?
+/// Whether the type of the parameter for At is not deduced, in a call with arguments of the types `Before..., At,
+/// After...`.
 template <class F, class Before, class At, class After>
 inline constexpr bool is_fixed = false;
 template <class F, class... B, class At, class... A>
@@ -145,7 +152,7 @@ template <class F, class... B, class At, class... A>
            requires(F&& f) { std::forward<F>(f)(std::declval<B>()..., {}, std::declval<A>()...); })
 inline constexpr bool is_fixed<F, type_list<B...>, At, type_list<A...>> = true;
 
-/// The types from which parameters are deduced, in their order.
+/// The argument types from which parameters are deduced, in order.
 template <class F, class Before, class Deduced, class... Rest>
 struct deduced_from {
   using type = Deduced;
@@ -156,14 +163,15 @@ struct deduced_from<F, type_list<B...>, type_list<D...>, At, A...>
                    std::conditional_t<is_fixed<F, type_list<B...>, At, type_list<A...>>, type_list<D...>, type_list<D..., At>>,
                    A...> {};
 
-/// Can F be called so by an operator() template with these template arguments? Asked first, since to take the address of
-/// another specialization than the one that is called could instantiate a body that does not compile.
+/// Whether F can be called with arguments of the types in `Passed` by an operator() template with the template
+/// arguments T. Checked first: taking the address of a specialization that is not the called one could instantiate a
+/// body that does not compile.
 template <class F, class Passed, class... T>
 inline constexpr bool calls_template = sizeof...(T) == 0;
 template <class F, class... Q, class First, class... T>
   requires requires(F&& f) { std::forward<F>(f).template operator()<First, T...>(std::declval<Q>()...); }
 inline constexpr bool calls_template<F, std::tuple<Q...>, First, T...> = true;
-/// Is there only one such template?
+/// Whether F has exactly one such template.
 template <class F, class Passed, class... T>
 concept has_template = calls_template<F, Passed, T...> && requires { &F::template operator()<T...>; };
 
@@ -175,8 +183,8 @@ struct static_template {
 template <class F, class... T>
 using template_signature = operator_signature<decltype(&F::template operator()<T...>), static_template<F, T...>>;
 
-/// The template arguments are those that parameters are deduced from, or, with an explicit object parameter that is
-/// deduced, F and these.
+/// The template arguments are the types from which parameters are deduced; if an explicit object parameter is deduced,
+/// F comes before these.
 template <class F, class Passed, class... T>
 auto find_template(type_list<T...>) {
   if constexpr (has_template<F, Passed, std::remove_cvref_t<T>...>)
@@ -196,7 +204,7 @@ auto find_call_signature() {
     return find_template<F, std::tuple<Q...>>(deduced());
 }
 
-/// Of F in a call with arguments of the types `Passed`.
+/// The signature of F in a call with arguments of the types `Passed`.
 template <class F, class Passed>
 struct call_signature : signature<F> {};
 template <class F, class... Q>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // One submit, from a callable, its arguments and its options to the handles: it finds the kind of the task by what the
-// callable returns and by what the options ask for, builds the record, and starts it. The calling thread builds the task
-// and hands it to its executor; it runs none of the task's code, except under inline_executor.
+// callable returns and by what the options ask for, builds the record, and starts it. The calling thread builds the
+// task and hands it to its executor; it runs none of the task's code, except under inline_executor.
 
 #include <dyngen/detail/coroutine/result_kinds.hpp>
 #include <dyngen/detail/results/stream_access.hpp>
@@ -52,8 +52,8 @@ void reject_empty([[maybe_unused]] const A& a) {
   }
 }
 
-/// What submit has made to be moved into the task. What the destructor of what is left throws is reported: the task is
-/// submitted by then.
+/// Holds an object that submit makes and then moves into the task. If the destructor of the moved-from object throws,
+/// the exception is reported, because the task is submitted by then.
 template <class T>
 class moved_from_guard {
  public:
@@ -81,7 +81,8 @@ class moved_from_guard {
 template <class Make>
 moved_from_guard(task_host&, Make) -> moved_from_guard<std::invoke_result_t<Make>>;
 
-/// What a submit that does not compile gives, so that the one sentence about it stands alone.
+/// The result of a submit that does not compile, so that the compiler prints one sentence about it and no further
+/// errors.
 struct [[maybe_unused]] nothing_submitted {};
 
 template <class... Os>
@@ -102,7 +103,7 @@ class submission {
     } else {
       using stored = typename stored_arguments<callable, std::index_sequence_for<Args...>, Args...>::type;
       using result = call_result<callable, stored, ask::retries>;
-      static_assert(!ask::max_concurrency, "dyngen: max_concurrency is for make_actor; a task has no methods, take it away");
+      static_assert(!ask::max_concurrency, "dyngen: max_concurrency is for make_actor; a task has no methods; remove the option");
       static_assert(ask::retries || !ask::retry_if, "dyngen: retry_if does nothing by itself; add max_retries{n}");
       static_assert(!ask::retries || std::is_copy_constructible_v<callable>,
                     "dyngen: with max_retries each attempt has its own copy of the callable, and this one cannot be copied");
@@ -161,8 +162,8 @@ class submission {
       return sequence_of<R, bound>(std::forward<CallArgs>(call)...);
     } else {
       static_assert(!ask::returns,
-                    "dyngen: num_returns, dynamic and streaming need a task that makes several values: a generator, a "
-                    "range or container, or (for num_returns) a tuple; take the option away for a plain function");
+                    "dyngen: num_returns, dynamic and streaming need a task that produces several values: a generator, a "
+                    "range or container, or (for num_returns) a tuple; remove the option for a plain function");
       static_assert(!ask::bounded && !ask::unbounded, "dyngen: backpressure, backpressure_by and unbounded are for streams; this task returns one value");
       static_assert(!ask::all_or_nothing, "dyngen: all_or_nothing is for num_returns and dynamic; this task returns one value");
       if constexpr (is_task<R>)
@@ -177,7 +178,7 @@ class submission {
     using type = single_task<R>;
   };
 
-  // One value, or none.
+  // A task with one value, or none.
   template <class R, class Bound, class Body, class... CallArgs>
   ref<R> single(CallArgs&&... call) const {
     using base = typename std::conditional_t<std::is_void_v<R>, std::type_identity<void_task>, one_value<R>>::type;
@@ -200,7 +201,7 @@ class submission {
       return access::adopt<R>(r.buffer().value());
   }
 
-  // Values of one type, of a generator or range.
+  // A task with values of one type, from a generator or range.
   template <class R, class Bound, class... CallArgs>
   auto sequence_of(CallArgs&&... call) const {
     using T = std::ranges::range_value_t<R>;
@@ -258,12 +259,12 @@ class submission {
     }
   }
 
-  // One value of each type.
+  // A task with one value of each type.
   template <class R, class Bound, class... Ts, class... CallArgs>
   auto tuple_generated(tuple_generator<Ts...>*, CallArgs&&... call) const {
     static_assert(!ask::dynamic && !ask::streaming && !ask::bounded && !ask::unbounded,
                   "dyngen: a tuple_generator's values have different types and a fixed number; dynamic, streaming, "
-                  "backpressure and unbounded do not fit, take them away");
+                  "backpressure and unbounded do not apply; remove them");
     check_tuple_count<sizeof...(Ts)>();
     return tuple_refs<record<tuple_task<Ts...>, Bound, coroutine_body<Bound, R>>, Ts...>(std::forward<CallArgs>(call)...);
   }
@@ -308,7 +309,7 @@ class submission {
 
   void admit() const { how_ = host_.admit(); }
 
-  /// Starts a task whose handles may be none at all.
+  /// Starts a task that may have no handle at all (num_returns of 0); a reference keeps it alive meanwhile.
   template <class Record>
   void start_kept(Record& r) const noexcept {
     r.add_references(1);
@@ -316,7 +317,7 @@ class submission {
     r.drop_references(1);
   }
 
-  /// No lambda: it would be another type for each callable.
+  /// A class rather than a lambda, which would be a different type for each callable.
   struct terms_of_options {
     const std::tuple<Os...>& options;
     auto operator()() const { return terms_from(options); }

@@ -38,7 +38,7 @@ inline constexpr bool is_ref<ref<T>> = true;
 /// `what` names the kind of the empty handle.
 [[noreturn]] inline void throw_empty(const char* what) {
   throw empty_ref(std::string("dyngen: this ") + what +
-                  " is empty (default-constructed, moved from, or its value was taken): check valid() first");
+                  " is empty (default-constructed, moved from, or its value was moved out): check valid() first");
 }
 
 /// A ref on the completion of `owner`, which the caller keeps alive. Defined in ref.hpp.
