@@ -2,9 +2,9 @@
 #pragma once
 // The order in which the calls of an actor get their turn, and the mutex that guards it (actor_executor.hpp).
 //
-// A call that is submitted is appended to calls_. While it waits for something other than its turn, for its arguments,
-// it is in unready_ as well, and holds up the later calls of its submitter; calls of other submitters may pass it. When
-// it has had its turn, it is in begun_ until it has ended. A call that has begun and is ready to go on is in resumed_.
+// A call that is submitted is appended to calls_. While it waits for something other than its turn (its arguments), it
+// is also in unready_, and holds up the later calls of its submitter; calls of other submitters may pass it. From its
+// first turn to its end it is in begun_. A call that has begun and is ready to go on is in resumed_.
 // The end of the actor is appended last, when no handle is left, and gets its turn when no call is left.
 
 #include <dyngen/detail/base/park.hpp>
@@ -132,11 +132,11 @@ class call_order {
   call_list<&actor_call::others> unready_;  ///< those of calls_ that also wait for something other than their turn
   call_list<&actor_call::others> begun_;    ///< begun, and not ended
   actor_call* first_to_look_at_ = nullptr;  ///< no call before it in calls_ may begin
-  std::uint64_t last_order_ = 0;
-  bool resumed_last_ = false;      ///< the last turn went to a call that had begun before
-  task_record* active_ = nullptr;  ///< the task that has the turn
-  std::uint64_t in_progress_ = 0;  ///< how many have begun and not ended
-  bool built_ = false;
+  std::uint64_t last_order_ = 0;            ///< order of the newest call
+  bool resumed_last_ = false;               ///< the last turn went to a call that had begun before
+  task_record* active_ = nullptr;           ///< the task that has the turn
+  std::uint64_t in_progress_ = 0;           ///< how many have begun and not ended
+  bool built_ = false;                      ///< the construction has ended
 };
 
 }  // namespace dyngen::detail

@@ -21,11 +21,11 @@
 //   a push changes its queue, then notify() reads the word
 //     | park(), park_surplus(), start_parked() change the word, then read the queues  (no lost wake-up)
 //     | found_work() changes the word, then the last searcher reads and notifies      (no lost parallelism)
-//     | leave() changes the word, then its caller reads and notifies                  (no idle thread beside queued
-//     work)
+//     | leave() changes the word, then its caller reads and notifies                  (no work without a thread)
 // An earlier notify() may have skipped a wake-up because it saw a searcher, or `width` active threads. The thread that
-// ends that (the last searcher stops, an active thread blocks) reads the queues again and notifies. Hence a thread that
-// is about to sleep may ignore queued work while another thread searches, or while `width` threads are active.
+// removes the reason (the last searcher stops, an active thread blocks) reads the queues again and notifies. Hence a
+// thread that is about to sleep may ignore queued work while another thread searches, or while `width` threads are
+// active.
 //
 // No thread spins here. A notifier that is preempted between its claim and its token keeps one sleeper asleep. That
 // sleeper counts as a searcher meanwhile, so other notifiers wake no thread in its place. A preempted searcher has this

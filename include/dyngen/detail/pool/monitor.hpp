@@ -10,10 +10,10 @@
 //     when it begins its next task. A mark that comes too late ends the slice of the wrong task, which costs that task
 //     one turn.
 //   - It hands a cancelled or doomed task that is queued, and that no worker ends, to the ender (ending_tasks.hpp).
-// While there is none of this it sleeps without a time limit: no stream is kept, no task is noted for its end, and no
-// work is queued that lacks a worker to take it. Whatever changes that rings its bell (doorbell.hpp, [D1]): is_kept(),
-// the push of a task that only ends, and a notify() that finds neither a sleeping nor a searching worker. While work is
-// queued it looks again every few milliseconds.
+// It sleeps without a time limit while it has nothing to do: no stream is kept, no task is noted for its end, and a
+// worker will take the work that is queued. Its bell (doorbell.hpp, [D1]) is rung when a stream is kept, when a task is
+// pushed that only ends, and when a notify() finds neither a sleeping nor a searching worker. While work is queued it
+// looks again every few milliseconds.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/pool_threads.hpp>
@@ -25,6 +25,7 @@
 
 namespace dyngen::detail {
 
+/// The layer with the monitor and the ender.
 class pool_monitor : public pool_threads {
  protected:
   explicit pool_monitor(pool_settings s) : pool_threads(std::move(s)) {}
@@ -62,6 +63,7 @@ class pool_monitor : public pool_threads {
     if (work_is_left || ending_.any_overdue()) next = (std::min)(next, now + between_looks);
     return next;
   }
+  /// Ends the time slice of each worker whose stretch is older than `time_slice`.
   void end_slices(deadline now) noexcept {
     for (worker* w = workers_.load(acquire); w != nullptr; w = w->next) {  // [C2]
       const std::uint32_t stretch = w->stretch.load(relaxed);              // relaxed: see begin_stretch()

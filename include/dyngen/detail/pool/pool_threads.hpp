@@ -20,6 +20,7 @@
 
 namespace dyngen::detail {
 
+/// The layer with the threads.
 class pool_threads : public pool_shutdown {
  protected:
   /// A worker with the hooks that its thread calls in waits (thread_context.hpp).
@@ -122,11 +123,13 @@ class pool_threads : public pool_shutdown {
       threads_.started.push_back(std::move(started));
   }
 
+  /// Tells all threads to leave when no work is left.
   void stop_all() noexcept {
     idle_workers_.stop();
     monitor_bell_.close();
     ender_bell_.close();
   }
+  /// Stops all threads and joins them.
   void stop_threads() noexcept {
     stop_all();
     // Repeated, since a worker that still runs a task of another executor may block in it, which starts a spare.
@@ -150,6 +153,7 @@ class pool_threads : public pool_shutdown {
 
   // --- the threads of workers ---
 
+  /// Runs on the thread of a worker, from its start to its end.
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
     name_thread(number);
     context().role = &w;
@@ -273,7 +277,7 @@ class pool_threads : public pool_shutdown {
   doorbell ender_bell_;
 
  private:
-  atomic<std::uint32_t> blocked_{0};
+  atomic<std::uint32_t> blocked_{0};  ///< workers that block in a wait
   mutex threads_mutex_;
   struct under_mutex {
     std::vector<thread> started;

@@ -50,6 +50,7 @@
 
 namespace dyngen::detail {
 
+/// The layer that closes the pool.
 class pool_shutdown : public work_search {
  public:
   /// Refuses submits from outside the pool and waits until every task has ended. With `mode` draining, every task runs

@@ -75,8 +75,9 @@ class suspended_tasks {
     std::reverse(tasks.begin(), tasks.end());
   }
 
+  /// What look() has found.
   struct survey {
-    std::uint64_t waiting = 0;
+    std::uint64_t waiting = 0;     ///< how many tasks wait
     bool blocked = false;          ///< some of them block a thread
     bool idle_actors_only = true;  ///< all of them are ends of actors that have nothing to do
   };

@@ -5,18 +5,18 @@
 //
 // [C2] The list of workers only grows. A worker is complete when it is published (release); readers acquire it.
 // [C3] The injection queue and thread_count_. A push links its task, then checks whether any worker is left. A worker
-//      that leaves decrements thread_count_, then checks the queue once more. All four operations are seq_cst. Without
-//      this, the link of a task that a waiting thread has run to its end meanwhile could stay in the queue of a pool
-//      that has ended, and keep record and pool for ever. A worker does not stay because a push is half done: its
-//      pusher finds the count at zero and takes the link out itself.
-// [F]  Every queued task is run after a finite number of other tasks. A worker runs the newest task of its own deque,
-//      and the deque may never become empty: a task may push itself again until an older task has run. Another
-//      worker may block, with tasks in its deque, for as long as this one finds work. Therefore, of 61
-//      picks, one takes the oldest task of the injection queue, one the oldest task of another worker (each of them in
-//      turn), and one the oldest task of the worker's own deque, also if it is the only worker. All three are first in,
-//      first out at that end, so each such pick advances every task behind it by one. Children that run inside their
-//      parent have a count of their own: with 60 children for each task, a common count would skip two of the three
-//      picks for ever. At every 61st child the parent is requeued if the injection queue holds work.
+//      that leaves decrements thread_count_, then checks the queue once more. All four operations are seq_cst. A
+//      waiting thread may run a task to its end, and the pool may end, before the pusher of that task links it. Without
+//      this pair, the link would stay in the queue and keep record and pool for ever. A worker does not stay because a
+//      push is half done: its pusher finds the count at zero and takes the link out itself.
+// [F]  Every queued task is run after a finite number of other tasks. A worker runs the newest task of its own deque.
+//      The deque may never become empty: a task may push itself again until an older task has run. And another worker
+//      may block, with tasks in its deque, for as long as this worker finds work. Therefore, of 61 picks, one takes the
+//      oldest task of the injection queue, one the oldest task of another worker (each of them in turn), and one the
+//      oldest task of the worker's own deque, also if it is the only worker. All three are first in, first out at that
+//      end, so each such pick advances every task behind it by one. Children that run inside their parent have a count
+//      of their own: with 60 children for each task, a common count would skip two of the three picks for ever. At
+//      every 61st child the parent is requeued if the injection queue holds work.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/doorbell.hpp>
@@ -39,6 +39,7 @@
 
 namespace dyngen::detail {
 
+/// The layer with the queues.
 class work_search : public task_host, public listed_pool {
  public:
   void link_left_behind() noexcept override {
@@ -52,6 +53,7 @@ class work_search : public task_host, public listed_pool {
   explicit work_search(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), idle_workers_(settings_.width) {}
   ~work_search() = default;
 
+  /// Returns the worker of the calling thread if it is one of this pool, otherwise null.
   worker* own_worker() const noexcept {
     auto* w = static_cast<worker*>(context().role);
     return w != nullptr && &w->pool == this ? w : nullptr;
@@ -79,6 +81,7 @@ class work_search : public task_host, public listed_pool {
     return [this]() noexcept { notify_workers_of_injected(); };
   }
 
+  /// Call it when a closer may have to check again: wakes the closer.
   void notify_closer() noexcept {
     progress_.fetch_add(1, seq_cst);
     wake_all(progress_);
@@ -103,12 +106,14 @@ class work_search : public task_host, public listed_pool {
     }
     return nullptr;
   }
+  /// Returns the newest task of the worker's own deque, or null.
   task_record* next_own(worker& w) noexcept {
     while (work_item* item = w.deque.pop())
       if (task_record* task = popped_task(w, item)) return task;
     return nullptr;
   }
 
+  /// May work be queued anywhere in the pool? From any thread.
   bool work_may_be_left() const noexcept {
     if (injected_.maybe_nonempty() || lost_.maybe_nonempty()) return true;
     for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
@@ -154,6 +159,8 @@ class work_search : public task_host, public listed_pool {
     return static_cast<task_record*>(items[0]);
   }
 
+  /// Returns a task for a searching worker: its next one, or one that it steals from any other worker; null if all
+  /// fail.
   task_record* find_work(worker& w) noexcept {
     if (task_record* task = next_task(w)) return task;
     worker* const start = w.next != nullptr ? w.next : workers_.load(acquire);  // [C2]
@@ -244,8 +251,8 @@ class work_search : public task_host, public listed_pool {
   atomic<std::uint32_t> progress_{0};      ///< counts notify_closer(); the closer sleeps on it
 
  private:
-  atomic<std::uint64_t> links_left_{0};  ///< by waiting threads, since the last compaction
-  atomic<std::uint64_t> purge_at_{1024};
+  atomic<std::uint64_t> links_left_{0};   ///< by waiting threads, since the last compaction
+  atomic<std::uint64_t> purge_at_{1024};  ///< compact when links_left_ reaches it
 };
 
 }  // namespace dyngen::detail
