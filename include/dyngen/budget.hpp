@@ -3,6 +3,7 @@
 // budget, and the option backpressure_by(budget, cost): one limit for the buffers of several streams, in bytes or in
 // any other unit.
 
+#include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/task/shared_budget.hpp>
 
 #include <concepts>
@@ -23,7 +24,9 @@ class budget {
   /// Makes a budget of `limit` units. Throws std::invalid_argument if `limit` is less than 1 or more than 2^48, and
   /// std::bad_alloc.
   template <std::integral Integer>
-  explicit budget(Integer limit) : state_(std::make_shared<detail::budget_state>(checked(limit))) {}
+  explicit budget(Integer limit)
+      : state_(std::make_shared<detail::budget_state>(
+            detail::checked_integer(limit, 1, std::uint64_t{1} << 48, "budget{", "}: give a limit from 1 to 2^48"))) {}
 
   /// The limit given to the constructor.
   std::uint64_t limit() const noexcept { return state_->limit(); }
@@ -34,13 +37,6 @@ class budget {
   const std::shared_ptr<detail::budget_state>& state() const noexcept { return state_; }
 
  private:
-  template <class Integer>
-  static std::uint64_t checked(Integer limit) {
-    if (limit <= Integer{0} || static_cast<std::uint64_t>(limit) > (std::uint64_t{1} << 48))
-      throw std::invalid_argument("dyngen: budget{" + std::to_string(limit) + "}: give a limit from 1 to 2^48");
-    return static_cast<std::uint64_t>(limit);
-  }
-
   std::shared_ptr<detail::budget_state> state_;
 };
 

@@ -4,6 +4,7 @@
 // `options(o...)` combines options for reuse. Combinations that exclude each other do not compile.
 
 #include <dyngen/budget.hpp>
+#include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/submit/option_kinds.hpp>
 #include <dyngen/ref.hpp>
 
@@ -22,13 +23,9 @@ namespace dyngen {
 
 namespace detail {
 
-/// Converts a count of any integer type. Throws std::invalid_argument if it is negative or more than 2^31.
 template <std::integral Integer>
 constexpr std::uint64_t checked_count(Integer n, const char* option) {
-  const bool negative = std::is_signed_v<Integer> && n < Integer{0};
-  if (negative || static_cast<std::uint64_t>(n) > (std::uint64_t{1} << 31))
-    throw std::invalid_argument(std::string("dyngen: ") + option + "{" + std::to_string(n) + "}: give a number from 0 to 2^31");
-  return static_cast<std::uint64_t>(n);
+  return checked_integer(n, 0, std::uint64_t{1} << 31, option, "}: give a number from 0 to 2^31");
 }
 
 }  // namespace detail
@@ -47,7 +44,7 @@ struct num_returns<detail::at_run_time> {
   std::uint64_t count;
   /// Sets the number of values to `n`. Throws std::invalid_argument if `n` is negative or more than 2^31.
   template <std::integral Integer>
-  explicit constexpr num_returns(Integer n) : count(detail::checked_count(n, "num_returns")) {}
+  explicit constexpr num_returns(Integer n) : count(detail::checked_count(n, "num_returns{")) {}
 };
 /// `num_returns{n}` is a number known only at run time.
 template <std::integral Integer>
@@ -90,7 +87,7 @@ struct backpressure {
   std::uint64_t limit;
   /// Sets the capacity to `n` values. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
-  explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure")) {
+  explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure{")) {
     if (limit == 0)
       throw std::invalid_argument(
           "dyngen: backpressure{0}: the buffer would hold no value; the smallest is backpressure{1}");
@@ -114,7 +111,7 @@ struct max_retries {
   std::uint64_t count;
   /// Allows `n` further attempts. Throws std::invalid_argument if `n` is negative or more than 2^31.
   template <std::integral Integer>
-  explicit constexpr max_retries(Integer n) : count(detail::checked_count(n, "max_retries")) {}
+  explicit constexpr max_retries(Integer n) : count(detail::checked_count(n, "max_retries{")) {}
 };
 
 /// Restricts max_retries: another attempt follows only if `predicate(std::exception_ptr)` returns true for the
@@ -146,7 +143,7 @@ struct max_concurrency {
   std::uint64_t count;
   /// Allows `n` methods in progress. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
-  explicit constexpr max_concurrency(Integer n) : count(detail::checked_count(n, "max_concurrency")) {
+  explicit constexpr max_concurrency(Integer n) : count(detail::checked_count(n, "max_concurrency{")) {
     if (count == 0) throw std::invalid_argument("dyngen: max_concurrency{0}: the actor would run no method; the smallest is 1");
   }
 };

@@ -4,6 +4,7 @@
 // of a task runs on a worker, or on a thread that is blocked in a wait for that very task.
 
 #include <dyngen/actor.hpp>
+#include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/inspect/pool_dump.hpp>
 #include <dyngen/detail/pool/pool_core.hpp>
 #include <dyngen/executor.hpp>
@@ -36,10 +37,9 @@ class thread_count {
   }
   /// `n` threads. Throws std::invalid_argument unless `n` is from 1 to 4096.
   template <std::integral Integer>
-  thread_count(Integer n) : value_(static_cast<std::uint32_t>(n)) {
-    if (n < Integer{1} || static_cast<std::uint64_t>(n) > 4096)
-      throw std::invalid_argument("dyngen: thread_pool: " + std::to_string(n) + " threads; give a number from 1 to 4096");
-  }
+  thread_count(Integer n)
+      : value_(static_cast<std::uint32_t>(
+            detail::checked_integer(n, 1, 4096, "thread_pool: ", " threads; give a number from 1 to 4096"))) {}
   /// Returns the number, from 1 to 4096.
   std::uint32_t value() const noexcept { return value_; }
 

@@ -5,6 +5,7 @@
 // waited for it. On a row, a slice shows each run of a task's code, from its begin or resumption to its end or
 // suspension.
 
+#include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/inspect/trace_json.hpp>
 #include <dyngen/detail/inspect/trace_log.hpp>
 #include <dyngen/version.hpp>
@@ -46,7 +47,9 @@ class trace {
   /// A trace with a capacity of `max_events` events. Throws std::invalid_argument unless `max_events` is from 1 to
   /// 2^31, and std::bad_alloc.
   template <std::integral Integer>
-  explicit trace(Integer max_events) : log_(std::make_shared<detail::trace_log>(checked(max_events))) {}
+  explicit trace(Integer max_events)
+      : log_(std::make_shared<detail::trace_log>(detail::checked_integer(
+            max_events, 1, std::uint64_t{1} << 31, "trace{", "}: give a number of events from 1 to 2^31"))) {}
   trace(const trace&) = delete;
   trace& operator=(const trace&) = delete;
 
@@ -67,13 +70,6 @@ class trace {
   const std::shared_ptr<detail::trace_log>& log() const noexcept { return log_; }
 
  private:
-  template <class Integer>
-  static std::uint64_t checked(Integer n) {
-    if (n < Integer{1} || static_cast<std::uint64_t>(n) > (std::uint64_t{1} << 31))
-      throw std::invalid_argument("dyngen: trace{" + std::to_string(n) + "}: give a number of events from 1 to 2^31");
-    return static_cast<std::uint64_t>(n);
-  }
-
   std::shared_ptr<detail::trace_log> log_;
 };
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Conversions between integer types that are the same type on some machines and different types on others, without
-// warnings.
+// Conversions of integers: between types that are the same type on some machines and different types on others, without
+// warnings; and from a number that a user gives, of whatever type.
 
 #include <concepts>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
 
 namespace dyngen::detail {
 
@@ -12,6 +16,15 @@ namespace dyngen::detail {
 template <std::integral To, std::integral From>
 constexpr To integer_as(From n) noexcept {
   return static_cast<To>(n);
+}
+
+/// `n`, if it is from `least` to `most`. Else throws std::invalid_argument that says `before`, the number, and `after`.
+template <std::integral From>
+constexpr std::uint64_t checked_integer(From n, std::uint64_t least, std::uint64_t most, const char* before, const char* after) {
+  const bool negative = std::is_signed_v<From> && n < From{0};
+  if (negative || static_cast<std::uint64_t>(n) < least || static_cast<std::uint64_t>(n) > most)
+    throw std::invalid_argument(std::string("dyngen: ") + before + std::to_string(n) + after);
+  return static_cast<std::uint64_t>(n);
 }
 
 }  // namespace dyngen::detail
