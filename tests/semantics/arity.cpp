@@ -31,6 +31,7 @@ using support::message_of;
 using support::move_only;
 using support::occurrences;
 using support::reporting_to;
+using support::throw_after;
 using support::tracked;
 using support::tracked_to;
 using support::witness;
@@ -40,11 +41,6 @@ namespace {
 dg::generator<int> nothing() { co_return; }
 
 dg::generator<int> nested(int n) { co_yield dg::elements_of(count_to(n)); }
-
-dg::generator<int> throw_after(int n) {
-  for (int i = 0; i < n; ++i) co_yield i;
-  throw boom("after " + std::to_string(n));
-}
 
 /// What a test observes of a generator: its frames, and its progress.
 struct progress {

@@ -168,4 +168,12 @@ inline dg::generator<tracked> tracked_to(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
 }
 
+/// Yields 0 … n-1, then throws.
+inline dg::generator<int> throw_after(int n) {
+  for (int i = 0; i < n; ++i) co_yield i;
+  throw boom("after " + std::to_string(n));
+}
+
+inline int fail(const std::string& what) { throw boom(what); }
+
 }  // namespace support
