@@ -3,10 +3,10 @@
 #
 #   benchmarks/compile_time.sh [COMPILER]
 #
-# What the library costs at compile time: its one header, syntax only, and a program with one generator at -O2. Both
-# beside a program that includes the standard headers a user of threads has in any case. The three take turns; shown
-# are the median and the least of seven rounds, in seconds of processor time, which other programs disturb less than
-# they do the clock on the wall.
+# What the library costs at compile time: its one header, syntax only, and a program with one generator at -O2. The
+# baseline is a program that includes the standard headers which users of threads include anyway. The three take turns.
+# Shows the median and the minimum of seven rounds, in seconds of processor time, which other programs disturb less than
+# wall-clock time.
 set -euo pipefail
 
 compiler=${1:-g++}

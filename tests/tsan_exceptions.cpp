@@ -2,10 +2,10 @@
 // Linked into the tests under -fsanitize=thread only.
 //
 // The C++ runtime counts the owners of an exception object in code that ThreadSanitizer does not see. When threads
-// share an exception through std::exception_ptr, it so misses that the last owner's release happens after everyone
-// else's, and reports the object's destruction as a race with what() in another thread. Here the three functions that
-// give up an owner are put in front of the runtime's and take one lock that ThreadSanitizer does see.
-// The lock is recursive: destroying an exception may give up another one that it holds.
+// share an exception through std::exception_ptr, it therefore misses that the last owner's release happens after all
+// others, and reports the object's destruction as a race with what() in another thread. Here the three functions that
+// give up an owner are put in front of the runtime's and take one lock that ThreadSanitizer does see. The lock is
+// recursive: destroying an exception may give up another one that it holds.
 
 #include <dlfcn.h>
 #include <pthread.h>

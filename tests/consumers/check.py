@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: MIT
 """check.py [--strict] ROOT COMPILER[,COMPILER...] WAY...
 
-Builds and runs the program in this folder as users of the library do, with every COMPILER that is there, in each WAY:
+Builds and runs the program in this folder as users of the library do, with every installed COMPILER, in each WAY:
 
   folder       include/dyngen is copied, and nothing else
   subproject   the tree at ROOT is a subproject of a meson project
   pkgconfig    it is installed, and found by pkgconf
   cmake        it is installed, moved to another place, and found by CMake
   objects      a program, shared objects and plugins contain it, and hand pools and handles to each other
-  checkout     not a user's way: what is said where the tests cannot be built, and whether all say the same version
+  checkout     no way of use: checks the message where the tests cannot be built, and that all versions agree
 
 Warnings are errors, and whatever reaches the program beside an include path and -pthread is one too. A COMPILER may hold
 options. A case for which a program is missing is skipped, with --strict it fails. Ends with `cases: N passed, N failed`;
@@ -55,7 +55,7 @@ def needed(program):
 
 
 def run(*command, status=0, **more):
-    """Runs a command that must exit with `status` (None: anything but 0); what it printed."""
+    """Runs a command that must exit with `status` (None: anything but 0). Returns its output."""
     environment = {**os.environ, 'LC_ALL': 'C', **more.pop('env', {})}
     done = subprocess.run([str(part) for part in command], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, env=environment, timeout=SECONDS, **more)
@@ -76,7 +76,7 @@ class Checks:
         self.prefix = None
 
     def folder(self, name):
-        """A new one; with a space in its name, as users have them."""
+        """A new folder, with a space in its name."""
         path = self.work / f'a {name}'
         path.mkdir()
         return path
@@ -148,7 +148,7 @@ class Checks:
         runs(folder / 'program')
 
     def macros(self, compiler):
-        """None but the version's."""
+        """Checks that only the macros of the version are defined."""
         needed(shlex.split(compiler)[0])
         source = self.root / 'tests' / 'consumers' / 'main.cpp'
         text = run(*shlex.split(compiler), '-std=c++20', '-E', '-dD', '-I', self.root / 'include', source)
@@ -164,7 +164,7 @@ class Checks:
     # -- several objects of one process
 
     def objects(self, compiler):
-        """In all these the objects have copies of the library's variables, or share them, or some."""
+        """In these cases the objects share all, some or none of the library's variables."""
         needed(shlex.split(compiler)[0])
         folder = self.folder(f'objects for {compiler}')
         compiled = [*shlex.split(compiler), '-std=c++20', '-pthread', '-fPIC', *WARNINGS, '-I', self.root / 'include', '-c']
@@ -329,7 +329,7 @@ class Checks:
         expect(version == macros == newest, f'versions: meson.build {version}, version.hpp {macros}, CHANGELOG.md {newest}')
 
     def without_catch2(self):
-        """Asked for, the tests need it, and say so; not asked for, they are left out."""
+        """Without Catch2, the configuration fails with a message if the tests are enabled; otherwise it omits them."""
         meson = needed('meson')
         nothing = self.work / 'nothing.ini'
         nothing.write_text("[binaries]\npkgconfig = 'false'\ncmake = 'false'\n")

@@ -84,7 +84,7 @@ def same_hash(before):
 
 
 def walk(directory, files, errors):
-    """Adds the files below, with their digests and sizes, and what cannot be read, with the reason."""
+    """Adds the files below, with their digests and sizes, and the unreadable paths, with the reason."""
     try:
         entries = list(os.scandir(directory))
     except OSError as error:
@@ -134,7 +134,7 @@ class Tests(Cases):
         return done.returncode, done.stdout, sorted(done.stderr.splitlines())
 
     def compare(self, root, complaints=0):
-        """Runs the program on a tree of which so many things cannot be read; returns how many files are copies of others."""
+        """Runs the program on a tree with so many unreadable paths; returns how many files are copies of others."""
         what = expected(root)
         if complaints is not None:
             expect_equal(len(what[2]), complaints, 'number of things that cannot be read')
@@ -176,7 +176,7 @@ class Tests(Cases):
         expect_equal(self.compare(str(self.tree('sizes', files))), 2 * len(contents), 'copies')
 
     def differences(self):
-        """Two files that are equal, and others that differ from them in one byte, in each block."""
+        """Two equal files, and others that differ from them in one byte of each block in turn."""
         content = bytearray(random.Random(5).randbytes(3 * BLOCK + 10))
         files = {'same': bytes(content), 'again': bytes(content)}
         for at in (0, BLOCK - 1, BLOCK, 2 * BLOCK + 7, len(content) - 1):
@@ -201,7 +201,7 @@ class Tests(Cases):
         self.compare(str(self.tree('wide', {f'{i}/{i % 7}': b'%d' % (i % 50) for i in range(300)})))
 
     def deep(self):
-        """Deeper than there may be files open."""
+        """A tree that is deeper than the limit of open files."""
         path = str(self.directory / 'deep')
         for level in range(300):
             os.mkdir(path)
@@ -235,7 +235,7 @@ class Tests(Cases):
         expect_equal(self.compare(str(root)), len(names) - 1, 'copies')
 
     def links(self):
-        """Links are neither files nor followed, unless one is what is to be walked. It never waits for a pipe."""
+        """Links are not files and are not followed, unless one is the argument. The program never waits for a pipe."""
         root = self.tree('links', {'a/file': b'1', 'b/file': b'1', 'c': b'2'})
         for name, to in ('to_file', 'c'), ('a/to_directory', '../b'), ('b/up', '..'), ('b/root', '/'):
             (root / name).symlink_to(to)
@@ -266,7 +266,7 @@ class Tests(Cases):
                                       b'crawl_tree: %s/closed: Permission denied' % os.fsencode(root)]), 'status and output')
 
     def memory(self):
-        """A large file that is a hole, so it takes no room on the disk."""
+        """A large sparse file, which occupies no disk space."""
         peaks = []
         for size in 1, 128 << 20:
             root = self.tree('memory', {'file': b''})

@@ -29,14 +29,14 @@ class Tests(Cases):
         self.directory = pathlib.Path(directory)
 
     def run(self, ranks, files):
-        """Returns status, lines of standard output, those of standard error by the program itself, and all of that."""
+        """Returns status, lines of standard output, the program's own lines of standard error, and all of the latter."""
         done = subprocess.run([*self.command, str(ranks), self.program, *files], stdin=subprocess.DEVNULL, encoding='utf-8',
                               errors='replace', stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT)
         own = [line for line in done.stderr.splitlines() if line.startswith((PREFIX, 'usage'))]
         return done.returncode, done.stdout.splitlines(), own, done.stderr
 
     def expect_counted(self, ranks, files, unreadable=()):
-        """All files are counted, but the `unreadable` ones: pairs of path and reason."""
+        """Checks that all files are counted, except the `unreadable` ones, which are pairs of path and reason."""
         paths = [path for path, _ in unreadable]
         words = {path: words_by_wc(path) for path in files if path not in paths}
         lines = [f'{words[path]:12}  {path}' for path in files if path in words]
@@ -52,7 +52,7 @@ class Tests(Cases):
         return str(path)
 
     def sources(self):
-        """Sources of ASCII only: of other characters wc has another opinion."""
+        """Sources in ASCII only: wc treats other characters differently."""
         patterns = 'include/**/*.hpp', 'tests/**/*.cpp', 'tests/**/*.py'
         paths = sorted(path for pattern in patterns for path in self.root.glob(pattern))
         return [str(path) for path in paths if path.is_file() and path.read_bytes().isascii()]

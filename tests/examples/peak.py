@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 
-# The kernel counts the memory of the process that starts a command as the command's own: so a small one does it. It
-# prints the command's exit status and its peak of resident memory, in units of 1024 bytes. What a sanitizer says is seen.
+# The kernel counts the memory of the process that starts a command as the command's own, so a small process starts it.
+# It prints the command's exit status and its peak of resident memory, in units of 1024 bytes. Reports of a sanitizer
+# are shown.
 SMALL = r'''
 import os, sys
 silent = (os.POSIX_SPAWN_DUP2, os.open(os.devnull, os.O_WRONLY), 1)
@@ -17,7 +18,7 @@ print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 
 
 def peak_of(command, timeout):
-    """The exit status of a command and the peak of its resident memory, in bytes. What it frees is not kept for checks."""
+    """The exit status of a command and the peak of its resident memory, in bytes. Sanitizers keep almost no freed memory."""
     asan = os.environ.get('ASAN_OPTIONS', '') + ':quarantine_size_mb=1'
     done = subprocess.run([sys.executable, '-S', '-c', SMALL, *command], env=dict(os.environ, ASAN_OPTIONS=asan),
                           stdout=subprocess.PIPE, check=True, timeout=timeout)

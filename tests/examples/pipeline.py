@@ -61,7 +61,7 @@ GOOD_LINES = ['a,1', 'a,-1', 'a b,0', 'é,5', "'q',7", 'b,1000000', 'b,-1000000'
 
 
 def table(lines):
-    """What is printed for lines that are all good."""
+    """The output for lines that are all well-formed."""
     keys = {}
     for line in lines:
         key, value = line.split(',')
@@ -79,7 +79,7 @@ def endless_rows():
 
 
 class Running:
-    """The program while it reads a pipe, or makes up rows."""
+    """The running program, which reads a pipe or generates rows."""
 
     def __init__(self, *command, stderr=subprocess.PIPE):
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
@@ -255,7 +255,7 @@ class Tests(Cases):
         feeder.join()
 
     def expect_interrupted(self, done, lines):
-        """`lines` are all that could have been read; returns how many were."""
+        """`lines` are all lines that the program could have read; returns how many it has read."""
         found = re.search(r'(\d+) rows', done[2])
         rows = int(found[1]) if found else 0
         expect_equal(done, (130, table(itertools.islice(lines, rows)), 'pipeline: interrupted\n' + ended(rows)), 'status and output')
@@ -306,7 +306,7 @@ class Tests(Cases):
         feeder.join()
 
     def interrupt_twice(self):
-        """The program cannot end by itself: it waits for room in its standard error."""
+        """The program cannot end by itself: it blocks on a full pipe at standard error."""
         path, (_, errors) = self.pipe(), full_pipe()
         with Running(self.program, '--progress', '1', path, stderr=errors) as running, open(path, 'wb', buffering=0) as pipe:
             pipe.write(b'key,value\na,1\n')
@@ -325,7 +325,7 @@ class Tests(Cases):
         self.case('memory for a line of 64 MB', self.long_line)
 
     def stalled(self):
-        """The last stage waits for room in standard error: so the first one must stop reading. Then they go on."""
+        """The last stage blocks on a full pipe at standard error, so the first must stop reading. Then both continue."""
         rows = 2_000_000
         content = b'key,value\n' + b'key,1\n' * rows
         path, (reader, errors) = self.pipe(), full_pipe()

@@ -6,8 +6,8 @@ Compiles the C++ that a page shows, with warnings as errors:
 
   - a ```cpp block that contains `int main` is a program: it is compiled and run, and must exit with 0. If the next
     thing after it is a line that ends in `prints:` and a ```text block, its standard output must be that text.
-  - a ```cpp block right after a line `<!-- compiles in: NAME -->` is compiled in the surroundings of that name,
-    readme/NAME.txt beside this file; the block stands where the line `...` is there.
+  - a ```cpp block right after a line `<!-- compiles in: NAME -->` is compiled inside readme/NAME.txt beside this
+    file, in place of its line `...`.
 
   - any other ```cpp block is named in the output as not checked.
 
@@ -34,7 +34,7 @@ class block:
 
 
 def blocks_of(page):
-    """The fenced blocks of a page; `before` is what stands between a block and the one above it."""
+    """The fenced blocks of a page; `before` is the text between a block and the one above it."""
     blocks, current, between = [], None, []
     for number, line in enumerate(page.splitlines(), 1):
         fence = re.match(r'```\s*(\S*)', line)

@@ -38,9 +38,9 @@ extern "C" size_t fread(void* data, size_t size, size_t n, FILE* file) {
 }
 '''
 
-# Runs a command, and writes the peak of its resident memory to stderr, and that of a command that does nothing, in bytes.
-# The kernel counts the memory of the process that starts a command as the command's own: so this is a small process,
-# and what it starts must need more than that.
+# Runs a command, and writes the peak of its resident memory to stderr, and that of a command that does nothing, in
+# bytes. The kernel counts the memory of the process that starts a command as the command's own, so this is a small
+# process, and the command must need more memory than that.
 MEASURE = r'''
 import os, sys
 def peak(command):
@@ -80,7 +80,7 @@ def parse(text):
 
 
 def printable(word):
-    """A word as the program shows it."""
+    """A word as the program prints it."""
     text = b''.join(b'\\x%02x' % c if c < 0x20 or c == 0x7f else bytes([c]) for c in word[:80])
     return text + (b'... (%d bytes)' % len(word) if len(word) > 80 else b'')
 
@@ -131,7 +131,7 @@ class Tests(Cases):
         return path
 
     def expect_counted(self, path, words=None):
-        """One file, against `tr | grep`, and against `words` where they are known."""
+        """Compares one file with `tr | grep`, and with `words` if they are known."""
         output = self.count(path)
         expect_equal(output.status, 0, 'exit status')
         expect_equal(output.stderr, '', 'stderr')
@@ -142,7 +142,7 @@ class Tests(Cases):
             expect_equal(number, len(words), 'number of words')
             expect_equal(output.top, top_ten(words), 'most frequent words')
 
-    # -- files that are there
+    # -- existing files
 
     def sources(self):
         return sorted(str(path) for pattern in ('include/**/*.hpp', 'tests/examples/*') for path in self.root.glob(pattern)
@@ -170,7 +170,7 @@ class Tests(Cases):
         expect_equal(output.files, expected, 'lines of the files')
         expect_equal(output.total, sum(number for number, path in expected), 'total')
 
-    # -- files made up here
+    # -- generated files
 
     def made_up_files(self):
         words = [b'w%d' % int(self.random.paretovariate(0.5)) for i in range(400_000)]
@@ -216,7 +216,7 @@ class Tests(Cases):
         self.expect_counted(self.file('bytes', word + b' ' + word), [word, word])
 
     def straddling(self, shift):
-        """Around every multiple of 1 MiB a word that begins before it and ends behind it, or (shift) just there."""
+        """A word across every multiple of 1 MiB, or (shift) one that ends or begins there."""
         content = bytearray(b'ab cde ' * (5 * MIB // 7))
         for boundary in range(MIB, len(content) - MIB, MIB):
             word = b'%d' % boundary
@@ -313,7 +313,7 @@ class Tests(Cases):
         self.case('memory for 200 MB of numbers, each new to its block', self.memory, numbers, numbers)
 
     def memory(self, every_word, part):
-        """A small file that has every word once, a large one that repeats `part` behind that."""
+        """A small file that has every word once, and a large one that also repeats `part`."""
         repeats = (200_000_000 - len(every_word)) // len(part) + 1
         small = self.file('small', every_word)
         large = self.file('large', (every_word if i == 0 else part for i in range(repeats + 1)))
@@ -339,7 +339,7 @@ class Tests(Cases):
 
 
 def split(content):
-    """The words of bytes. (bytes.split() has the same idea of a space.)"""
+    """The words of bytes. (bytes.split() splits at the same characters.)"""
     return content.split()
 
 

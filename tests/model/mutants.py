@@ -38,7 +38,8 @@ TESTS = ('unit', 'semantics', 'faults', 'concurrency')  # programs, the quick on
 REPLACED = tuple(f'dyngen/detail/base/{name}.hpp' for name in ('atomic', 'asymmetric_fence', 'park', 'spin'))
 
 ORDERS = ('relaxed', 'acquire', 'release', 'acq_rel', 'seq_cst')
-# What to try for an operation, and what then, if that survives. If it is killed, so is whatever is weaker still.
+# The weaker orders to try for an operation, in turn while the mutant survives. If one is killed, so are all weaker
+# ones.
 WEAKER = {
     'load': {'seq_cst': ['acquire'], 'acquire': ['relaxed']},
     'store': {'seq_cst': ['release'], 'release': ['relaxed']},
@@ -68,7 +69,7 @@ class Site:
 
 
 def sites_in(file, text):
-    """Of a copy with switches; what a line is, the original says."""
+    """The orders in a copy with switches. The text of a line is that of the original."""
     code = blank_comments(text)
     lines = (INCLUDE / file).read_text().splitlines()
     for call in re.finditer(r'\bstore_light(?:_as<\w+>)?\(', code):  # seq_cst, or release and a fence on the other side
@@ -96,8 +97,8 @@ Removal = collections.namedtuple('Removal', 'number file name line')
 
 
 def copy_with_switches(to):
-    """Copies the headers, with all entries of mutations.txt in them, as that file says. Returns the entries,
-    and what is wrong with others."""
+    """Copies the headers, with the switches of all entries of mutations.txt. Returns the entries that fit, and the
+    errors of the others."""
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(INCLUDE, to)
     found, unfit = [], []
@@ -134,7 +135,7 @@ class Model:
         self.seconds = 0.0
 
     def compile(self, include):
-        """Unless it is there already, made of the same sources."""
+        """Compiles the model, unless a program from the same sources exists already."""
         depends = pathlib.Path(f'{self.program}.d')
         stamp = pathlib.Path(f'{self.program}.stamp')
         if not (stamp.exists() and stamp.read_text() == self.digest(depends)):
@@ -155,7 +156,7 @@ class Model:
         return digest.hexdigest()
 
     def survey(self, include, iterations):
-        """Runs as it is, and learns which cases execute which place."""
+        """Runs the unchanged model, and records which cases execute which place."""
         began = time.monotonic()
         result = subprocess.run([self.program, '--places', '--iterations', str(iterations)], capture_output=True, text=True)
         self.seconds = time.monotonic() - began
@@ -254,7 +255,7 @@ class Hunt:
         return ('dyngen/' + file).endswith('/' + name) and (not at or line is None or line == int(at))
 
     def survives_all(self, models, arguments, environment):
-        """`models`: with the cases to be run, or None for all of them."""
+        """`models`: each with the cases to run, or None for all cases."""
         for iterations, more in ((QUICK, ['--random-only']), (self.options.iterations, [])):
             for model, cases in models:
                 chosen = ['--cases', ','.join(map(str, sorted(cases)))] if cases is not None else []
@@ -300,7 +301,7 @@ class Hunt:
 
 def explanations():
     """survivors.txt: `FILE: text of the line -> ORDER`, `-> weaker` for any order, or `FILE: name of the removal`; the
-    indented lines below one or several of them say why."""
+    indented lines below one or several of them give the reason."""
     found, heads = [], []  # of those without a reason so far
     for line in (HERE / 'survivors.txt').read_text().splitlines():
         if not line.startswith((' ', '#')) and line:

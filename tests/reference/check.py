@@ -19,7 +19,7 @@ import filter as header_filter  # noqa: E402: the one beside this file
 
 
 def names_in(directory):
-    """Each name, and whether it has a comment: Doxygen has said so where one has none, but of enumerators."""
+    """Each name, and whether it has a comment. Doxygen reports names without one, but not enumerators."""
     for path in sorted(directory.glob('*.xml')):
         for node in xml.parse(path).getroot().iter():
             if node.tag in ('compounddef', 'memberdef', 'enumvalue') and node.get('kind') not in ('file', 'dir', 'page'):

@@ -281,7 +281,7 @@ TEST_CASE("a closed ring of actors that await each other works where each runs t
 
 TEST_CASE("a closed ring of actors that wait for each other is ended by a cancel, a kill, or the end of the pool",
           "[actor][S-WAIT-5][S-STOP-1]") {
-  support::watchdog dog("rings without room");
+  support::watchdog dog("rings of one call each");
   struct link {
     dg::actor<link> next;
     void set(dg::actor<link> to) { next = std::move(to); }

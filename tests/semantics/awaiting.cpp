@@ -479,7 +479,7 @@ TEST_CASE("streams are awaited value by value", "[await][S-STREAM]") {
 }
 
 TEST_CASE("a producer that its reader runs may drop the stream that the reader reads", "[await][L-7]") {
-  support::watchdog dog("the stream goes under its reader");
+  support::watchdog dog("a stream that is dropped under its reader");
   for (int round = 0; round < 50; ++round) {
     support::gate busy;
     std::atomic<bool> assigned{false};

@@ -85,7 +85,7 @@ class busy_workers {
 
 TEST_CASE("a taken value returns its credit, whichever thread made it and whatever interrupted the reader",
           "[stream][L-21][S-STREAM-4]") {
-  support::watchdog dog("room that was not given back");
+  support::watchdog dog("credits that were not returned");
   const int room = GENERATE(2, 8, 17, 64);
   const int interruption = GENERATE(0, 1, 2, 3);
   std::atomic<int> made{-1};
@@ -110,7 +110,7 @@ TEST_CASE("a taken value returns its credit, whichever thread made it and whatev
 
 TEST_CASE("threads that take turns at a stream each return the credits of the values that they took",
           "[stream][L-21][S-STREAM-8]") {
-  support::watchdog dog("room of a thread that was the reader before");
+  support::watchdog dog("credits of a former reader");
   std::atomic<int> made{-1};
   dg::thread_pool pool(1);
   auto s = pool.options(dg::backpressure{32}).submit(numbers, std::ref(made), 400);
@@ -592,7 +592,7 @@ TEST_CASE("an idle pool uses no processor time, whatever it did before", "[pool]
 }
 
 TEST_CASE("a thread that reads on gets the credits that the reader before it owes", "[stream][L-21][L-8][S-STREAM-8]") {
-  support::watchdog dog("room owed by another thread");
+  support::watchdog dog("credits owed by another thread");
   const bool moved = GENERATE(false, true);
   const int by_first = GENERATE(1, 22, 31);
   std::atomic<int> made{-1};

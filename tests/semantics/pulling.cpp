@@ -343,7 +343,7 @@ TEST_CASE("a pulled stream is dropped", "[pulling][S-STREAM-6][L-13]") {
 }
 
 TEST_CASE("a pulled stream is detached, and runs to its end", "[pulling][S-STREAM-6]") {
-  support::watchdog dog("detached while held");
+  support::watchdog dog("detached while pulled");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
   busy_pool pool;
@@ -355,7 +355,7 @@ TEST_CASE("a pulled stream is detached, and runs to its end", "[pulling][S-STREA
 }
 
 TEST_CASE("the credit of the last pulled value is returned before the consumer waits", "[pulling][L-1][L-8]") {
-  support::watchdog dog("a hold that ends with a value");
+  support::watchdog dog("pull mode that ends with a value");
   const pulling_as mode(pulling::whenever_possible);
   constexpr int room = 2, last = 40;
   struct stage {
@@ -393,7 +393,7 @@ TEST_CASE("the credit of the last pulled value is returned before the consumer w
 }
 
 TEST_CASE("a pool closes while a consumer pulls one of its streams", "[pulling][S-STOP-1][S-STOP-4][L-11]") {
-  support::watchdog dog("closed while held");
+  support::watchdog dog("closed while pulled");
   const pulling_as mode(pulling::whenever_possible);
   progress p;
   busy_pool pool;

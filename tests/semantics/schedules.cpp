@@ -556,7 +556,7 @@ TEST_CASE("a consumer that takes the last value meets a producer that parks", "[
 
 TEST_CASE("a consumer that waits for code after the yield that fills the buffer returns its credits first",
           "[stream][L-8]") {
-  support::watchdog dog("room given back before a wait");
+  support::watchdog dog("credits returned before a wait");
   for (bool helping : {true, false}) {
     for (int room : {1, 16, 17, 64}) {
       INFO("helping " << helping << ", room " << room);
@@ -577,7 +577,7 @@ TEST_CASE("a consumer that waits for code after the yield that fills the buffer 
 }
 
 TEST_CASE("a task returns the credits of every stream that it has read before it waits", "[stream][L-8]") {
-  support::watchdog dog("room given back by a task");
+  support::watchdog dog("credits returned by a task");
   std::atomic<int> through{0};
   dg::thread_pool pool(1);
   dg::manual_executor manual;

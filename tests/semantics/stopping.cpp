@@ -894,7 +894,7 @@ TEST_CASE("a pool destroyed by its only worker, which then waits for something o
 }
 
 TEST_CASE("a pool may be destroyed while a worker is blocked in another executor's task", "[stop][S-STOP-1][L-2]") {
-  support::watchdog dog("a foreign task blocks while the pool goes");
+  support::watchdog dog("a foreign task blocks while the pool closes");
   struct forwards {
     dg::thread_pool& pool;
     void execute(dg::work w) noexcept { pool.execute(std::move(w)); }
@@ -925,7 +925,7 @@ TEST_CASE("a pool may be destroyed while a worker is blocked in another executor
 }
 
 TEST_CASE("tasks of another executor may block in a pool that ends, with no spare thread to be had", "[stop][L-2]") {
-  support::watchdog dog("foreign tasks block while the pool goes");
+  support::watchdog dog("foreign tasks block while the pool closes");
   struct forwards {
     dg::thread_pool* pool = nullptr;
     void execute(dg::work w) noexcept { pool->execute(std::move(w)); }

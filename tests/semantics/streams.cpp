@@ -448,7 +448,7 @@ TEST_CASE("full streams occupy no thread", "[stream][S-STREAM-4]") {
 }
 
 TEST_CASE("the value under a values iterator counts as taken", "[stream][S-STREAM-4]") {
-  support::watchdog dog("values iterator and room");
+  support::watchdog dog("values iterator and limit");
   dg::manual_executor manual;
   progress seen;
   auto stream = dg::on(manual).options(dg::backpressure{1}).submit(watched, &seen, 3);

@@ -104,7 +104,7 @@ std::optional<std::size_t> index_within(Wait wait, std::size_t count) {
 }  // namespace
 
 TEST_CASE("a task whose arguments are refs occupies no thread until they are ready", "[wait][S-WAIT-1]") {
-  support::watchdog dog("dependencies hold no thread");
+  support::watchdog dog("dependencies occupy no thread");
   dg::manual_executor manual;
   std::atomic<int> ran{0};
   dg::thread_pool pool({.threads = 1, .waiters_help = false});

@@ -45,7 +45,7 @@ def twice_in_one_program(compiler, headers):
         return run([program]) if good else (good, said)
 
 
-# Words that are macros in other people's headers.
+# Names that are macros in headers of others.
 MACROS = r'''
 #define slots
 #define signals public
