@@ -9,8 +9,8 @@
 // expect 7: the callable cannot be copied into the task; write submit(std::move(f), args...)
 // expect 8: A cannot be constructed from these arguments
 // expect 9: backpressure, backpressure_by and unbounded exclude each other; give one of them
-// expect 10: backpressure, backpressure_by and unbounded are for streams; take them away
-// expect 11: backpressure_by(budget, cost): cost must be callable with a const T& of the stream, and give an integer
+// expect 10: backpressure, backpressure_by and unbounded are for streams; remove them
+// expect 11: backpressure_by(budget, cost): cost must be callable with a const T& of the stream, and return an integer
 // expect 12: backpressure, backpressure_by and unbounded are for streams; this task returns one value
 #include <dyngen/dyngen.hpp>
 

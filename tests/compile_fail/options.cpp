@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Options that do not fit each other.
-// expect 1: backpressure, backpressure_by and unbounded are for streams; take them away, or write streaming in place of num_returns or dynamic
-// expect 2: backpressure, backpressure_by and unbounded are for streams; take them away, or write streaming in place of num_returns or dynamic
-// expect 3: all_or_nothing is for num_returns and dynamic; a stream hands its values over as they come
+// expect 1: backpressure, backpressure_by and unbounded are for streams; remove them, or write streaming in place of num_returns or dynamic
+// expect 2: backpressure, backpressure_by and unbounded are for streams; remove them, or write streaming in place of num_returns or dynamic
+// expect 3: all_or_nothing is for num_returns and dynamic; a stream delivers each value when it is yielded
 // expect 4: num_returns, dynamic and streaming exclude each other; give one of them
 // expect 5: num_returns, dynamic and streaming exclude each other; give one of them
 // expect 6: backpressure, backpressure_by and unbounded exclude each other; give one of them

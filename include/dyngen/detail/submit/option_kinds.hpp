@@ -34,8 +34,8 @@ namespace detail {
 /// N of a num_returns<N> whose number is known only at run time.
 inline constexpr std::size_t at_run_time = (std::numeric_limits<std::size_t>::max)();
 
-/// The kinds of options. A new option needs an entry here, a line below that gives its type that entry, and whatever
-/// check_options() has to say about it.
+/// The kinds of options. A new option needs an entry here, a line below that maps its type to the entry, and in
+/// check_options() the conditions of its use.
 enum class option_kind : unsigned char {
   none, num_returns, dynamic, streaming, backpressure, backpressure_by, unbounded, all_or_nothing, name, max_retries,
   retry_if, stop_on, max_concurrency, after, pack
@@ -77,18 +77,18 @@ inline constexpr bool is_option = kind_of<O> != option_kind::none;
 template <class O>
 inline constexpr bool is_pack = kind_of<O> == option_kind::pack;
 
-/// The place of the first option of that kind among Os; sizeof...(Os) if there is none.
+/// The index of the first option of kind `Kind` in Os; sizeof...(Os) if there is none.
 template <option_kind Kind, class... Os>
 inline constexpr std::size_t place_of = [] {
   std::size_t place = 0;
   static_cast<void>(((kind_of<Os> == Kind || (++place, false)) || ...));
   return place;
 }();
-/// Is there one?
+/// Whether there is an option of kind `Kind` in Os.
 template <option_kind Kind, class... Os>
 inline constexpr bool has_option = place_of<Kind, Os...> != sizeof...(Os);
 
-/// Is no kind of option given twice?
+/// Whether Os has at most one option of each kind.
 template <class... Os>
 constexpr bool are_all_different() {
   constexpr option_kind kinds[] = {kind_of<Os>..., option_kind::none};
@@ -98,7 +98,7 @@ constexpr bool are_all_different() {
   return true;
 }
 
-/// What an option pack may contain, each complaint in one sentence.
+/// Checks which options may be in one pack. Each violated condition produces one sentence.
 template <class... Os>
 constexpr void check_options() {
   using enum option_kind;
@@ -109,10 +109,10 @@ constexpr void check_options() {
   static_assert(has_option<backpressure, Os...> + has_option<unbounded, Os...> + has_option<backpressure_by, Os...> <= 1,
                 "dyngen: backpressure, backpressure_by and unbounded exclude each other; give one of them");
   static_assert(!is_bounded || !(has_option<dynamic, Os...> || has_option<num_returns, Os...>),
-                "dyngen: backpressure, backpressure_by and unbounded are for streams; take them away, or write streaming in place of "
+                "dyngen: backpressure, backpressure_by and unbounded are for streams; remove them, or write streaming in place of "
                 "num_returns or dynamic");
   static_assert(!has_option<all_or_nothing, Os...> || !has_option<streaming, Os...>,
-                "dyngen: all_or_nothing is for num_returns and dynamic; a stream hands its values over as they come");
+                "dyngen: all_or_nothing is for num_returns and dynamic; a stream delivers each value when it is yielded");
 }
 
 }  // namespace detail

@@ -24,7 +24,7 @@ namespace dyngen::detail {
 template <class T, class Cost>
 class costed_stream;
 
-/// What a pack says, each part with its type where that matters.
+/// Which options are in a pack, as constants.
 template <class... Os>
 struct requested_options {
   static constexpr bool fixed_n = has_option<option_kind::num_returns, Os...>;
@@ -43,7 +43,7 @@ struct requested_options {
   struct count_in : std::integral_constant<std::size_t, at_run_time> {};
   template <std::size_t N>
   struct count_in<num_returns<N>> : std::integral_constant<std::size_t, N> {};
-  /// N of num_returns<N>, at_run_time if it is not known here.
+  /// N of num_returns<N>; at_run_time if the number is not known at compile time.
   static constexpr std::size_t n = (std::min)({at_run_time, count_in<Os>::value...});
 };
 
@@ -75,7 +75,7 @@ std::unique_ptr<stream_budget<T>> budget_from(const std::tuple<Os...>& os) {
     using cost = std::remove_cvref_t<decltype(option.cost)>;
     constexpr bool fits = requires(cost& c, const T& value) { requires std::integral<std::remove_cvref_t<decltype(c(value))>>; };
     static_assert(fits, "dyngen: backpressure_by(budget, cost): cost must be callable with a const T& of the stream, and "
-                        "give an integer");
+                        "return an integer");
     if constexpr (fits) return std::make_unique<costed_stream<T, cost>>(option);
   }
   return nullptr;
