@@ -140,7 +140,7 @@ TEST_CASE("describe shows how a task has ended", "[describe]") {
   CHECK(told(cancelled) == "task #, attempt 1: queued, asked to stop");
   manual.run_all();
   CHECK(told(failed) == "task #, attempt 1: failed: a\\nb\\x01");
-  CHECK(told(strange) == "task #, attempt 1: failed: an exception that is no std::exception");
+  CHECK(told(strange) == "task #, attempt 1: failed: an exception that is not a std::exception");
   CHECK(told(cancelled) == "task #, attempt 1: cancelled");
   // A task that failed because another one was cancelled was not cancelled itself.
   CHECK(told(dependent).find("task #, attempt 1: failed: dyngen: task # was cancelled") == 0);
@@ -222,25 +222,26 @@ TEST_CASE("describe shows that a stream is full, and its budget", "[describe][S-
   auto stream = run.options(dg::backpressure{3}, dg::name{"walk"}).submit(count_to, 10);
   CHECK(told(stream) == "task # 'walk', attempt 1: queued");
   manual.run_all();
-  CHECK(told(stream) == "task # 'walk', attempt 1: suspended for room, 3 values wait to be taken");
+  CHECK(told(stream) == "task # 'walk', attempt 1: suspended by backpressure, 3 values wait to be consumed");
   CHECK(stream.next_value() == 0);
-  CHECK(told(stream) == "task # 'walk', attempt 1: queued; 2 values wait to be taken");
+  CHECK(told(stream) == "task # 'walk', attempt 1: queued; 2 values wait to be consumed");
 
   dg::budget bytes(10);
   auto charged = run.options(dg::backpressure_by(bytes, [](int) { return 6; })).submit(count_to, 3);
   manual.run_all();
   CHECK(told(charged) ==
-        "task #, attempt 1: suspended for room, its budget is used up (6 of 10); 1 value waits to be taken");
+        "task #, attempt 1: suspended by backpressure, its budget is used up (6 of 10); 1 value waits to be consumed");
   CHECK(charged.next_value() == 0);
   manual.run_all();
   CHECK(charged.next_value() == 1);
   manual.run_all();
-  CHECK(told(charged) == "task #, attempt 1: completed; 1 value waits to be taken");
+  CHECK(told(charged) == "task #, attempt 1: completed; 1 value waits to be consumed");
 
   const std::uint64_t id = stream.id();
   stream.cancel();
   manual.run_all();
-  CHECK(dg::describe(stream) == "task " + number_of(id) + " 'walk', attempt 1: cancelled; 3 values wait to be taken");
+  CHECK(dg::describe(stream) ==
+        "task " + number_of(id) + " 'walk', attempt 1: cancelled; 3 values wait to be consumed");
 }
 
 TEST_CASE("describe shows that a stream's producer is run by its reader", "[describe][pulling]") {
@@ -264,10 +265,10 @@ TEST_CASE("describe shows that a stream's producer is run by its reader", "[desc
   seen = &stream;
   for (int i = 0; i < 3; ++i) CHECK(stream.next_value() == i);
   CHECK(inside == "task #, attempt 1: running");
-  CHECK(told(stream) == "task #, attempt 1: suspended until its reader wants a value");
+  CHECK(told(stream) == "task #, attempt 1: suspended until its consumer asks for a value");
   CHECK(in_any_order(dumped(pool)) == in_any_order("pool, 1 thread: 2 tasks that have not ended\n"
                                                    "  task #, attempt 1: running\n"
-                                                   "  task #, attempt 1: suspended until its reader wants a value\n"));
+                                                   "  task #, attempt 1: suspended until its consumer asks for a value\n"));
   over.open();
   busy.get();
 }
@@ -408,11 +409,11 @@ TEST_CASE("describe and dump name a call that waits behind a suspended generator
   a.submit(&counter::get).get();
   auto walk = a.options(dg::backpressure{2}, dg::name{"walk"}).submit(&counter::walk, 10);
   auto call = a.options(dg::name{"get"}).submit(&counter::get);
-  const std::string full = "task # 'walk', attempt 1: suspended for room, 2 values wait to be taken";
+  const std::string full = "task # 'walk', attempt 1: suspended by backpressure, 2 values wait to be consumed";
   CHECK(awaited([&] { return told(walk); }, full) == full);
   const std::string behind =
       "task # 'get', attempt 1: queued for its turn at actor 'counter', where "
-      "task # 'walk' (suspended for room, 2 values wait to be taken) is in progress";
+      "task # 'walk' (suspended by backpressure, 2 values wait to be consumed) is in progress";
   CHECK(awaited([&] { return told(call); }, behind) == behind);
   CHECK(in_any_order(dumped(pool)) == in_any_order("pool, 2 threads: 3 tasks that have not ended\n"
                                                    "  actor # 'counter': ends when its last handle is gone\n"
@@ -492,7 +493,7 @@ TEST_CASE("a dump has a line for each task that has not ended, and counts those 
   auto elsewhere = other.options(dg::name{"elsewhere"}).submit(awaits, x.ref);
   const std::string at_rest =
       "pool 'io', 2 threads: 3 tasks that have not ended\n"
-      "  task # 'stream', attempt 1: suspended for room, 1 value waits to be taken\n"
+      "  task # 'stream', attempt 1: suspended by backpressure, 1 value waits to be consumed\n"
       "  task # 'awaiting', attempt 1: awaiting promise #\n"
       "  task # 'waiting', attempt 1: waiting for task # 'awaiting'\n";
   CHECK(awaited([&] { return in_any_order(dumped(pool)); }, in_any_order(at_rest)) == in_any_order(at_rest));

@@ -689,7 +689,7 @@ TEST_CASE("completion() of a stream is ready when its task has ended", "[handles
   CHECK_FALSE(end.ready());
   later.run_all();
   CHECK(end.ready());
-  CHECK_FALSE(stream.finished());  // three values wait to be taken
+  CHECK_FALSE(stream.finished());  // three values wait to be consumed
 }
 
 TEST_CASE("cancel of a stream: what was stored is readable, then cancelled_error, then the end",

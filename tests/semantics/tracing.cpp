@@ -189,7 +189,7 @@ TEST_CASE("a trace has a row for each worker, and a slice for each run of a task
     auto values = pool.options(dg::backpressure{1}, dg::name{"values"}).submit(count_to, 4);
     stream = values.id();
     for (int i = 0; i < 4; ++i) {
-      REQUIRE(becomes(values, "suspended for room"));
+      REQUIRE(becomes(values, "suspended by backpressure"));
       CHECK(values.next_value() == i);
     }
     values.completion().get();
@@ -294,7 +294,7 @@ TEST_CASE("a trace shows each attempt, its exception, and the cancelled tasks", 
     CHECK(holds(its[i], errors[i]));
   }
   REQUIRE(seen.instants_of("error", strange).size() == 1);
-  CHECK(seen.instants_of("error", strange)[0].what == "an exception that is no std::exception");
+  CHECK(seen.instants_of("error", strange)[0].what == "an exception that is not a std::exception");
   CHECK(seen.instants_of("cancelled", cancelled).size() == 1);
   CHECK(seen.instants_of("error", cancelled).empty());
   CHECK(seen.instants_of("error", well).size() + seen.instants_of("cancelled", well).size() == 0);

@@ -66,7 +66,7 @@ std::string list_of(const task_snapshot& o, Words words) {
 }
 
 inline std::string awaited_words(const task_snapshot& o) {
-  if (o.count == 0 || o.needed <= 0) return "what has just come";
+  if (o.count == 0 || o.needed <= 0) return "something that has just become ready";
   const std::string all = list_of(o, words_for);
   return o.needed < o.count ? std::to_string(o.needed) + " of " + all : all;
 }
@@ -74,7 +74,7 @@ inline std::string awaited_words(const task_snapshot& o) {
 inline std::string room_words(const task_snapshot& o) {
   if (o.budget_limit != 0)
     return ", its budget is used up (" + std::to_string(o.budget_used) + " of " + std::to_string(o.budget_limit) + ")";
-  return o.is_stream ? ", " + counted(o.untaken, "value waits", "values wait") + " to be taken" : std::string();
+  return o.is_stream ? ", " + counted(o.untaken, "value waits", "values wait") + " to be consumed" : std::string();
 }
 
 inline std::string state_words(const task_snapshot& o, bool with_turn);
@@ -114,9 +114,9 @@ inline std::string state_words(const task_snapshot& o, bool with_turn) {
       return o.blocks ? "running, blocked until it has " + awaited_words(o) : "running";
     case phase::parked:
       if (o.awaits) return "awaiting " + awaited_words(o);
-      return "suspended for room" + room_words(o);
+      return "suspended by backpressure" + room_words(o);
     case phase::kept:
-      return "suspended until its reader wants a value";
+      return "suspended until its consumer asks for a value";
     case phase::ended:
       break;
   }
@@ -135,7 +135,7 @@ inline std::string end_words(shared_state& p, const task_snapshot& o) {
   } catch (const std::exception& e) {
     return std::string("failed: ") + in_one_line(e.what());
   } catch (...) {
-    return "failed: an exception that is no std::exception";
+    return "failed: an exception that is not a std::exception";
   }
 }
 
@@ -156,7 +156,7 @@ inline std::string description_of(shared_state& p) {
   if (o.is_task && !p.completed() && (o.word & state_word::cancelled) != 0) text += ", asked to stop";
   const bool said = state_word::phase_of(o.word) == phase::parked && !o.awaits && o.budget_limit == 0;
   if (o.is_stream && o.untaken != 0 && (p.completed() || !said))
-    text += "; " + counted(o.untaken, "value waits", "values wait") + " to be taken";
+    text += "; " + counted(o.untaken, "value waits", "values wait") + " to be consumed";
   return text;
 }
 

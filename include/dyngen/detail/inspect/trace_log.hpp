@@ -104,7 +104,7 @@ class trace_log final : public recorder {
     if (trace_row* const row = row_here()) append_instant(*row, what, nullptr);
   }
   void note_error(const std::exception_ptr& e) noexcept override {
-    const char* what = "an exception that is no std::exception";
+    const char* what = "an exception that is not a std::exception";
     try {
       std::rethrow_exception(e);
     } catch (const std::exception& x) {

@@ -36,7 +36,7 @@ namespace dyngen::detail {
 
 /// Writes an exception that reaches neither a handle nor the hook to stderr, in one line.
 inline void print_unhandled(std::exception_ptr e, std::string_view task, const char* noun = "task") noexcept {
-  const char* what = "an exception that is no std::exception";
+  const char* what = "an exception that is not a std::exception";
   try {
     std::rethrow_exception(e);
   } catch (const std::exception& x) {
