@@ -25,6 +25,7 @@ using support::captured_stderr;
 using support::count_to;
 using support::error_log;
 using support::eventually;
+using support::first;
 using support::gate;
 using support::holds;
 using support::message_of;
@@ -62,12 +63,6 @@ template <class Refs>
 std::vector<int> values_of(const Refs& refs) {
   std::vector<int> values;
   for (const auto& r : refs) values.push_back(r.get());
-  return values;
-}
-
-std::vector<int> first(int n) {
-  std::vector<int> values;
-  for (int i = 0; i < n; ++i) values.push_back(i);
   return values;
 }
 

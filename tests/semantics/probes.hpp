@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -166,6 +167,21 @@ inline dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
 /// Yields 0 … n-1, as values that count themselves.
 inline dg::generator<tracked> tracked_to(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
+}
+
+/// Copies of the values of all refs. Blocks.
+template <class Refs>
+auto values_of(const Refs& refs) {
+  std::vector<std::remove_cvref_t<decltype(refs.begin()->get())>> values;
+  for (const auto& r : refs) values.push_back(r.get());
+  return values;
+}
+
+/// 0 … n-1.
+inline std::vector<int> first(int n) {
+  std::vector<int> values;
+  for (int i = 0; i < n; ++i) values.push_back(i);
+  return values;
 }
 
 /// Yields 0 … n-1, then throws.

@@ -3,10 +3,8 @@
 
 #include "../catch.hpp"
 #include "../support.hpp"
-#include "small_stack.hpp"
 
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -18,9 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using support::count_to;
-using support::is_cancelled;
-using support::million;
-using support::on_small_stack;
 
 /// Long enough for a stream of cheap values to be measured as cheap.
 constexpr int long_enough = 5000;
@@ -33,12 +28,6 @@ dg::ref_stream<int> well_read(dg::thread_pool& pool, int more, int room) {
   return stream;
 }
 
-/// A value that holds the ref of the value before it.
-struct chain_link {
-  support::tracked counted;
-  dg::ref<chain_link> before;
-};
-
 /// Throws from its destructor, as a local of a coroutine may do.
 struct throws_at_exit {
   std::atomic<int>* gone;
@@ -50,23 +39,6 @@ struct throws_at_exit {
     throw support::boom("local");
   }
 };
-
-dg::generator<int> yields_one_of(dg::ref_stream<int> in) {
-  const int value = in.next_value().value_or(-1);
-  for (;;) co_yield value;
-}
-
-dg::generator<int> holds(dg::ref_stream<int> in) {
-  for (;;) co_yield in.valid() ? 1 : 0;
-}
-
-dg::generator<int> nested(int depth, support::tracked counted) {
-  co_yield depth;
-  if (depth > 0) {
-    dg::generator<int> inner = nested(depth - 1, support::tracked(counted.value));
-    co_yield dg::elements_of(std::move(inner));
-  }
-}
 
 }  // namespace
 
@@ -628,146 +600,6 @@ TEST_CASE("a dropped stream destroys its frame away from the caller's locks", "[
     streams.clear();
   }
   CHECK(support::eventually([&] { return gone == 50; }));
-}
-
-TEST_CASE("dropping a chain of a million streams does not recurse", "[stream][L-14]") {
-  support::watchdog dog("a million streams", 120);
-  dg::manual_executor manual;
-  dg::ref<void> first;
-  {
-    std::optional<dg::ref_stream<int>> stream = dg::on(manual).submit(count_to, 3);
-    first = stream->completion();
-    for (int i = 0; i < million; ++i)
-      stream = dg::on(manual).options(dg::backpressure{1}).submit(holds, std::move(*stream));
-    on_small_stack([&] {
-      stream.reset();
-      manual.run_all();
-    });
-  }
-  CHECK(first.ready());
-}
-
-TEST_CASE("dropping a chain of started streams on an inline executor does not recurse", "[stream][L-14]") {
-  support::watchdog dog("started streams", 120);
-  dg::inline_executor at_once;
-  std::atomic<int> gone{0};
-  struct counts_exit {
-    std::atomic<int>* gone;
-    ~counts_exit() { ++*gone; }
-  };
-  on_small_stack([&] {
-    std::optional<dg::ref_stream<int>> stream =
-        dg::on(at_once).options(dg::backpressure{1}).submit([&]() -> dg::generator<int> {
-          counts_exit local{&gone};
-          for (;;) co_yield 5;
-        });
-    for (int i = 0; i < 200000; ++i)
-      stream = dg::on(at_once).options(dg::backpressure{1}).submit(yields_one_of, std::move(*stream));
-    if (stream->next_value() == std::optional<int>(5)) gone += 10;
-    stream.reset();
-  });
-  CHECK(gone == 11);
-}
-
-TEST_CASE("dropping a value that holds a ref to a value, a million deep, does not recurse", "[ref][L-14]") {
-  support::watchdog dog("a million links", 120);
-  support::tracked::reset();
-  dg::ref<chain_link> last = dg::put(chain_link{support::tracked(0), {}});
-  for (int i = 1; i < million; ++i) {
-    chain_link next{support::tracked(i), std::move(last)};
-    last = dg::put(std::move(next));
-  }
-  CHECK(support::tracked::live == million);
-  on_small_stack([&] { last = {}; });
-  CHECK(support::tracked::live == 0);
-}
-
-TEST_CASE("a failure propagates through a million dependents without recursion", "[wait][L-14][S-ERR-8]") {
-  support::watchdog dog("a failure through a million dependents", 120);
-  dg::manual_executor manual;
-  dg::inline_executor at_once;
-  std::atomic<int> ran{0};
-  dg::ref<int> last = dg::on(manual).submit([]() -> int { throw support::boom("first"); });
-  for (int i = 0; i < million; ++i)
-    last = dg::on(at_once).submit(
-        [&ran](int value) {
-          ++ran;
-          return value;
-        },
-        last);
-  CHECK_FALSE(last.ready());
-  on_small_stack([&] { manual.run_all(); });
-  REQUIRE(last.ready());
-  CHECK(support::message_of([&] { last.get(); }) == "first");
-  CHECK(ran == 0);
-}
-
-TEST_CASE("a cancellation propagates through a million dependents without recursion", "[cancel][L-14][S-CANCEL-5]") {
-  support::watchdog dog("a cancellation through a million dependents", 120);
-  dg::manual_executor manual;
-  dg::ref<int> first = dg::on(manual).submit([] { return 1; });
-  dg::ref<int> last = first;
-  for (int i = 0; i < million; ++i) last = dg::on(manual).submit([](int value) { return value; }, last);
-  on_small_stack([&] {
-    first.cancel();
-    manual.run_all();
-  });
-  REQUIRE(last.ready());
-  CHECK(is_cancelled(last.error()));
-}
-
-TEST_CASE("a million dependents on an inline executor run without recursion", "[executor][L-14]") {
-  support::watchdog dog("a million dependents inline", 120);
-  dg::manual_executor manual;
-  dg::inline_executor at_once;
-  dg::ref<int> last = dg::on(manual).submit([] { return 0; });
-  for (int i = 0; i < million; ++i) last = dg::on(at_once).submit([](int value) { return value + 1; }, last);
-  on_small_stack([&] { manual.run_all(); });
-  REQUIRE(last.ready());
-  CHECK(last.get() == million);
-}
-
-TEST_CASE("tasks that submit their successor inline do not recurse", "[executor][L-14]") {
-  support::watchdog dog("successors inline", 120);
-  dg::inline_executor at_once;
-  std::atomic<int> ran{0};
-  struct repeat {
-    dg::inline_executor* executor;
-    std::atomic<int>* ran;
-    void operator()(int left) const {
-      ++*ran;
-      if (left > 0) dg::on(*executor).submit(*this, left - 1);
-    }
-  };
-  on_small_stack([&] { dg::on(at_once).submit(repeat{&at_once, &ran}, 200000); });
-  CHECK(ran == 200001);
-}
-
-TEST_CASE("generators nested deeply are run and dropped without recursion", "[generator][L-14]") {
-  support::watchdog dog("nested generators", 120);
-  support::tracked::reset();
-  constexpr int depth = 200000;
-  int seen = 0;
-  bool ordered = true;
-  on_small_stack([&] {
-    for (int& value : nested(depth, support::tracked(1))) {
-      ordered = ordered && value == depth - seen;
-      ++seen;
-    }
-  });
-  CHECK(ordered);
-  CHECK(seen == depth + 1);
-  CHECK(support::tracked::live == 0);
-
-  seen = 0;
-  on_small_stack([&] {
-    for (int& value : nested(depth, support::tracked(1))) {
-      ++seen;
-      if (value == 0) break;
-    }
-  });
-  CHECK(seen == depth + 1);
-  CHECK(support::tracked::live == 0);
 }
 
 TEST_CASE("only the last ref moves a value out", "[ref][L-15]") {
