@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Coroutines that wait without a thread: task<R>, refs, all and any of several, streams, yield. S-AWAIT, S-WAIT-6, and
-// what S-CANCEL, S-STOP and S-ERR say of a coroutine that is suspended in a co_await.
+// S-CANCEL, S-STOP and S-ERR for a coroutine that is suspended in a co_await.
 
 #include "../catch.hpp"
 #include "probes.hpp"
@@ -291,7 +291,7 @@ TEST_CASE("a coroutine resumes on its own executor", "[await][S-WAIT-6]") {
   CHECK(on == std::this_thread::get_id());
 }
 
-TEST_CASE("tasks that await hold no thread", "[await][S-WAIT-1]") {
+TEST_CASE("tasks that await occupy no thread", "[await][S-WAIT-1]") {
   support::watchdog dog("ten thousand waiting tasks");
   dg::thread_pool pool({.threads = 1, .waiters_help = false});
   later value;

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """warnings.py COMPILER INCLUDE_DIR PROGRAM
 
-Compiles PROGRAM with the warnings of careful users as errors, without optimization and with -O3, as a user who gives the
-folder of the headers by -I. COMPILER may hold options ("clang++-19 -stdlib=libstdc++"); the script asks it
+Compiles PROGRAM with the warnings of careful users as errors, without optimization and with -O3. The folder of the
+headers is given by -I. COMPILER may hold options ("clang++-19 -stdlib=libstdc++"); the script asks it
 whether it is g++ or clang++. Ends with `cases: N passed, N failed`; the exit status is 0 if none failed.
 """
 
