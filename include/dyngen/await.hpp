@@ -4,6 +4,7 @@
 // a stream. The coroutine suspends, and its own executor resumes it; it blocks no thread meanwhile. A coroutine that is
 // iterated in place, without a task, blocks its thread instead.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/pool/stealable_child.hpp>
 #include <dyngen/ref.hpp>
@@ -104,7 +105,7 @@ class stream_awaiter {
       kept_.hold(*task_);
   }
   /// False: the coroutine suspends until the next item is there, or stops.
-  [[gnu::noinline]] bool arrives(made_here made) {
+  DYNGEN_NOINLINE bool arrives(made_here made) {
     sequence_task<T>& t = *task_;
     for (;;) {
       if (suspension_.must_stop()) return false;

@@ -4,6 +4,7 @@
 // what to do about it. An exception that a task throws is never wrapped: the library stores that object and rethrows
 // it.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/version.hpp>
 
 #include <cstdint>
@@ -13,13 +14,13 @@
 namespace dyngen {
 
 /// Base class of all exceptions that the library defines.
-class [[gnu::visibility("default")]] error : public std::runtime_error {
+class DYNGEN_VISIBLE error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 /// A task produced fewer or more values than `num_returns` asked for.
-class [[gnu::visibility("default")]] arity_error : public error {
+class DYNGEN_VISIBLE arity_error : public error {
  public:
   /// For the library.
   arity_error(const std::string& what, std::uint64_t expected, std::uint64_t yielded)
@@ -35,7 +36,7 @@ class [[gnu::visibility("default")]] arity_error : public error {
 };
 
 /// A `tuple_generator` yielded a value that does not convert to the type at that position.
-class [[gnu::visibility("default")]] type_order_error : public error {
+class DYNGEN_VISIBLE type_order_error : public error {
  public:
   using error::error;
 };
@@ -43,7 +44,7 @@ class [[gnu::visibility("default")]] type_order_error : public error {
 /// The task was cancelled, or its executor was destroyed, before it stored this value. If the task's code threw an
 /// exception after the task was asked to stop, this one nests that exception (std::rethrow_if_nested). A task that
 /// throws a cancelled_error itself ends as cancelled.
-class [[gnu::visibility("default")]] cancelled_error : public error {
+class DYNGEN_VISIBLE cancelled_error : public error {
  public:
   using error::error;
   /// For code of a task that ends the task as cancelled.
@@ -51,50 +52,50 @@ class [[gnu::visibility("default")]] cancelled_error : public error {
 };
 
 /// A timed wait reached its time limit. Nothing was consumed: the call may be repeated.
-class [[gnu::visibility("default")]] timeout_error : public error {
+class DYNGEN_VISIBLE timeout_error : public error {
  public:
   using error::error;
 };
 
 /// An attempt of a retried task (max_retries) produced fewer values than earlier attempts had stored.
-class [[gnu::visibility("default")]] nondeterministic_error : public error {
+class DYNGEN_VISIBLE nondeterministic_error : public error {
  public:
   using error::error;
 };
 
 /// A call of a dead actor: the actor was killed, its pool was destroyed, or its constructor threw. In the last case
 /// this nests the constructor's exception (std::rethrow_if_nested).
-class [[gnu::visibility("default")]] actor_died : public error {
+class DYNGEN_VISIBLE actor_died : public error {
  public:
   using error::error;
 };
 
 /// The value cannot be moved out of a ref, because other handles share it, and it cannot be copied.
-class [[gnu::visibility("default")]] shared_value : public error {
+class DYNGEN_VISIBLE shared_value : public error {
  public:
   using error::error;
 };
 
 /// A promise was destroyed before it was fulfilled.
-class [[gnu::visibility("default")]] broken_promise : public error {
+class DYNGEN_VISIBLE broken_promise : public error {
  public:
   using error::error;
 };
 
 /// A second value or exception was given to a promise.
-class [[gnu::visibility("default")]] promise_already_satisfied : public error {
+class DYNGEN_VISIBLE promise_already_satisfied : public error {
  public:
   using error::error;
 };
 
 /// An empty handle (default-constructed, moved from, or already consumed) was used.
-class [[gnu::visibility("default")]] empty_ref : public error {
+class DYNGEN_VISIBLE empty_ref : public error {
  public:
   using error::error;
 };
 
 /// A task was submitted to a pool that has been shut down.
-class [[gnu::visibility("default")]] pool_stopped : public error {
+class DYNGEN_VISIBLE pool_stopped : public error {
  public:
   using error::error;
 };

@@ -4,6 +4,7 @@
 // value of each type, in order. If they run as a task, co_yield constructs each value in its final place, the return
 // buffer of the task. Iterated in place, a generator<T> is an ordinary input range on the calling thread.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/coroutine/awaiting.hpp>
 #include <dyngen/detail/coroutine/result_kinds.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
@@ -132,7 +133,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
     template <class U = T>
       requires std::convertible_to<U&&, T>
-    [[gnu::always_inline]] detail::suspend_if yield_value(U&& value) {
+    DYNGEN_ALWAYS_INLINE detail::suspend_if yield_value(U&& value) {
       return store([&](void* place) { detail::construct<T>(place, std::forward<U>(value)); });
     }
 
@@ -183,7 +184,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
 
    private:
     template <class Construct>
-    [[gnu::always_inline]] detail::suspend_if store(Construct construct) {
+    DYNGEN_ALWAYS_INLINE detail::suspend_if store(Construct construct) {
       if (this->being_destroyed()) return detail::suspend_if(true);
       detail::sink<T>& to = this->sink();
       if (T* const place = to.single_place) {
@@ -199,7 +200,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     /// A value for which there is no place yet, that is charged to a budget, or not stored at all: built and dropped if
     /// it repeats one of an earlier attempt. Returns whether to suspend.
     template <class Construct>
-    [[gnu::noinline]] static bool store_unusually(detail::sink<T>& to, Construct construct) {
+    DYNGEN_NOINLINE static bool store_unusually(detail::sink<T>& to, Construct construct) {
       const detail::permission may = to.ask();
       if (may == detail::permission::construct) {
         construct(to.place());

@@ -4,6 +4,7 @@
 // copies at once, but not the same ref object. The value is destroyed with its last handle, which may be after its
 // pool. Also here: put, get, cancel.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/value/ref_access.hpp>
 #include <dyngen/error.hpp>
@@ -164,7 +165,7 @@ class ref_base {
     if (slot_ == nullptr || !slot_has_value(*slot_)) [[unlikely]]
       settle_slowly(until);
   }
-  [[gnu::noinline]] void settle_slowly(deadline until) const {
+  DYNGEN_NOINLINE void settle_slowly(deadline until) const {
     slot& s = checked();
     if (!slot_ready(s) && !wait_for_slot(s, until)) throw_timeout(owner());
     if (slot_failed(s)) std::rethrow_exception(seen_failure(owner()));

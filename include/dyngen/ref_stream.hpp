@@ -4,6 +4,7 @@
 // time, which may be a different thread each time. The producer runs ahead until its buffer is full. Destroying the
 // stream cancels the task, runs none of its code, and destroys the values that were not consumed.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/detail/results/stream_access.hpp>
 #include <dyngen/ref.hpp>
@@ -246,7 +247,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     const auto made = t.make_next(false);
     return made == task::made_here::value || await_item(t, until, kept, made);
   }
-  [[gnu::noinline]] static bool await_item(task& t, detail::deadline until, keep& kept, typename task::made_here made) {
+  DYNGEN_NOINLINE static bool await_item(task& t, detail::deadline until, keep& kept, typename task::made_here made) {
     using made_here = typename task::made_here;
     for (;;) {
       if (made == made_here::something || made == made_here::behind)

@@ -4,6 +4,7 @@
 // functions consume nothing, and never run a task on the calling thread: a thread that waits for any of several tasks
 // must not be busy with one of them.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
 
@@ -71,7 +72,7 @@ struct watched {
 inline constexpr std::size_t none_ready = static_cast<std::size_t>(-1);
 
 /// Returns a different number in each call on a thread, for fairness.
-[[gnu::noinline]] inline std::size_t next_turn() noexcept {
+DYNGEN_NOINLINE inline std::size_t next_turn() noexcept {
   static thread_local constinit std::size_t turns = 0;
   return turns++;
 }

@@ -105,7 +105,8 @@ def shown(lines):
 
 
 def main():
-    lines = pathlib.Path(sys.argv[1]).read_text(encoding='utf-8').splitlines()
+    text = re.sub(r'\bDYNGEN_(VISIBLE|NOINLINE|ALWAYS_INLINE) ', '', pathlib.Path(sys.argv[1]).read_text(encoding='utf-8'))
+    lines = text.splitlines()
     print('\n'.join(shown(lines)))
 
 

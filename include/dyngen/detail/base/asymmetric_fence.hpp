@@ -29,6 +29,7 @@
 // fence is fast again.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/process.hpp>
 
 #include <chrono>
@@ -77,7 +78,7 @@ inline bool register_membarrier() noexcept {
 inline bool has_membarrier() noexcept { return membarrier_is_registered.load(relaxed); }
 
 /// The heavy fence if the kernel refuses a membarrier after it has registered the process (last paragraph at the top).
-[[gnu::noinline]] inline void fence_without_membarrier() noexcept {
+DYNGEN_NOINLINE inline void fence_without_membarrier() noexcept {
   // A forked child may have to register anew.
   if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
   if (membarrier(MEMBARRIER_CMD_GLOBAL)) return;
@@ -102,7 +103,7 @@ inline void asymmetric_fence_heavy() noexcept {}
 /// The light side's store. After it the caller reads, with seq_cst, what the heavy side wrote before its
 /// asymmetric_fence_heavy(). `Plain` is the result of has_membarrier(): hot loops read that once and pass it here.
 template <bool Plain, class T>
-[[gnu::always_inline]] inline void asymmetric_store_as(atomic<T>& word, T value) noexcept {
+DYNGEN_ALWAYS_INLINE inline void asymmetric_store_as(atomic<T>& word, T value) noexcept {
   if constexpr (Plain) {
     word.store(value, release);  // release: the heavy side also sees what was written before
     std::atomic_signal_fence(seq_cst);  // the compiler keeps the order; the heavy fence makes the processor keep it
@@ -112,7 +113,7 @@ template <bool Plain, class T>
 }
 /// asymmetric_store_as() for callers that store rarely: reads has_membarrier() itself.
 template <class T>
-[[gnu::always_inline]] inline void asymmetric_store(atomic<T>& word, T value) noexcept {
+DYNGEN_ALWAYS_INLINE inline void asymmetric_store(atomic<T>& word, T value) noexcept {
   if (has_membarrier()) [[likely]]
     asymmetric_store_as<true>(word, value);
   else

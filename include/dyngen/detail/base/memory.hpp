@@ -16,6 +16,7 @@
 // [H2] A thread that ends makes its cache available (release); the thread that gets it next sees it whole (acquire).
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/memory_depot.hpp>
 #include <dyngen/detail/base/process.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -138,7 +139,7 @@ class thread_memory {
     s.count = 0;
   }
 
-  [[gnu::noinline]] static thread_memory* begin() noexcept {
+  DYNGEN_NOINLINE static thread_memory* begin() noexcept {
     thread_context& here = context();
     if (here.memory_over) return nullptr;
     const bool is_new = here.memory == nullptr;
@@ -233,7 +234,7 @@ inline constexpr unsigned threads_apart = 40;
 
 /// A small number of the calling thread, which another thread gets after this one has ended; no_thread_number if it has
 /// none.
-[[gnu::noinline]] inline unsigned thread_number() noexcept {
+DYNGEN_NOINLINE inline unsigned thread_number() noexcept {
   const thread_memory* const mine = thread_memory::here();
   return mine != nullptr ? mine->number : no_thread_number;
 }
@@ -258,7 +259,7 @@ inline void* piece_from_elsewhere(std::size_t index) {
 }
 
 /// Slow path of allocate(): the cache has no such piece.
-[[gnu::noinline]] inline void* allocate_slowly(memory_kind kind, std::size_t bytes, std::size_t alignment) {
+DYNGEN_NOINLINE inline void* allocate_slowly(memory_kind kind, std::size_t bytes, std::size_t alignment) {
   void* memory = nullptr;
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
     memory = ::operator new(bytes, std::align_val_t(alignment));
@@ -273,7 +274,7 @@ inline void* piece_from_elsewhere(std::size_t index) {
 /// Allocates `bytes` bytes aligned to `alignment`, counted as `kind`. Throws std::bad_alloc.
 // allocate() and deallocate() are not inlined: a coroutine that calls them again after a suspension may be on another
 // thread.
-[[gnu::noinline]] inline void* allocate(memory_kind kind, std::size_t bytes,
+DYNGEN_NOINLINE inline void* allocate(memory_kind kind, std::size_t bytes,
                                         std::size_t alignment = alignof(std::max_align_t)) {
   thread_memory* const mine = thread_memory::already_here();
   if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
@@ -296,7 +297,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
 }
 
 /// Slow path of deallocate(): the cache is full.
-[[gnu::noinline]] inline void deallocate_slowly(memory_kind kind, void* memory, std::size_t bytes,
+DYNGEN_NOINLINE inline void deallocate_slowly(memory_kind kind, void* memory, std::size_t bytes,
                                                 std::size_t alignment) noexcept {
   memory_counter::add(kind, -1);
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, bytes, std::align_val_t(alignment));
@@ -305,7 +306,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
 }
 
 /// Deallocates what allocate() returned for the same kind, bytes and alignment.
-[[gnu::noinline]] inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
+DYNGEN_NOINLINE inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
                                          std::size_t alignment = alignof(std::max_align_t)) noexcept {
   thread_memory* const mine = thread_memory::already_here();
   // relaxed: a switch for tests, written before other threads exist.
@@ -319,7 +320,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
 
 // --- coroutine frames ---
 
-[[gnu::noinline]] inline void* allocate_frame_slowly(std::size_t bytes) {
+DYNGEN_NOINLINE inline void* allocate_frame_slowly(std::size_t bytes) {
   void* const memory = bytes <= size_class::largest ? piece_from_elsewhere(size_class::of_frame(bytes))
                                                     : ::operator new(bytes, std::align_val_t(frame_alignment));
   memory_counter::add(memory_kind::frame, 1);
@@ -327,7 +328,7 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
 }
 
 /// Allocates `bytes` bytes for a coroutine frame. Throws std::bad_alloc.
-[[gnu::noinline]] inline void* allocate_frame(std::size_t bytes) {
+DYNGEN_NOINLINE inline void* allocate_frame(std::size_t bytes) {
   thread_memory* const mine = thread_memory::already_here();
   if (mine != nullptr && bytes <= size_class::largest) [[likely]] {
     if (void* const memory = mine->take(size_class::of_frame(bytes))) [[likely]] {
@@ -338,14 +339,14 @@ inline void give_elsewhere(void* memory, std::size_t index) noexcept {
   return allocate_frame_slowly(bytes);
 }
 
-[[gnu::noinline]] inline void deallocate_frame_slowly(void* frame, std::size_t bytes) noexcept {
+DYNGEN_NOINLINE inline void deallocate_frame_slowly(void* frame, std::size_t bytes) noexcept {
   memory_counter::add(memory_kind::frame, -1);
   if (bytes > size_class::largest) return ::operator delete(frame, bytes, std::align_val_t(frame_alignment));
   give_elsewhere(frame, size_class::of_frame(bytes));
 }
 
 /// Deallocates what allocate_frame() returned for the same number of bytes.
-[[gnu::noinline]] inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
+DYNGEN_NOINLINE inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
   thread_memory* const mine = thread_memory::already_here();
   // relaxed: a switch for tests, written before other threads exist.
   if (mine != nullptr && bytes <= size_class::largest && keeps_memory.load(relaxed)) [[likely]] {

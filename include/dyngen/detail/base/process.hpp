@@ -30,6 +30,8 @@
 // standard library; the type in the note covers both. Objects that differ must not pass pools or handles to each other.
 // Without ELF an instance exists once for each copy of its symbol, which has default visibility.
 
+#include <dyngen/detail/base/compiler.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -174,7 +176,7 @@ class process_wide_thing {
  private:
   static_assert(alignof(T) <= alignof(std::max_align_t));
 
-  [[gnu::noinline]] static T& find() noexcept {
+  DYNGEN_NOINLINE static T& find() noexcept {
     void* const memory = std::malloc(sizeof(T));
     T* const fresh = memory != nullptr ? ::new (memory) T() : without_memory();
     void* all = nullptr;
@@ -194,14 +196,14 @@ class process_wide_thing {
     return *static_cast<T*>(mine);
   }
 
-  [[gnu::noinline]] static T* without_memory() noexcept {
+  DYNGEN_NOINLINE static T* without_memory() noexcept {
     static T spare;
     return &spare;
   }
 
 #if defined(__ELF__)
   /// Called so that the linker keeps it. It leaves the note for shared_notes in the object.
-  [[gnu::noinline]] static void leave_note() noexcept {
+  DYNGEN_NOINLINE static void leave_note() noexcept {
     asm volatile(
         ".pushsection .note.dyngen,\"a\",%%note\n\t"
         ".balign 4\n\t"
@@ -224,7 +226,7 @@ class process_wide_thing {
 };
 
 template <class T>
-[[gnu::always_inline]] inline T& process_wide() noexcept {
+DYNGEN_ALWAYS_INLINE inline T& process_wide() noexcept {
   return process_wide_thing<T>::get();
 }
 
@@ -234,7 +236,7 @@ template <class T>
 class thread_wide_thing {
  public:
   // Not inlined: a coroutine that calls it again after a suspension may be on another thread.
-  [[gnu::noinline]] static T& get() noexcept {
+  DYNGEN_NOINLINE static T& get() noexcept {
     if (known_ != nullptr) [[likely]]
       return *known_;
     return find();
@@ -249,7 +251,7 @@ class thread_wide_thing {
     std::atomic<std::uint64_t> key{0};  ///< 1 + the pthread key, once there is one
   };
 
-  [[gnu::noinline]] static T& find() noexcept {
+  DYNGEN_NOINLINE static T& find() noexcept {
     known_ = &own_;
     pthread_key_t key{};
     if (!key_of_all(key)) return own_;
@@ -291,7 +293,7 @@ class thread_wide_thing {
 };
 
 template <class T>
-[[gnu::always_inline]] inline T& thread_wide() noexcept {
+DYNGEN_ALWAYS_INLINE inline T& thread_wide() noexcept {
   return thread_wide_thing<T>::get();
 }
 

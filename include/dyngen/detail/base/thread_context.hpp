@@ -22,6 +22,7 @@
 // that the thread is in.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/process.hpp>
 #include <dyngen/detail/base/work_item.hpp>
 
@@ -150,7 +151,7 @@ struct thread_context {
 
 /// The context of the calling thread; all objects of the process share it (process.hpp). The reference is valid until
 /// the thread ends. Never keep it across a suspension.
-[[gnu::always_inline]] inline thread_context& context() noexcept { return thread_wide<thread_context>(); }
+DYNGEN_ALWAYS_INLINE inline thread_context& context() noexcept { return thread_wide<thread_context>(); }
 
 inline put_off_work::put_off_work(thread_context& here) noexcept : here_(here), outer_(here.put_off) { here.put_off = this; }
 inline put_off_work::~put_off_work() { here_.put_off = outer_; }
@@ -219,7 +220,7 @@ class interlude final : public put_off_work {
 
 /// Does one piece of the work that this thread has put off, innermost list first. Returns false if there is none. Every
 /// wait calls it.
-[[gnu::noinline]] inline bool run_put_off(thread_context& here) noexcept {
+DYNGEN_NOINLINE inline bool run_put_off(thread_context& here) noexcept {
   const interlude user_code(here);
   for (put_off_work* list = here.put_off; list != nullptr; list = list->outer())
     if (list->run_one()) return true;
@@ -256,7 +257,7 @@ inline void leave_last_stream(thread_context& here, bool reader_waits) noexcept 
 inline void return_all_credits() noexcept { leave_last_stream(context(), true); }
 
 /// Makes the thread return the credits of its last stream when it ends: it may end without another wait.
-[[gnu::noinline]] inline void return_credits_at_thread_end() noexcept {
+DYNGEN_NOINLINE inline void return_credits_at_thread_end() noexcept {
   struct settler {
     ~settler() { return_all_credits(); }
   };

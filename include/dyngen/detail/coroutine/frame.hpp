@@ -6,6 +6,7 @@
 // Coroutines that run one inside another form a chain: the outermost has the driver, whose loop resumes the innermost.
 // They are destroyed in one loop, the innermost first, as each may use what stands in the frames around it.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/memory.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 
@@ -94,8 +95,8 @@ class frame_owner {
 /// Base of all promises: counted frames, and nothing in them that wants more than ordinary alignment.
 struct frame_promise {
   // Not inlined, both: g++ warns of a mismatch to the user when it sees into one of them only.
-  [[gnu::noinline]] static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
-  [[gnu::noinline]] static void operator delete(void* frame, std::size_t bytes) noexcept {
+  DYNGEN_NOINLINE static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
+  DYNGEN_NOINLINE static void operator delete(void* frame, std::size_t bytes) noexcept {
     context().freed_frame = frame;
     deallocate_frame(frame, bytes);
   }

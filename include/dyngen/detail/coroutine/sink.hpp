@@ -4,6 +4,7 @@
 // after it. Behind it stands a return buffer of one of the two shapes, or the thread that iterates the generator.
 // All of it belongs to the one thread that runs the coroutine at the moment.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/coroutine/frame.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -126,7 +127,7 @@ struct sink_base {
 };
 
 /// An exception that left a frame while it was destroyed goes to the task, if there is one.
-[[gnu::noinline]] inline void note_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
+DYNGEN_NOINLINE inline void note_destruction(std::exception_ptr thrown, sink_base* to) noexcept {
   if (to != nullptr && !to->destroyed_with)
     to->destroyed_with = std::move(thrown);
   else if (to != nullptr && to->task != nullptr)
@@ -135,12 +136,12 @@ struct sink_base {
     print_unhandled(std::move(thrown), "(a coroutine that was not submitted)");
 }
 /// The same if there was one.
-[[gnu::always_inline]] inline void report_destruction(std::exception_ptr&& thrown, sink_base* to) noexcept {
+DYNGEN_ALWAYS_INLINE inline void report_destruction(std::exception_ptr&& thrown, sink_base* to) noexcept {
   if (thrown) [[unlikely]]
     note_destruction(std::move(thrown), to);
 }
 
-[[gnu::noinline]] inline void frame_owner::destroy(sink_base* report_to) noexcept {
+DYNGEN_NOINLINE inline void frame_owner::destroy(sink_base* report_to) noexcept {
   frame_promise* const mine = std::exchange(frame_, nullptr);
   frame_promise* innermost = mine;
   while (innermost->inner != nullptr) innermost = innermost->inner;
@@ -218,7 +219,7 @@ class sink : public sink_base {
   }
   bool has_stored() const noexcept { return why == signal::yielded; }
   /// Where there is no place left: runs it until it has stored its next value. False: go_on() says what it was instead.
-  [[gnu::noinline]] bool drive_into_next_block() {
+  DYNGEN_NOINLINE bool drive_into_next_block() {
     const std::uint64_t before = window_->made();
     leave_single_place();
     leaf.resume();
@@ -246,7 +247,7 @@ class sink : public sink_base {
   }
   T* next_place() const noexcept { return window_->next; }
   /// The value at next_place() is constructed. Returns whether to suspend.
-  [[gnu::always_inline]] bool commit_next() noexcept {
+  DYNGEN_ALWAYS_INLINE bool commit_next() noexcept {
     value_window<T>& window = *window_;
     window.commit();
     if (window.waiters->any()) [[unlikely]]

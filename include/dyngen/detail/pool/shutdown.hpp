@@ -38,6 +38,7 @@
 //      the thread that ends the pool drops the nodes of ending_tasks.hpp before it sets over_.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/suspended_tasks.hpp>
 #include <dyngen/detail/pool/work_search.hpp>
@@ -172,7 +173,7 @@ class pool_shutdown : public work_search {
   // --- reports ---
 
   /// Called by a worker: reports the failures that are in the list. False if there are none.
-  [[gnu::noinline]] bool run_reports(worker& w) noexcept {
+  DYNGEN_NOINLINE bool run_reports(worker& w) noexcept {
     shared_state* next = lost_.take_all();
     if (next == nullptr) return false;
     const bool outer = std::exchange(w.own.reports, true);

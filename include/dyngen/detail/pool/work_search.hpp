@@ -18,6 +18,7 @@
 //      of their own: with 60 children for each task, a common count would skip two of the three picks for ever. At
 //      every 61st child the parent is requeued if the injection queue holds work.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/doorbell.hpp>
 #include <dyngen/detail/pool/ending_tasks.hpp>
@@ -29,8 +30,8 @@
 #include <dyngen/detail/pool/pool_settings.hpp>
 #include <dyngen/detail/pool/stealable_child.hpp>
 #include <dyngen/detail/pool/worker.hpp>
-#include <dyngen/detail/task/task_host.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
+#include <dyngen/detail/task/task_host.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -223,7 +224,7 @@ class work_search : public task_host, public listed_pool {
   /// Called by a pusher that found no worker left. The task it pushed has ended already, or came too late from a
   /// foreign executor; then ~pool_core ends it. The pusher holds a reference to the task, so the pool outlives this
   /// call.
-  [[gnu::noinline]] void drain_after_last_worker() noexcept {
+  DYNGEN_NOINLINE void drain_after_last_worker() noexcept {
     (void)ending_.forget();
     work_list kept;
     for (bool again = true; again;) {

@@ -27,6 +27,7 @@
 // of the same word decides which.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/spin.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
 #include <dyngen/detail/results/production_cost.hpp>
@@ -163,7 +164,7 @@ class sequence_task : public task_record, public credited_stream {
   }
 
   /// The reader goes: the task is cancelled or, detached, left to run, and what was not taken is dropped.
-  [[gnu::noinline]] void abandon(bool detach) noexcept {
+  DYNGEN_NOINLINE void abandon(bool detach) noexcept {
     if (!detach && !final_taken_) give_up();
     thread_context& here = context();
     if (here.last_taken == this) {
@@ -353,7 +354,7 @@ class sequence_task : public task_record, public credited_stream {
     return false;
   }
 
-  [[gnu::noinline]] void account_taken(std::uint64_t taken) noexcept {
+  DYNGEN_NOINLINE void account_taken(std::uint64_t taken) noexcept {
     if (budget_) return budget_->taken();
     // relaxed, here and below: only this reader's progress is compared; a stale value gives room back once too often.
     const std::uint64_t given = given_back_.load(relaxed);
@@ -364,7 +365,7 @@ class sequence_task : public task_record, public credited_stream {
     if (!kept_.listed.load(seq_cst)) host().is_kept(kept_);                // [K5] another thread may read on
   }
 
-  [[gnu::noinline]] bool sees_more() noexcept {
+  DYNGEN_NOINLINE bool sees_more() noexcept {
     if (left_) return false;
     seen_ = buffer_.published();
     return taken() < seen_;
@@ -375,7 +376,7 @@ class sequence_task : public task_record, public credited_stream {
     return here.tasks != nullptr && here.tasks->task->pool_id() == pool_id();
   }
   /// Queued, or parked for room, which the reader gives back first.
-  [[gnu::noinline]] made_here make_claimed(const thread_context& here, bool suspends) noexcept {
+  DYNGEN_NOINLINE made_here make_claimed(const thread_context& here, bool suspends) noexcept {
     const bool is_new = taken() == 0 && !cost_.is_dear();
     const bool at_home = actor_id() == nullptr && (cost_.is_cheap() || is_new) && host().trace() == nullptr && is_at_home(here);
     if (!at_home && (!helps_ || suspends)) return made_here::nothing;
@@ -391,7 +392,7 @@ class sequence_task : public task_record, public credited_stream {
     drop_references(1);  // the stream holds another one: no code of the task's has run
     return made_here::nothing;
   }
-  [[gnu::noinline]] made_here make_kept(thread_context& here) noexcept {
+  DYNGEN_NOINLINE made_here make_kept(thread_context& here) noexcept {
     remember_here(here);
     if (!state().claim_kept()) return made_here::nothing;
     entry_.outer = std::exchange(here.tasks, &entry_);
@@ -419,7 +420,7 @@ class sequence_task : public task_record, public credited_stream {
   }
   /// Its code has come back for another reason than a value, or it is wanted by another thread: it goes on as any task, but
   /// no further than the value that the reader wants.
-  [[gnu::noinline]] made_here finish_step() noexcept {
+  DYNGEN_NOINLINE made_here finish_step() noexcept {
     add_references(1);
     std::uint32_t given_up = 0;
     {
@@ -429,7 +430,7 @@ class sequence_task : public task_record, public credited_stream {
     if (given_up != 0) drop_references(given_up);
     return made_here::something;
   }
-  [[gnu::noinline]] bool goes_on_at_reader() noexcept {
+  DYNGEN_NOINLINE bool goes_on_at_reader() noexcept {
     (void)uncounted(false);
     look_after_ = cost_.look(made());
     return look_after_ != 0;
@@ -468,7 +469,7 @@ class sequence_task : public task_record, public credited_stream {
     if (here.last_taken != this) [[unlikely]]
       begin_to_remember(here);
   }
-  [[gnu::noinline]] void begin_to_remember(thread_context& here) noexcept {
+  DYNGEN_NOINLINE void begin_to_remember(thread_context& here) noexcept {
     leave_last_stream(here, false);
     return_credits_at_thread_end();
     add_references(1);

@@ -32,6 +32,7 @@
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/process.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -55,7 +56,7 @@ class inspector {
 
   /// Waits until no inspecting thread reads `thing`, a task or this thread's context, as it was before the caller's
   /// change.
-  [[gnu::always_inline]] void wait_for_inspector(const void* thing) noexcept {
+  DYNGEN_ALWAYS_INLINE void wait_for_inspector(const void* thing) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(thing);
     if (watched_.load(seq_cst) == address) [[unlikely]]  // [O1][O2]
       wait(address);
@@ -74,7 +75,7 @@ class inspector {
   }
   /// Makes this thread known to inspecting threads. A thread calls it before it runs the first task of a pool, as a
   /// worker or for a wait. Returns whether the thread was unknown before.
-  [[gnu::noinline]] bool register_thread(thread_context& here) noexcept {
+  DYNGEN_NOINLINE bool register_thread(thread_context& here) noexcept {
     if (here.helping != stranger) return false;
     here.helping = 0;
     add(here);
@@ -156,7 +157,7 @@ class inspector {
   };
 
  private:
-  [[gnu::noinline]] void wait(std::uintptr_t thing) noexcept {
+  DYNGEN_NOINLINE void wait(std::uintptr_t thing) noexcept {
     waiting_.fetch_add(1, seq_cst);  // [O3]
     for (;;) {
       const std::uint32_t round = round_.load(seq_cst);
@@ -175,6 +176,6 @@ class inspector {
 };
 
 /// The inspector of all tasks of the process.
-[[gnu::always_inline]] inline inspector& global_inspector() noexcept { return process_wide<inspector>(); }
+DYNGEN_ALWAYS_INLINE inline inspector& global_inspector() noexcept { return process_wide<inspector>(); }
 
 }  // namespace dyngen::detail

@@ -3,6 +3,7 @@
 // How a thread runs a task, until it parks, is queued again, or ends: the members of task_record that only a running
 // task needs.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/help_policy.hpp>
@@ -162,7 +163,7 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
 /// Called when `failure_` has left the task's code. Returns true if another attempt follows. Otherwise sets `last` to
 /// step::cancelled if the exception is a cancelled_error, or if the task was asked to stop before; one transition
 /// decides that, with which cancel() competes.
-[[gnu::noinline]] inline bool task_record::goes_on_after_exception(step& last) noexcept {
+DYNGEN_NOINLINE inline bool task_record::goes_on_after_exception(step& last) noexcept {
   const bool is_cancelled_error = is_cancellation(failure_);
   if (!is_cancelled_error && tries_again()) return true;
   const bool requested_options = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
@@ -246,7 +247,7 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
 }
 
 /// Called before the end is published: reports a failure that no value's slot carries, or that no handle can reach.
-[[gnu::noinline]] inline void task_record::report_if_unheld(unheld_failure what) noexcept {
+DYNGEN_NOINLINE inline void task_record::report_if_unheld(unheld_failure what) noexcept {
   if (&thrower() != this) return;
   if (what == unheld_failure::is_reported_even_if_held) {
     (void)settle_failure();
@@ -290,7 +291,7 @@ inline task_record::run_result task_record::finish(step last) noexcept {
 
 /// Destroys the values that the task's stream, or a failed all_or_nothing, leaves behind, then publishes the end. If a
 /// destructor waits, the end is published first, because the destructor may wait for it.
-[[gnu::noinline]] inline std::uint32_t task_record::destroy_left_values_and_publish(unheld_failure what) noexcept {
+DYNGEN_NOINLINE inline std::uint32_t task_record::destroy_left_values_and_publish(unheld_failure what) noexcept {
   class end_put_off final : public put_off_work {
    public:
     end_put_off(thread_context& here, task_record& task, unheld_failure what) noexcept

@@ -7,6 +7,7 @@
 // References on a record: one for the run (until its end is published), one for the link in an executor's queue, one
 // for each slot that has a holder, and one for each dependency with which it is registered.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/work_item.hpp>
 #include <dyngen/detail/task/actor_call.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
@@ -326,7 +327,7 @@ class task_record : public shared_state, public work_item {
   };
   /// Runs the task until it ends or cannot go on; after value `wanted` is stored, only until it may be queued. Inlined:
   /// it adds a few instructions to go_on(), for each task.
-  [[gnu::always_inline]] inline run_result run(std::uint64_t wanted) noexcept;
+  DYNGEN_ALWAYS_INLINE inline run_result run(std::uint64_t wanted) noexcept;
   run_result run_traced(std::uint64_t wanted) noexcept;
   run_result go_on(std::uint64_t wanted, const step* made_already) noexcept;
   template <class Ready>
@@ -372,7 +373,7 @@ class task_record : public shared_state, public work_item {
   }
   std::uint32_t destroy_left_values_and_publish(unheld_failure what) noexcept;
   void report_if_unheld(unheld_failure what) noexcept;
-  [[gnu::noinline]] void trace_end(task_outcome how) const noexcept {
+  DYNGEN_NOINLINE void trace_end(task_outcome how) const noexcept {
     if (how == task_outcome::cancelled) host_->trace()->note(trace_kind::cancelled);
     if (how == task_outcome::failed) host_->trace()->note_error(failure_);
   }

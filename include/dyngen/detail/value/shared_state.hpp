@@ -19,6 +19,7 @@
 // [F2] begin_failure() releases exception and thrower to the thread that drops the last carrier (acq_rel).
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/memory.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/value/slot.hpp>
@@ -301,7 +302,7 @@ class shared_state {
 /// Frees shared states that have failures. An exception may hold refs of other shared states, whose exceptions hold
 /// refs in turn. Nested calls add to a list that the outermost call empties, so a chain of any length uses constant
 /// stack.
-[[gnu::noinline]] inline void shared_state::free_in_turn() noexcept {
+DYNGEN_NOINLINE inline void shared_state::free_in_turn() noexcept {
   thread_context& here = context();
   if (here.freed != nullptr) {
     // relaxed, also below: no other thread has a reference.

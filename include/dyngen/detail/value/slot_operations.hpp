@@ -3,6 +3,7 @@
 // Operations on a slot: publish it, read its stage, drop a holder, destroy its value when the last holder is gone.
 // The tags are those of slot.hpp.
 
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/value/shared_state.hpp>
 #include <dyngen/detail/value/slot.hpp>
@@ -64,7 +65,7 @@ class dropped_values final : public put_off_work {
 inline constexpr unsigned most_nested_destructors = 16;
 
 /// Destroys a value whose destructor may drop further values, and may wait.
-[[gnu::noinline]] inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
+DYNGEN_NOINLINE inline void destroy_in_turn(slot& s, std::uint32_t index) noexcept {
   thread_context& here = context();
   if (here.destroying == most_nested_destructors && here.dropped->may_add()) return here.dropped->add(s);
   if (here.publishing != 0) [[unlikely]] {
@@ -86,7 +87,7 @@ inline constexpr unsigned most_nested_destructors = 16;
 
 /// discard() for a slot without a value. It may be a carrier of the failure; a completion that is not the end slot
 /// counts as one, even if the task succeeded.
-[[gnu::noinline]] inline void discard_without_value(slot& s, std::uint64_t word) noexcept {
+DYNGEN_NOINLINE inline void discard_without_value(slot& s, std::uint64_t word) noexcept {
   const std::uint32_t index = slot::index_of(word);
   if (slot::stage_of(word) == stage::failed || (index == 0 && (word & slot::at_end) != 0))
     slot_group::of(s, index).owner->drop_carriers(1);

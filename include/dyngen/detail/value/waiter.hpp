@@ -30,6 +30,7 @@
 //      frame.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
 
 #include <bit>
@@ -113,7 +114,7 @@ class waiter_list {
   }
 
   template <class Ready>
-  [[gnu::noinline]] void sweep(Ready ready) noexcept {
+  DYNGEN_NOINLINE void sweep(Ready ready) noexcept {
     const publication all;
     chain fired;
     chain left;
