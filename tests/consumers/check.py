@@ -148,7 +148,7 @@ class Checks:
         runs(folder / 'program')
 
     def macros(self, compiler):
-        """Checks that only the macros of the version are defined."""
+        """Checks that only the macros of the version are defined, and those of compiler.hpp."""
         needed(shlex.split(compiler)[0])
         source = self.root / 'tests' / 'consumers' / 'main.cpp'
         text = run(*shlex.split(compiler), '-std=c++20', '-E', '-dD', '-I', self.root / 'include', source)
@@ -159,6 +159,7 @@ class Checks:
             elif ours and (macro := re.match(r'#(define|undef) (\w+)', line)):
                 (left.add if macro.group(1) == 'define' else left.discard)(macro.group(2))
         expected = {f'DYNGEN_VERSION_{part}' for part in ('MAJOR', 'MINOR', 'PATCH')}
+        expected |= {f'DYNGEN_{word}' for word in ('NOINLINE', 'ALWAYS_INLINE', 'VISIBLE')}
         expect(left == expected, f'macros that the headers leave: {sorted(left)}, expected {sorted(expected)}')
 
     # -- several objects of one process
