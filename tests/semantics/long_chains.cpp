@@ -6,7 +6,9 @@
 #include "../support.hpp"
 #include "small_stack.hpp"
 
+#include <cstddef>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 namespace test_long_chains {
@@ -41,7 +43,57 @@ dg::generator<int> nested(int depth, support::tracked counted) {
   }
 }
 
+/// Submits a child that is linked to this task, which submits its own child, and so on; each awaits its child.
+dg::task<int> linked(dg::manual_executor* manual, long further, dg::ref<int> never) {
+  if (further == 0) co_return co_await never;
+  const auto run = dg::on(*manual).options(dg::stop_on(dg::this_task::get_stop_token()));
+  const dg::ref<int> child = run.submit(linked, manual, further - 1, dg::unresolved(never));
+  co_return co_await child;
+}
+
 }  // namespace
+
+TEST_CASE("a cancellation passes down a long chain of tasks linked by stop_on without recursion", "[cancel][L-14][S-CANCEL-8]") {
+  support::watchdog dog("a cancellation through linked tasks", 120);
+  dg::promise<int> never;
+  dg::manual_executor manual;
+  const dg::ref<int> first = dg::on(manual).submit(linked, &manual, long{million / 10}, dg::unresolved(never.get_ref()));
+  on_small_stack([&] {
+    manual.run_all();
+    first.cancel();
+    CHECK(manual.run_all() > static_cast<std::size_t>(million / 10));
+  });
+  CHECK(is_cancelled(first.error()));
+}
+
+TEST_CASE("a task whose token is stopped already is cancelled when submit returns, also inside a cancellation",
+          "[cancel][S-CANCEL-8][S-CANCEL-1]") {
+  support::watchdog dog("a stopped token inside a cancellation");
+  dg::inline_executor at_once;
+  dg::manual_executor manual;
+  std::stop_source outer, inner;
+  inner.request_stop();
+  dg::promise<int> never;
+  std::optional<dg::ref<int>> made;
+  bool ran = false;
+  auto body = [&](dg::ref<int> r) -> dg::task<int> {
+    const std::stop_callback on_stop(dg::this_task::get_stop_token(), [&] {
+      made = dg::on(at_once).options(dg::stop_on(inner.get_token())).submit([&ran] {
+        ran = true;
+        return 1;
+      });
+    });
+    co_return co_await r;
+  };
+  const dg::ref<int> task = dg::on(manual).options(dg::stop_on(outer.get_token())).submit(body, dg::unresolved(never.get_ref()));
+  manual.run_all();
+  outer.request_stop();
+  manual.run_all();
+  REQUIRE(made.has_value());
+  CHECK(is_cancelled(made->error()));
+  CHECK_FALSE(ran);
+  CHECK(is_cancelled(task.error()));
+}
 
 TEST_CASE("dropping a chain of a million streams does not recurse", "[stream][L-14]") {
   support::watchdog dog("a million streams", 120);

@@ -108,6 +108,7 @@ class put_off_work {
 };
 
 class dropped_values;
+class put_off_cancels;
 
 /// Initial value of `helping`. It is above max_helping, so the first attempt to help takes the slow path, which
 /// registers this thread with the inspector.
@@ -131,6 +132,7 @@ struct thread_context {
   unsigned publishing = 0;       ///< how many publications it is in
   unsigned destroying = 0;       ///< how many destructors of values are nested here, in the code of one task
   dropped_values* dropped = nullptr;  ///< takes values that are dropped when the limit of nested destructors is reached
+  put_off_cancels* cancels = nullptr;  ///< where cancellations go that come inside another one
   void (*after_publishing)(thread_context&) noexcept = nullptr;  ///< hands over what was put off, if there is anything
   work_list to_hand_over;        ///< tasks, put off until the publication is over
   work_list to_free;             ///< tasks without references, put off until the publication is over

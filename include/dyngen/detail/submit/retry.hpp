@@ -4,6 +4,7 @@
 // that cancels its task (stop_on).
 
 #include <dyngen/detail/base/manual_lifetime.hpp>
+#include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/task_record.hpp>
 
 #include <cstdint>
@@ -68,6 +69,45 @@ struct no_stop_link {
   static constexpr bool enabled = false;
 };
 
+/// Cancellations that stop_on passes down while this thread is already inside such a cancellation. They wait here until
+/// that one has returned, so that a chain of linked tasks of any length uses constant stack.
+class put_off_cancels final : public put_off_work {
+ public:
+  explicit put_off_cancels(thread_context& here) noexcept
+      : put_off_work(here), here_(here), outer_(std::exchange(here.cancels, this)) {}
+  ~put_off_cancels() { here_.cancels = outer_; }
+
+  /// Takes over a reference on the task. Returns false without memory.
+  bool add(task_record& task) noexcept {
+    void* const memory = ::operator new(sizeof(node), std::nothrow);
+    if (memory == nullptr) return false;
+    node* const n = ::new (memory) node{&task, nullptr};
+    (last_ != nullptr ? last_->next : first_) = n;
+    last_ = n;
+    return true;
+  }
+  bool run_one() noexcept override {
+    if (first_ == nullptr) return false;
+    node* const n = std::exchange(first_, first_->next);
+    if (first_ == nullptr) last_ = nullptr;
+    task_record& task = *n->task;
+    ::operator delete(static_cast<void*>(n), std::nothrow);
+    task.cancel();
+    task.drop_references(1);
+    return true;
+  }
+
+ private:
+  struct node {
+    task_record* task;
+    node* next;
+  };
+  thread_context& here_;
+  put_off_cancels* const outer_;
+  node* first_ = nullptr;
+  node* last_ = nullptr;
+};
+
 /// Cancels the task when stop is requested of the token.
 class stop_link {
  public:
@@ -75,7 +115,13 @@ class stop_link {
   explicit stop_link(std::stop_token token) noexcept : token_(std::move(token)) {}
   stop_link(stop_link&& other) noexcept : token_(std::move(other.token_)) {}  // only before watch()
 
-  void watch(task_record& task) noexcept { callback_.emplace(token_, canceller{&task}); }
+  /// If stop was requested already, the task is cancelled before watch() returns.
+  void watch(task_record& task) noexcept {
+    thread_context& here = context();
+    put_off_cancels* const outer = std::exchange(here.cancels, nullptr);
+    callback_.emplace(token_, canceller{&task});
+    here.cancels = outer;
+  }
 
  private:
   struct canceller {
@@ -83,8 +129,13 @@ class stop_link {
     void operator()() const noexcept {
       task_record& t = *task;  // this object may be destroyed before cancel() returns
       t.add_references(1);
+      thread_context& here = context();
+      if (here.cancels != nullptr && here.cancels->add(t)) return;
+      put_off_cancels nested(here);
       t.cancel();
       t.drop_references(1);
+      while (nested.run_one()) {
+      }
     }
   };
   std::stop_token token_;
