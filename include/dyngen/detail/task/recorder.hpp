@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The interface by which tasks and workers of a traced pool record what they do. An interface, so that a program
-// without tracing does not compile trace_log.hpp.
+// The interface by which tasks and workers of a traced pool record what they do. An interface, so that tasks and pools do
+// not depend on how a trace stores its events (trace_log.hpp).
 
 #include <cstdint>
 #include <exception>
