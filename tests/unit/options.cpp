@@ -22,7 +22,7 @@ constexpr std::uint64_t most = std::uint64_t{1} << 31;
 template <class I>
 bool refused(I n) {
   try {
-    (void)dg::detail::checked_count(n, "option");
+    (void)dg::detail::checked_count(n, "option{");
   } catch (const std::invalid_argument& e) {
     return std::string(e.what()).find("option{" + std::to_string(n) + "}") != std::string::npos;
   }
