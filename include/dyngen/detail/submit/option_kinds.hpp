@@ -80,8 +80,9 @@ inline constexpr bool is_pack = kind_of<O> == option_kind::pack;
 /// The index of the first option of kind `Kind` in Os; sizeof...(Os) if there is none.
 template <option_kind Kind, class... Os>
 inline constexpr std::size_t place_of = [] {
+  constexpr option_kind kinds[] = {kind_of<Os>..., Kind};
   std::size_t place = 0;
-  static_cast<void>(((kind_of<Os> == Kind || (++place, false)) || ...));
+  while (kinds[place] != Kind) ++place;
   return place;
 }();
 /// Whether there is an option of kind `Kind` in Os.
