@@ -197,7 +197,7 @@ class child : public child_coroutine {
     is_elsewhere_ = true;
     submit(host);
   }
-  /// Is it to run here? Nobody can come for it any more.
+  /// Is it to run here? No other thread can take it any more.
   bool stays_here() noexcept {
     if (offered_ != nullptr)
       is_elsewhere_ = !offered_->host().take_back(*std::exchange(offered_, nullptr));
@@ -211,7 +211,7 @@ class child : public child_coroutine {
     }
   }
 
-  /// For who runs it here: its coroutine, the result of that, or that it threw.
+  /// For the parent that runs it in its own place: its coroutine, the result of that, or that it threw.
   virtual frame_owner coroutine() noexcept = 0;
   virtual void came(frame_promise& coroutine) = 0;
   void threw() noexcept { thrown_ = std::current_exception(); }
@@ -271,7 +271,7 @@ class part<task<R>> final : public child {
   explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
   part(part&& other) noexcept : task_(std::move(other.task_)) {}  // before it runs
   part& operator=(part&&) = delete;
-  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // who awaited it is gone
+  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // the awaiting coroutine is gone
 
   frame_owner coroutine() noexcept override { return awaiting<task<R>>::frame_of(std::move(task_)); }
   void came(frame_promise& coroutine) override {
@@ -449,8 +449,8 @@ auto children_of(std::tuple<Parts...>& parts) noexcept {
   return children;
 }
 
-/// In which order their parent runs those that nobody else does: with a host, all but the last may run elsewhere, and
-/// who looks for one finds the first.
+/// The order in which the parent runs the children that no other thread has stolen. With a host, all but the last may be
+/// stolen, and a thief finds the first.
 class childrens_turns {
  public:
   template <class Children>

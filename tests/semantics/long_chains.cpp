@@ -66,6 +66,33 @@ TEST_CASE("a cancellation passes down a long chain of tasks linked by stop_on wi
   CHECK(is_cancelled(first.error()));
 }
 
+TEST_CASE("a stop callback that requests stop sees the linked task cancelled", "[cancel][S-CANCEL-8]") {
+  support::watchdog dog("a cancellation inside a cancellation");
+  dg::inline_executor at_once;
+  dg::manual_executor manual;
+  std::stop_source outer, inner;
+  dg::promise<int> never;
+  const auto waits = [](dg::ref<int> r) -> dg::task<int> { co_return co_await r; };
+  const dg::ref<int> other =
+      dg::on(at_once).options(dg::stop_on(inner.get_token())).submit(waits, dg::unresolved(never.get_ref()));
+  bool at_once_ready = false;
+  auto body = [&](dg::ref<int> r) -> dg::task<int> {
+    const std::stop_callback on_stop(dg::this_task::get_stop_token(), [&] {
+      inner.request_stop();
+      at_once_ready = other.ready();
+    });
+    co_return co_await r;
+  };
+  const dg::ref<int> task = dg::on(manual).options(dg::stop_on(outer.get_token())).submit(body, dg::unresolved(never.get_ref()));
+  manual.run_all();
+  REQUIRE_FALSE(other.ready());
+  outer.request_stop();
+  manual.run_all();
+  CHECK(at_once_ready);
+  CHECK(is_cancelled(other.error()));
+  CHECK(is_cancelled(task.error()));
+}
+
 TEST_CASE("a task whose token is stopped already is cancelled when submit returns, also inside a cancellation",
           "[cancel][S-CANCEL-8][S-CANCEL-1]") {
   support::watchdog dog("a stopped token inside a cancellation");

@@ -69,13 +69,22 @@ struct no_stop_link {
   static constexpr bool enabled = false;
 };
 
-/// Cancellations that stop_on passes down while this thread is already inside such a cancellation. They wait here until
-/// that one has returned, so that a chain of linked tasks of any length uses constant stack.
+/// How many cancellations that stop_on passes down may be nested on one thread.
+inline constexpr unsigned most_nested_cancels = 16;
+
+/// A cancellation that stop_on passes down. Cancellations that are passed down inside it happen at once, as a user's stop
+/// callback may wait for their effect; only inside the innermost allowed one they wait here until it has returned. So a chain of
+/// linked tasks of any length uses constant stack.
 class put_off_cancels final : public put_off_work {
  public:
   explicit put_off_cancels(thread_context& here) noexcept
-      : put_off_work(here), here_(here), outer_(std::exchange(here.cancels, this)) {}
+      : put_off_work(here),
+        here_(here),
+        outer_(std::exchange(here.cancels, this)),
+        depth_(outer_ != nullptr ? outer_->depth_ + 1 : 1) {}
   ~put_off_cancels() { here_.cancels = outer_; }
+
+  bool is_innermost() const noexcept { return depth_ == most_nested_cancels; }
 
   /// Takes over a reference on the task. Returns false without memory.
   bool add(task_record& task) noexcept {
@@ -104,6 +113,7 @@ class put_off_cancels final : public put_off_work {
   };
   thread_context& here_;
   put_off_cancels* const outer_;
+  const unsigned depth_;
   node* first_ = nullptr;
   node* last_ = nullptr;
 };
@@ -130,7 +140,7 @@ class stop_link {
       task_record& t = *task;  // this object may be destroyed before cancel() returns
       t.add_references(1);
       thread_context& here = context();
-      if (here.cancels != nullptr && here.cancels->add(t)) return;
+      if (here.cancels != nullptr && here.cancels->is_innermost() && here.cancels->add(t)) return;
       put_off_cancels nested(here);
       t.cancel();
       t.drop_references(1);
