@@ -59,11 +59,15 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
     MODEL_CHECK(unsettled <= 17);  // however many come and go
   }
 
-  void add(party& w) {
+  /// Returns true if the slot is published already.
+  bool add(party& w) {
     w.seen = &stored[w.index - 1];
     w.prepared.set(static_cast<int>(w.index));
     ++w.added;
-    slot_group().waiters.add(w, slot_group().ready());
+    const detail::wait_point point{&slot_group().waiters, &detail::slot_group::published, &slot_group(), w.index};
+    if (!point.add(w)) return false;
+    ++w.claims;
+    return true;
   }
   void leave(party& w) {
     if (!w.try_claim()) return;
@@ -78,10 +82,8 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
   }
 
   void wait(party& w) {
-    add(w);
-    if (slot_group().ready()(w.index)) {
+    if (add(w)) {
       MODEL_CHECK(stored[w.index - 1].get() == 7);
-      leave(w);
       return;
     }
     while (w.woken.load(detail::relaxed) == 0) detail::sleep_on(w.woken, 0);
@@ -99,6 +101,8 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
   }
 
   void after() {
+    // All slots are published: none of these waiters is linked any more [W4].
+    for (party& w : parties) MODEL_CHECK(w.settled == 1);
     shared_state->drop_references(4);  // ends the list
     for (party& w : parties) MODEL_CHECK(w.added == 1 && w.settled == 1 && w.claims == 1);
     for (unsigned i = 0; i != Left; ++i) MODEL_CHECK(gone[i].settled == 1 && gone[i].claims == 1);

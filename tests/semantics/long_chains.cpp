@@ -58,11 +58,13 @@ TEST_CASE("a cancellation passes down a long chain of tasks linked by stop_on wi
   dg::promise<int> never;
   dg::manual_executor manual;
   const dg::ref<int> first = dg::on(manual).submit(linked, &manual, long{million / 10}, dg::unresolved(never.get_ref()));
+  std::size_t steps = 0;
   on_small_stack([&] {
     manual.run_all();
     first.cancel();
-    CHECK(manual.run_all() > static_cast<std::size_t>(million / 10));
+    steps = manual.run_all();
   });
+  CHECK(steps > static_cast<std::size_t>(million / 10));
   CHECK(is_cancelled(first.error()));
 }
 

@@ -6,8 +6,11 @@
 #include "probes.hpp"
 
 #include <array>
+#include <atomic>
+#include <exception>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -678,6 +681,36 @@ TEST_CASE("a thread that ran a task which took from a stream keeps nothing of it
     auto rest = dg::on(manual).submit(read_one, std::move(stream));
     manual.run_all();
     std::thread([&] { rest = {}; }).join();  // the stream is dropped on a thread that did not read it
+  }
+  CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
+}
+
+TEST_CASE("a dependent that is submitted while its dependency fails frees its record", "[memory][S-MEM-4][S-ERR-3]") {
+  support::watchdog dog("dependents of failing promises");
+  constexpr int rounds = 3000;
+  const long before = dg::detail::memory_counter::live(dg::detail::memory_kind::record);
+  {
+    dg::thread_pool pool(1);
+    std::vector<dg::promise<int>> promises(rounds);
+    std::vector<dg::ref<int>> given;
+    for (auto& p : promises) given.push_back(p.get_ref());
+    std::atomic<int> round{-1};
+    std::thread fails([&] {
+      for (int i = 0; i < rounds; ++i) {
+        while (round.load() < i) {
+        }
+        promises[static_cast<std::size_t>(i)].set_exception(std::make_exception_ptr(std::runtime_error("failed")));
+      }
+    });
+    int wrong = 0;
+    for (int i = 0; i < rounds; ++i) {
+      dg::ref<int> failing = std::move(given[static_cast<std::size_t>(i)]);
+      round.store(i);
+      const dg::ref<int> dependent = pool.submit([](int n) { return n; }, std::move(failing));
+      if (support::message_of([&] { dependent.get(); }) != "failed") ++wrong;
+    }
+    fails.join();
+    CHECK(wrong == 0);
   }
   CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
 }

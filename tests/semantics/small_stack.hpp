@@ -2,11 +2,11 @@
 #pragma once
 // A thread with a stack of 256 KiB: recursion a million levels deep overflows it, also unoptimised or instrumented.
 
-#include "../catch.hpp"
-
 #include <dyngen/detail/base/memory.hpp>
 
 #include <pthread.h>
+
+#include <system_error>
 
 namespace support {
 
@@ -18,7 +18,7 @@ inline constexpr int million = dyngen::detail::keeps_memory_by_default ? 1'000'0
 inline constexpr int million = 50'000;
 #endif
 
-/// Runs `action` on that thread, and waits for its end.
+/// Runs `action`, which checks nothing itself, on that thread, and waits for its end.
 template <class Action>
 void on_small_stack(Action action) {
   pthread_attr_t attributes;
@@ -31,7 +31,7 @@ void on_small_stack(Action action) {
   };
   const int failure = pthread_create(&thread, &attributes, run, &action);
   pthread_attr_destroy(&attributes);
-  REQUIRE(failure == 0);
+  if (failure != 0) throw std::system_error(failure, std::generic_category(), "pthread_create");
   pthread_join(thread, nullptr);
 }
 

@@ -373,11 +373,7 @@ class record final : public Base {
       r.drop_waiters_reference();
     };
     this->add_references(1);
-    point.list->add(w, [&](std::uint32_t index) noexcept { return point.published(point.object, index); });
-    if (point.ready() && w.try_claim()) {  // [W1]
-      point.list->note_left();
-      this->dependency_done(has_failed(s));
-    }
+    if (point.add(w)) this->dependency_done(has_failed(s));
   }
 
   /// The refs are about to be destroyed: removes the waiters that are still registered with them.

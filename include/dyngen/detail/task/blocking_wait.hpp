@@ -105,14 +105,8 @@ class thread_wait {
       node* n = ::new (self->nodes() + i) node(*self, points[i]);
       // relaxed: no other thread has the node before it is in the list.
       self->references_.fetch_add(1, relaxed);
-      points[i].list->add(*n, [&point = points[i]](std::uint32_t index) noexcept {
-        return point.published(point.object, index);
-      });
-      if (points[i].ready_after_all() && n->try_claim()) {  // [W1]
-        points[i].list->note_left();
-        // relaxed: only this thread waits for it.
-        self->needed_.fetch_sub(1, relaxed);
-      }
+      // relaxed: only this thread waits for it.
+      if (points[i].add(*n)) self->needed_.fetch_sub(1, relaxed);
     }
     return self;
   }

@@ -151,10 +151,16 @@ struct wait_point {
   std::int64_t what() const noexcept;
 
   bool ready() const noexcept { return published(object, index); }
-  /// ready() for a thread that has just registered a waiter: executes the fence first if there is one.
-  bool ready_after_all() const noexcept {
+  /// Registers `w`, whose index is set. Returns true if it is ready already and the caller has claimed `w`.
+  bool add(waiter& w) const noexcept {
+    const auto is_ready = [this](std::uint32_t i) noexcept { return published(object, i); };
+    list->add(w, is_ready);
     if (fence != nullptr) fence(object);
-    return ready();
+    if (!ready()) return false;  // [W1]
+    const bool mine = w.try_claim();
+    if (mine) list->note_left();
+    list->notify(is_ready);  // [W4]
+    return mine;
   }
 };
 

@@ -2,7 +2,8 @@
 #pragma once
 // Waiters for something to be published, and the lists that contain them. Any number of threads register with a list,
 // leave it, and sweep it at the same time. The threads that sweep are the publisher, and a thread that registers and
-// finds that many waiters have left. Here no thread waits for another one, neither in a loop nor asleep; but see [W3].
+// finds its slot published [W4] or that many waiters have left. Here no thread waits for another one, neither in a loop
+// nor asleep; but see [W3].
 //
 //            add()                    sweep(), ready and claimed by the sweeper
 //   (free) ─────────▶ armed, linked ────────────────────────────────────────────▶ fired
@@ -28,6 +29,10 @@
 //      instructions could: no longer than the system keeps it from running. To let other publishers claim detached
 //      waiters, the list would need nodes that outlive their owners; most of the nodes are on a stack or in a coroutine
 //      frame.
+// [W4] A thread that registers and finds the slot published sweeps the list. The publisher may have swept before, and
+//      nothing else might sweep again: the waiter would stay linked as long as the list exists. It has a reference on
+//      the record of the waiting task; the record has one on the failure of the task that it has waited for, whose
+//      record has the list. Neither record would ever be freed.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/compiler.hpp>
