@@ -47,7 +47,7 @@ namespace dyngen::detail {
 
 #if defined(__linux__)
 
-/// Whether the kernel has registered this process for membarrier. Decided once for all objects of the process.
+/// Whether the kernel has registered this process for membarrier. Decided once per process, for all its loaded objects.
 struct fence_decision {
   static constexpr std::string_view name_in_process = "fence_decision";
   static constexpr std::uint32_t granted = 1, refused = 2;
@@ -77,7 +77,8 @@ inline bool register_membarrier() noexcept {
 // relaxed: a stale false only selects the slower seq_cst store.
 inline bool has_membarrier() noexcept { return membarrier_is_registered.load(relaxed); }
 
-/// The heavy fence if the kernel refuses a membarrier after it has registered the process (last paragraph at the top).
+/// The heavy fence for the case that the kernel refuses a membarrier after it has registered the process (last
+/// paragraph at the top).
 DYNGEN_NOINLINE inline void fence_without_membarrier() noexcept {
   // A forked child may have to register anew.
   if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the library says to the compiler beyond the language, each by a macro for every compiler. All of them begin with
-// DYNGEN_, and expand to nothing where a compiler has no word for it.
+// Macros for compiler-specific attributes. A macro expands to nothing on a compiler that has no such attribute.
 //
-//   DYNGEN_NOINLINE       the function is not inlined. For thread_wide_thing::get() (process.hpp) a program is wrong without it:
-//                         a coroutine that goes on on another thread must not use an address of the thread before. Elsewhere
-//                         it keeps slow paths out of fast ones.
-//   DYNGEN_ALWAYS_INLINE  the function is inlined, whatever the optimiser thinks of its size.
-//   DYNGEN_VISIBLE        a class whose identity matters across shared objects, also with -fvisibility=hidden.
+//   DYNGEN_NOINLINE       The function is not inlined. thread_wide_thing::get() (process.hpp) is wrong without it:
+//                         inlined into a coroutine, it would let the compiler reuse the address of a thread-local
+//                         object after the coroutine has moved to another thread. Elsewhere it keeps slow paths out of
+//                         fast ones.
+//   DYNGEN_ALWAYS_INLINE  The function is inlined, whatever its size.
+//   DYNGEN_VISIBLE        The class has default visibility, even with -fvisibility=hidden: all shared objects must
+//                         agree on its type, so that a handler in one of them catches what another one throws.
 
 #if defined(__GNUC__) || defined(__clang__)
 #  define DYNGEN_NOINLINE [[gnu::noinline]]

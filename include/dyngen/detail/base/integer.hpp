@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Conversions of integers: between types that are the same type on some machines and different types on others, without
-// warnings; and from a number that a user gives, of whatever type.
+// Integer conversions: between types that are the same type on some platforms only, without warnings; and the range
+// check of a number that the user passes, of any integer type.
 
 #include <concepts>
 #include <cstdint>
@@ -18,7 +18,8 @@ constexpr To integer_as(From n) noexcept {
   return static_cast<To>(n);
 }
 
-/// `n`, if it is from `least` to `most`. Else throws std::invalid_argument that says `before`, the number, and `after`.
+/// Returns `n` if it is in [least, most]. Otherwise throws std::invalid_argument with the message
+/// "dyngen: " + before + n + after.
 template <std::integral From>
 constexpr std::uint64_t checked_integer(From n, std::uint64_t least, std::uint64_t most, const char* before, const char* after) {
   const bool negative = std::is_signed_v<From> && n < From{0};

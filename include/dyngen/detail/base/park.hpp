@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How threads start, sleep and wake: the clock, mutexes and threads under the library's names, and a futex, or a table
-// of condition variables where the system has none.
+// How threads start, sleep and wake: threads, mutexes and the clock under the library's names, and sleeping on a 32-bit
+// word, by a futex or, on systems without futexes, by a table of condition variables.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/integer.hpp>
@@ -96,8 +96,8 @@ inline void wake_all(atomic<std::uint32_t>& word) noexcept {
 
 #else
 
-// Without futexes: sleeping threads share 64 condition variables, chosen by the word's address. They are never
-// destroyed, because static pools may use them until the process ends; all objects of the process share them.
+// Without futexes: sleeping threads share 64 condition variables, chosen by the word's address. All loaded objects of
+// the process share them. They are never destroyed, because static pools may use them until the process ends.
 struct sleeping_place {
   std::mutex mutex;
   std::condition_variable changed;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Objects that exist once in a process, or once in each thread of it, even if several loaded objects (the executable,
-// shared objects, plugins) contain this library. Below, "instance" is such a thing, and "object" is a loaded object.
+// Things that exist once per process or once per thread, even if several loaded objects (the executable, shared
+// objects, plugins) contain this library. Below, an "instance" is such a thing, and an "object" is a loaded object.
 //
 // An inline variable does not suffice: an object has its own copy if the symbol is hidden, if the object is a plugin of
 // an executable that exports nothing (no -rdynamic), or if it was opened with RTLD_LOCAL or linked with -Bsymbolic. So
-// this header does not rely on symbols. On ELF systems each object contains a note for each instance: a record in a
-// loaded segment with the type of the instance and the place of the object's pointer to it. The first use in an object
-// walks the notes of all loaded objects. If one of their pointers is set, the object copies it; if none is, it creates
-// the instance and publishes it in the first of these objects. The object keeps the pointer, so only its first use is
-// slow.
+// this header does not rely on symbols. On ELF systems each object has a pointer to each instance, and a note for it: a
+// record in a loaded segment with the type of the instance and the location of the pointer. The first use in an object
+// walks the notes of all loaded objects. If one of their pointers is set, the object copies that pointer. If none is
+// set, the object creates the instance and stores its address in the pointer of the first object that has a note. After
+// that the object uses its own pointer, so only its first use is slow.
 //
 // [G1] A compare-exchange (release) on the pointer of the first object that has a note publishes the instance, and an
 //      acquire load finds it. Two objects that search at the same time agree on the first object: the list of loaded
@@ -185,13 +185,14 @@ class process_wide_thing {
     all = shared_notes::find_or_publish(shared_type::of(T::name_in_process, sizeof(T)), fresh);
 #endif
     void* mine = nullptr;
-    // [G1] as in find_or_publish(). If another thread was faster, it found the same instance, or its own one counts.
+    // [G1] as in find_or_publish(). If word_ is set already, its instance counts: the one in `all`, or, without notes,
+    // the one that another thread created.
     if (word_.compare_exchange_strong(mine, all != nullptr ? all : fresh, std::memory_order_acq_rel, std::memory_order_acquire))
       mine = all != nullptr ? all : fresh;
     if (mine != memory) std::free(memory);
 #if defined(__ELF__)
     if constexpr (requires(T& thing) { thing.after_fork(); })
-      pthread_atfork(nullptr, nullptr, [] { get().after_fork(); });  // without the handler if there is no memory for it
+      pthread_atfork(nullptr, nullptr, [] { get().after_fork(); });  // if out of memory: no handler
 #endif
     return *static_cast<T*>(mine);
   }
@@ -202,7 +203,7 @@ class process_wide_thing {
   }
 
 #if defined(__ELF__)
-  /// Called so that the linker keeps it. It leaves the note for shared_notes in the object.
+  /// Puts the note for shared_notes into the object. Called only so that the linker keeps the note.
   DYNGEN_NOINLINE static void leave_note() noexcept {
     asm volatile(
         ".pushsection .note.dyngen,\"a\",%%note\n\t"
@@ -235,7 +236,8 @@ DYNGEN_ALWAYS_INLINE inline T& process_wide() noexcept {
 template <class T>
 class thread_wide_thing {
  public:
-  // Not inlined: a coroutine that calls it again after a suspension may be on another thread.
+  // Not inlined: a coroutine may continue on another thread after a suspension, and the compiler must not reuse the
+  // address from before.
   DYNGEN_NOINLINE static T& get() noexcept {
     if (known_ != nullptr) [[likely]]
       return *known_;

@@ -9,14 +9,14 @@
 namespace dyngen::detail {
 
 /// Polls `ready()` with growing pauses for about as long as it takes to fall asleep and to be woken (about 10 us).
-/// Returns true as soon as ready() does; false if the time has passed, and then the caller must sleep. Use it only if a
-/// running thread is about to make `ready()` true: each poll takes the cache line away from that thread, and the pauses
-/// leave it there.
+/// Returns true as soon as ready() does. Returns false when that time has passed; the caller must then sleep. Use it
+/// only if a running thread is about to make `ready()` true. Each poll takes the cache line away from that thread; the
+/// pauses let the thread keep it for longer and longer.
 ///
-/// No other loop in the library waits for another thread without sleeping, except that of a failed when_all for which
-/// there is no memory to register a wait. (A compare-exchange is repeated only if another thread's has succeeded.) So a
-/// thread that the system has suspended costs the other threads no processor time, and a waiting thread of higher
-/// real-time priority does not keep it from running.
+/// No other loop in the library waits for another thread without sleeping, with one exception: a failed when_all that
+/// gets no memory to register a wait. (A compare-exchange loop repeats only if another thread's exchange succeeded.) So
+/// threads that wait for a thread which the system has suspended use no processor time, and waiting threads of higher
+/// real-time priority do not keep that thread from running.
 template <class Ready>
 bool spin_until(Ready ready) noexcept {
   // No function-local static with a guard: a child process after fork() would wait for a thread that is initializing

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // What the library knows about the calling thread: its role in a pool, the tasks whose code is on its stack, the stream
-// from which it last took a value, and the work that it has put off. A coroutine may change threads at each suspension,
-// so one function that is not inlined, context(), gives access to all of it.
-//
-// Put-off work. A thread does four things not at once but a little later:
-//
-//   destroys values        if destructors nest too deeply: when the destructor below on the stack returns
-//                          (slot_operations.hpp)
-//   hands tasks over       to a user's executor, if they became ready in a publication: after it (put_off.hpp)
-//   runs inline tasks      if it already runs one: after that one (inline_queue.hpp)
-//   publishes a task's end while it destroys the values that the task's stream leaves behind: after them (run_loop.hpp)
-//
-// Each kind of work is in a list, on the stack or in the context, and the code below on the stack empties it. User code
-// above it on the stack, a destructor or a task, may wait for something that only this work brings. So every wait in
-// the library first does what its thread has put off: run_put_off().
+// from which it last consumed a value, and its deferred work. All of it is reached through context(), which is not
+// inlined, because a coroutine may change threads at each suspension.
 //
 // A publication is an operation that makes several waiters ready: a task's end, a value, freed budget, or an actor's
 // turn that passes on. No user code runs between its first and its last waiter: such code might wait for something that
-// a later waiter brings, while the publishing thread is below it on the stack. `publishing` counts the publications
-// that the thread is in.
+// a later waiter brings, and the publication, below it on the stack, could not continue before that wait has ended.
+// `publishing` counts the nested publications of the thread.
+//
+// Deferred work ("put off" in the names). A thread defers each of these in one situation, until that situation ends:
+//
+// | work                               | deferred while the thread                        | header              |
+// | destroy a value                    | is in sixteen nested destructors of values       | slot_operations.hpp |
+// | cancel a task linked by stop_on    | is in sixteen nested cancellations of that kind  | retry.hpp           |
+// | hand a ready task to an executor   | is in a publication (only a user's executor)     | put_off.hpp         |
+// | free a task                        | is in a publication                              | put_off.hpp         |
+// | run or end a task inline           | runs or ends another task inline                 | inline_queue.hpp    |
+// | publish a task's end               | destroys values that the task left behind        | run_loop.hpp        |
+//
+// Deferred work is in lists, on the stack or in the context. The function that began the situation empties its list
+// when the situation ends. Until then user code, a destructor or a task, runs above that function on the stack, and may
+// wait for a result of the deferred work. So every wait in the library first does the deferred work of its thread:
+// run_put_off().
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/compiler.hpp>
@@ -37,7 +40,7 @@ class thread_memory;
 struct slot;
 struct trace_row;
 
-/// The hooks of a pool for one of its threads; the library's waits call them.
+/// What a pool provides for one of its threads. Called by the library's waits on that thread.
 class worker_hooks {
  public:
   /// This thread is about to block, and the pool lets another thread run in its place. Returns false if there is no
@@ -47,7 +50,7 @@ class worker_hooks {
   virtual void end_blocking() noexcept = 0;
   /// Runs one queued task of the pool. Returns false if there is none.
   virtual bool run_one() noexcept = 0;
-  /// True if run_one() only ends tasks that will not run; then waits with a time limit call it too.
+  /// True if run_one() only ends tasks and runs none of their code; then waits with a time limit call it too.
   virtual bool only_ends_tasks() const noexcept { return false; }
 
  protected:
@@ -58,22 +61,23 @@ class thread_wait;
 
 /// A task whose code is on this thread's stack.
 struct running_task {
-  running_task(shared_state* t, running_task* o) noexcept : task(t), outer(o) {}  // others set the rest
+  running_task(shared_state* t, running_task* o) noexcept : task(t), outer(o) {}
 
   shared_state* task;
   running_task* outer;
-  /// The wait that blocks it, if that has no time limit; guarded by its host, like the links.
+  /// The wait without a time limit in which the task's code blocks, or null. The host guards it and the links, and sets
+  /// the links.
   const thread_wait* wait = nullptr;
   running_task* previous;
   running_task* next;
-  running_task* shown_before;         ///< the next outer task that inspectors see
+  running_task* shown_before;         ///< the next outer task that inspectors see; set by inspector.hpp
 };
 
-/// A stream from which this thread has taken values without yet returning the credits to the producer.
+/// A stream from which this thread has consumed values, and may not have returned all their credits to the producer.
 class credited_stream {
  public:
-  /// Returns the credits. `reader_waits`: the reader is about to wait for something else, so the stream must run
-  /// without it.
+  /// Returns the credits. `reader_waits`: the reader is about to wait for something else, so the producer must run
+  /// without the reader.
   virtual void return_credits(bool reader_waits) noexcept = 0;
   virtual void drop_reference() noexcept = 0;
 
@@ -87,8 +91,7 @@ inline atomic<std::uint32_t> no_time_slice{0};
 
 struct thread_context;
 
-/// A list of work that a thread has put off. The object is on that thread's stack; the last one constructed is the
-/// first one destroyed.
+/// A list of deferred work. The object is on the stack of its thread, so the lists of a thread form a stack, too.
 class put_off_work {
  public:
   put_off_work(const put_off_work&) = delete;
@@ -110,8 +113,8 @@ class put_off_work {
 class dropped_values;
 class put_off_cancels;
 
-/// Initial value of `helping`. It is above max_helping, so the first attempt to help takes the slow path, which
-/// registers this thread with the inspector.
+/// Initial value of `helping`. It is above max_helping (help_policy.hpp), so a thread's first attempt to help takes the
+/// slow path, which registers the thread with the inspector.
 inline constexpr unsigned stranger = 1u << 30;
 
 struct thread_context {
@@ -119,35 +122,36 @@ struct thread_context {
 
   worker_hooks* role = nullptr;
   running_task* tasks = nullptr;
-  /// Not 0: the code that runs here should soon let other tasks run.
+  /// The word is not 0 when the code that runs here should soon let other tasks run.
   const atomic<std::uint32_t>* slice_over = &no_time_slice;
   unsigned helping = stranger;   ///< how many tasks run on this stack on behalf of waits
-  /// The thread holds a reference on that task's record until it takes a value from another stream, waits, reaches the
-  /// end of a task, or ends. If another thread destroys the stream in the meantime, it cannot clear this pointer, so
-  /// the record stays: its own memory, the exception with which its task ended, and the core of its pool. Frame,
-  /// arguments and values go when the stream is destroyed. So each thread keeps at most one such record. A reference
-  /// that another thread could take away would cost an atomic operation for each value.
+  /// The stream from which this thread last consumed a value, or null. The thread holds a reference on the stream's
+  /// record until it consumes a value of another stream, waits, reaches the end of a task, or ends. A thread that
+  /// destroys the stream in the meantime cannot clear this pointer: it destroys frame, arguments and values, but the
+  /// record, the exception with which its task ended, and the core of its pool stay. So each thread keeps at most one
+  /// such record. If another thread could take the reference away, each value would cost an atomic operation.
   credited_stream* last_taken = nullptr;
-  put_off_work* put_off = nullptr;  ///< the innermost list of work that this thread has put off
-  unsigned publishing = 0;       ///< how many publications it is in
-  unsigned destroying = 0;       ///< how many destructors of values are nested here, in the code of one task
-  dropped_values* dropped = nullptr;  ///< takes values that are dropped when the limit of nested destructors is reached
-  put_off_cancels* cancels = nullptr;  ///< where cancellations go that come inside another one
-  void (*after_publishing)(thread_context&) noexcept = nullptr;  ///< hands over what was put off, if there is anything
-  work_list to_hand_over;        ///< tasks, put off until the publication is over
-  work_list to_free;             ///< tasks without references, put off until the publication is over
-  work_list inline_tasks;        ///< tasks that this thread is to run one after the other
-  bool runs_inline = false;      ///< it is running one of `inline_tasks`
-  /// While a shared state with a failure is freed: the list of those that are to be freed next.
+  put_off_work* put_off = nullptr;  ///< the innermost list of deferred work
+  unsigned publishing = 0;       ///< number of nested publications
+  unsigned destroying = 0;       ///< number of nested destructors of values, in the code of the innermost task
+  dropped_values* dropped = nullptr;  ///< list for values that are dropped at the limit of nested destructors, or null
+  put_off_cancels* cancels = nullptr;  ///< list of the innermost cancellation passed down by stop_on, or null
+  /// Does the work that a publication has deferred; null if there is none.
+  void (*after_publishing)(thread_context&) noexcept = nullptr;
+  work_list to_hand_over;        ///< tasks to hand to their executors when the publication is over
+  work_list to_free;             ///< tasks without references, to free when the publication is over
+  work_list inline_tasks;        ///< tasks that this thread runs or ends itself, one after the other
+  bool runs_inline = false;      ///< the thread is emptying `inline_tasks`
+  /// While a shared state with a failure is freed: the list of the shared states to free next.
   shared_state** freed = nullptr;
   void* freed_frame = nullptr;   ///< the coroutine frame that was deallocated last
   /// The innermost task of this thread that inspectors may read (inspector.hpp).
   atomic<running_task*> shown{nullptr};
   thread_context* next_known = nullptr;  ///< in the inspector's list of threads; guarded by the inspector
-  thread_memory* memory = nullptr;   ///< its memory cache (memory.hpp)
-  bool memory_over = false;          ///< the cache was given back, because the thread is ending
+  thread_memory* memory = nullptr;   ///< the thread's memory cache (memory.hpp)
+  bool memory_over = false;          ///< the cache was released, because the thread is ending
   std::uint64_t identity = 0;        ///< see thread_identity()
-  trace_row* row = nullptr;      ///< where this thread records the trace with the number `row_of`
+  trace_row* row = nullptr;      ///< this thread's row in the trace with the number `row_of`
   std::uint64_t row_of = 0;
 };
 
@@ -158,8 +162,8 @@ DYNGEN_ALWAYS_INLINE inline thread_context& context() noexcept { return thread_w
 inline put_off_work::put_off_work(thread_context& here) noexcept : here_(here), outer_(here.put_off) { here.put_off = this; }
 inline put_off_work::~put_off_work() { here_.put_off = outer_; }
 
-/// While it exists, the calling thread is in a publication. Tasks that become ready for a user's executor are handed
-/// over when the outermost publication is over.
+/// While it exists, the calling thread is in a publication. The deferred work is done when the outermost publication is
+/// over.
 class publication {
  public:
   publication() noexcept : here_(context()) { ++here_.publishing; }
@@ -170,8 +174,9 @@ class publication {
       here_.after_publishing(here_);
   }
 
-  /// Ends all publications of the thread. For the one of a task's end, or of the end of its turn at an actor: it begins
-  /// while the task runs, has no object, and ends with the task's scope, which began outside of any publication.
+  /// Ends all publications of the thread. Called at the end of a task's scope, which began outside of any publication.
+  /// The task may have begun publications without an object in it: of its own end, and of the end of its turn at an
+  /// actor.
   static void leave_all(thread_context& here) noexcept {
     here.publishing = 0;
     if (here.after_publishing != nullptr) [[unlikely]]
@@ -182,8 +187,9 @@ class publication {
   thread_context& here_;
 };
 
-/// While it exists, user code runs on the calling thread, possibly inside a publication. What the user code makes ready
-/// is handed over at once. What the outer publication has put off stays put off, unless the user code waits.
+/// While it exists, user code runs on the calling thread, possibly inside a publication. Tasks that the user code makes
+/// ready are handed over at once. The work that the outer publication has deferred stays deferred, unless the user code
+/// waits.
 class interlude final : public put_off_work {
  public:
   explicit interlude(thread_context& here) noexcept
@@ -206,7 +212,7 @@ class interlude final : public put_off_work {
   }
 
  private:
-  // The context's own lists are empty now: what the user code published has been handed over.
+  // The context's own lists are empty now: the work of publications inside the user code is done.
   void put_back() noexcept {
     here_.to_hand_over = std::exchange(to_hand_over_, work_list());
     here_.to_free = std::exchange(to_free_, work_list());
@@ -220,15 +226,15 @@ class interlude final : public put_off_work {
   void (*after_publishing_)(thread_context&) noexcept;
 };
 
-/// Does one piece of the work that this thread has put off, innermost list first. Returns false if there is none. Every
-/// wait calls it.
+/// Does one piece of this thread's deferred work, from the innermost list that has any. Returns false if there is none.
+/// Every wait calls it.
 DYNGEN_NOINLINE inline bool run_put_off(thread_context& here) noexcept {
   const interlude user_code(here);
   for (put_off_work* list = here.put_off; list != nullptr; list = list->outer())
     if (list->run_one()) return true;
   return false;
 }
-/// run_put_off() for callers that seldom have any: the check is inlined.
+/// run_put_off() with an inlined check, for callers whose thread seldom has deferred work.
 inline bool has_run_put_off(thread_context& here) noexcept {
   return (here.put_off != nullptr || here.after_publishing != nullptr) && run_put_off(here);
 }
@@ -246,8 +252,8 @@ inline bool runs_on_this_stack(const shared_state& task) noexcept {
   return false;
 }
 
-/// Returns the credits of the stream from which this thread last took a value, because it takes from another stream
-/// from now on, or from none.
+/// Returns the credits of the stream from which this thread last consumed a value. Called when the thread turns to
+/// another stream, or to none.
 inline void leave_last_stream(thread_context& here, bool reader_waits) noexcept {
   if (here.last_taken == nullptr) return;
   credited_stream* stream = here.last_taken;
@@ -258,7 +264,7 @@ inline void leave_last_stream(thread_context& here, bool reader_waits) noexcept 
 /// Returns the credits of the last stream. Called before every wait, and between tasks.
 inline void return_all_credits() noexcept { leave_last_stream(context(), true); }
 
-/// Makes the thread return the credits of its last stream when it ends: it may end without another wait.
+/// Makes the calling thread return the credits of its last stream when it ends. It may end without another wait.
 DYNGEN_NOINLINE inline void return_credits_at_thread_end() noexcept {
   struct settler {
     ~settler() { return_all_credits(); }

@@ -2,7 +2,7 @@
 #pragma once
 // The element of a queue of ready tasks: an intrusive link, so that scheduling neither allocates nor throws.
 // task_record derives from it. An item is in at most one queue at a time; the thread that popped it may push it again.
-// The header also has the result of a try to pop, common to all queues, and the list that one thread uses alone.
+// Also here: the result of popping, common to all queues, and work_list, a list without synchronization.
 
 #include <dyngen/detail/base/atomic.hpp>
 
