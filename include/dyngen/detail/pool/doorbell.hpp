@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a service thread of a pool sleeps, the monitor or the ender, and how any thread wakes it. Ringing costs one load
+// How a service thread of a pool (the monitor or the ender) sleeps, and how any thread wakes it. Ringing costs one load
 // while the service thread is awake.
 //
 //          sleep(): nothing is wanted
@@ -28,7 +28,7 @@ class doorbell {
   /// Wakes the service thread if it is in sleep(). From any thread.
   void ring() noexcept {
     std::uint32_t was = asleep;
-    // relaxed on failure: the service thread is awake, and checks before it sleeps.
+    // relaxed on failure: the service thread is awake, and calls `wanted` before it sleeps.
     if (state_.load(seq_cst) == asleep && state_.compare_exchange_strong(was, awake, seq_cst, relaxed))  // [D1]
       wake_one(state_);
   }
@@ -38,7 +38,8 @@ class doorbell {
     wake_all(state_);
   }
 
-  /// Called by the service thread: sleeps until ring() or close(), unless `wanted()` by now. False once closed.
+  /// Called by the service thread: sleeps until ring() or close(), unless `wanted()` returns true. Returns false once
+  /// closed.
   template <class Wanted>
   bool sleep(Wanted wanted) noexcept {
     std::uint32_t was = awake;
@@ -52,7 +53,8 @@ class doorbell {
     while (state_.load(seq_cst) == asleep) sleep_on(state_, asleep);
     return state_.load(seq_cst) != closed;
   }
-  /// Called by the service thread: sleeps until the given time or close(); ring() does not wake it. False once closed.
+  /// Called by the service thread: sleeps until the given time or close(); ring() does not wake it. Returns false once
+  /// closed.
   bool doze(deadline until) noexcept {
     while (state_.load(seq_cst) == awake && time_now() < until) sleep_on(state_, awake, until);
     return state_.load(seq_cst) != closed;

@@ -13,10 +13,10 @@
 // When all tasks have ended, the thread that ends the pool forgets the nodes that are left.
 //
 // A node holds a reference to its task. It says nothing about the task's state: the ender claims the task in its state
-// word, as does a waiting thread that helps, or a worker that comes first.
+// word, unless a worker or a waiting thread that helps has done so before.
 //
-// [E1] note() and sort() publish a node (release); the thread that takes the list acquires it. Also the pair [D1] of
-//      doorbell.hpp: the task is noted (seq_cst), then the monitor is rung.
+// [E1] note() and sort() publish a node (release); the thread that takes the list acquires it. They are also the cause
+//      of a ring in [D1] of doorbell.hpp, hence seq_cst: the node is published, then the bell is rung.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -38,7 +38,8 @@ class ending_tasks {
   ending_tasks(const ending_tasks&) = delete;
   ending_tasks& operator=(const ending_tasks&) = delete;
 
-  /// `task` is queued, or about to be, and will only end. From any thread. Without memory it is left to the workers.
+  /// Notes a task that is queued, or about to be, and will only end. If there is no memory for the node, the task is
+  /// left to the workers. From any thread.
   void note(task_record& task) noexcept {
     void* const memory = ::operator new(sizeof(node), std::nothrow);
     if (memory == nullptr) return;
@@ -77,8 +78,8 @@ class ending_tasks {
     return first_ != nullptr ? first_->since + patience : never;
   }
 
-  /// Called by a thread that knows that all tasks have ended: drops the nodes, and with them, perhaps, the last
-  /// references to records. False if there were none. Leaves the nodes that the ender has taken.
+  /// Called by a thread that knows that all tasks have ended: frees the nodes, except those that the ender has taken,
+  /// and so may drop the last references to records. Returns false if there were none.
   bool forget() noexcept {
     node* sorted = nullptr;
     {
@@ -97,7 +98,7 @@ class ending_tasks {
   bool any_overdue() const noexcept { return overdue_.load(seq_cst) != nullptr; }  // [D1]
 
   /// Called by the ender, also while a destructor that it runs waits: takes one overdue task, and ends it if it is
-  /// still queued. False if there was none.
+  /// still queued. Returns false if there was none.
   bool end_one_overdue() noexcept {
     if (taken_ == nullptr) taken_ = reverse(overdue_.exchange(nullptr, acquire));  // [E1]
     if (taken_ == nullptr) return false;

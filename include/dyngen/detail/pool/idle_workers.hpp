@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Counts which threads of a pool are awake, and lets the others sleep: an event count. A thread is active while it runs
-// tasks or searches for some, not while it sleeps or blocks in a task's wait. At most `width` threads should be active.
-// This class knows no queues: a caller passes `work_may_be_left`, which reads every queue by seq_cst loads.
+// An event count: counts the threads of a pool that are awake, and lets the others sleep. A thread is active while it
+// runs tasks or searches for some, not while it sleeps or blocks in a task's wait. At most `width` threads should be
+// active. This class knows no queues: a caller passes `work_may_be_left`, which reads every queue by seq_cst loads.
 // An idle pool uses no CPU. A push wakes at most one thread, and none while another thread searches.
 //
 //                   resume_searching()                  park(): nothing found
 //        running ─────────────────────▶ searching ──────────────────────────────▶ parked
 //        active  ◀───────────────────── active    ◀────────────────────────────── asleep
-//         │   ▲      found_work()           ▲        a token that notify() posted,    ▲
-// leave() │   │ enter()                     │        or a claim of its own            ├── start_parked()
+//         │   ▲      found_work()           ▲        takes a token of notify(),       ▲
+// leave() │   │ enter()                     │        or claims itself                 ├── start_parked()
 //         ▼   │                             └── start_searching()                     └── park_surplus(), from running
 //        blocked
 //
 // One word counts the active, the searching (which are active, too) and the parked threads. A thread in park() counts
-// as parked until it is claimed. From then on it counts as searching, though not yet awake, and a token for it is
-// posted or about to be. Tokens have no names: any sleeper may take any token, and the counts stay right.
+// as parked until a notifier, or the thread itself, claims it. From then on it counts as searching, though it may still
+// sleep; a notifier posts a token for it. A token is for no particular thread: any sleeper may take it, and the counts
+// stay right.
 //
 // Dekker pairs [A1], seq_cst on all four operations of each; neither side has a fence:
 //   a push changes its queue, then notify() reads the word
@@ -23,16 +24,16 @@
 //     | found_work() changes the word, then the last searcher reads and notifies      (no lost parallelism)
 //     | leave() changes the word, then its caller reads and notifies                  (no work without a thread)
 // An earlier notify() may have skipped a wake-up because it saw a searcher, or `width` active threads. The thread that
-// removes the reason (the last searcher stops, an active thread blocks) reads the queues again and notifies. Hence a
+// removes that reason (the last searcher stops, an active thread blocks) reads the queues again and notifies. Hence a
 // thread that is about to sleep may ignore queued work while another thread searches, or while `width` threads are
 // active.
 //
 // No thread spins here. A notifier that is preempted between its claim and its token keeps one sleeper asleep. That
 // sleeper counts as a searcher meanwhile, so other notifiers wake no thread in its place. A preempted searcher has this
-// effect as well. Threads that run tasks reach the queued work by their next pick; if all others sleep, the work waits
-// for that one thread.
-// A worker parks although work is queued if no thread can take it yet. `work_may_be_left` returns false then, and the
-// thread that makes the work available calls notify() afterwards (injection_queue.hpp, [I1] and [I8]).
+// effect as well. Threads that run tasks take the queued work at their next pick; if no thread runs tasks, the work
+// waits for the preempted thread.
+// A worker parks although work is queued if no thread can take that work yet. `work_may_be_left` returns false then,
+// and the thread that makes the work available calls notify() afterwards (injection_queue.hpp, [I1] and [I8]).
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -54,19 +55,19 @@ public:
   idle_workers(const idle_workers&) = delete;
   idle_workers& operator=(const idle_workers&) = delete;
 
-  /// A new thread begins, active and searching. The thread that starts it may call this for it.
+  /// Counts a new thread as active and searching. Called by that thread, or by the thread that starts it.
   void start_searching() noexcept {
     word_.fetch_add(one_active + one_searching, relaxed);  // [A2]
   }
 
-  /// A new thread, a spare, begins asleep. Returns, active and searching, when a notify() or stop() wakes it.
+  /// Called by a new thread, a spare: sleeps until notify() or stop() wakes it. Returns active and searching.
   template <class Look>
   park_result start_parked(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
-  /// Call it after a push, or when work may be left: wakes one thread if one sleeps, fewer than `width` are active, and
+  /// Call it after a push, or when work may be left. Wakes one thread if one sleeps, fewer than `width` are active, and
   /// none searches. Returns whether it did. From any thread.
   bool notify() noexcept {
     if (!claim_a_parked_thread()) return false;
@@ -76,24 +77,24 @@ public:
     return true;
   }
 
-  /// A searcher has taken an item. If this returns true, it was the last searcher: before it runs user code, it must
-  /// check whether more work may be left, and call notify() if so.
+  /// Called by a searcher that has taken an item: it counts as running. Returns true if it was the last searcher. Then,
+  /// before it runs user code, it must check whether more work may be left, and call notify() if so.
   [[nodiscard("the last searcher must look for more work and notify")]] bool found_work() noexcept {
     return searching_of(word_.fetch_sub(one_searching, seq_cst)) == 1;  // [A1]
   }
 
-  /// A running thread whose own queue is empty starts to search.
+  /// Called by a running thread that starts to search.
   void resume_searching() noexcept { word_.fetch_add(one_searching, relaxed); }  // [A2]
 
-  /// A searcher that has found nothing sleeps until a token or stop() wakes it, unless `work_may_be_left()` by now.
-  /// Returns active and searching in any case. Calls `work_may_be_left` at most once.
+  /// Called by a searcher that has found nothing: sleeps until a token or stop() wakes it, unless `work_may_be_left()`
+  /// returns true. Returns active and searching in any case. Calls `work_may_be_left` at most once.
   template <class Look>
   park_result park(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked - one_active - one_searching, seq_cst);  // [A1]
     return sleep(work_may_be_left);
   }
 
-  /// A running thread sleeps because more than `width` are active. Called between two tasks; otherwise like park().
+  /// Called by a running thread, between two tasks, because more than `width` are active: sleeps like park().
   template <class Look>
   park_result park_surplus(Look work_may_be_left) noexcept {
     word_.fetch_add(one_parked - one_active, seq_cst);  // [A1]
@@ -104,15 +105,16 @@ public:
   // relaxed: a hint; park_surplus() reads the queues.
   bool oversubscribed() const noexcept { return active_of(word_.load(relaxed)) > width_; }
 
-  /// A running thread is about to block. Its caller then checks whether work may be left, and calls notify() if so.
+  /// Called by a running thread that is about to block. It must then check whether work may be left, and call notify()
+  /// if so.
   void leave() noexcept { word_.fetch_sub(one_active, seq_cst); }  // [A1]
 
-  /// A thread that blocked runs again. Does not wait for another thread to park: see oversubscribed().
+  /// Called by a thread that blocked and runs again. More than `width` threads may be active then: oversubscribed().
   void enter() noexcept { word_.fetch_add(one_active, relaxed); }  // [A2]
 
-  /// Wakes all sleepers for good. From now on park(), park_surplus() and start_parked() return `stopping` without
-  /// sleeping; their caller sees what was written before stop(). Does not interrupt threads that run or block. May be
-  /// called again.
+  /// Wakes all sleepers. From now on park(), park_surplus() and start_parked() return `stopping` without sleeping;
+  /// their caller sees what was written before stop(). Does not interrupt threads that run or block. May be called
+  /// again.
   void stop() noexcept {
     // [A5] release: publishes what was written before. As a read-modify-write it continues the release sequences of the
     // threads that took tokens before.
@@ -138,15 +140,15 @@ private:
   static std::uint32_t searching_of(std::uint64_t word) noexcept { return parked_of(word >> field_bits); }
   static std::uint32_t active_of(std::uint64_t word) noexcept { return parked_of(word >> 2 * field_bits); }
 
-  /// Counts any one of the parked threads as searching if there is one and `wanted(word)`. Returns whether it did.
+  /// Claims a parked thread, any one, if there is one and `wanted(word)` returns true. Returns whether it did.
   template <class Wanted>
   bool claim(Wanted wanted) noexcept {
     std::uint64_t word = word_.load(seq_cst);  // [A1]
     while (parked_of(word) != 0 && wanted(word)) {
       // [A2] relaxed, as is every change that makes a wake-up less likely: a thread that does not see the change yet
-      //      claims
-      // one sleeper too many, and this exchange fails; a thread that sees it needs nothing that was written before. A
-      // failed exchange reads a newer word than the load above, and that load already came after the push.
+      //      tries to claim one sleeper too many, but then this exchange fails; a thread that sees it needs nothing
+      //      that was written before. A failed exchange reads a newer word than the load above, and that load already
+      //      came after the push.
       if (word_.compare_exchange_weak(word, word + one_active + one_searching - one_parked, relaxed, relaxed))
         return true;
     }
@@ -157,18 +159,17 @@ private:
     return claim([this](std::uint64_t word) { return searching_of(word) == 0 && active_of(word) < width_; });
   }
 
-  /// The caller counts as parked, or was claimed meanwhile. Returns when it counts as searching.
+  /// The calling thread counts as parked, or was claimed meanwhile. Returns when it counts as searching.
   template <class Look>
   park_result sleep(Look& work_may_be_left) noexcept {
     // [A5] acquire, here and below: a thread that sees the stop bit sees what was written before stop(), and the counts
-    //      as
-    // the threads left them that took a token before it.
+    //      as left by the threads that took a token before.
     std::uint32_t tokens = tokens_.load(acquire);
     // If the claim fails because no thread is parked, another thread has claimed this one, and a token is on its way.
     if ((tokens & stop_bit) == 0 && work_may_be_left() && claim_a_parked_thread()) return park_result::search;
     for (;;) {
       if ((tokens & stop_bit) != 0) {
-        // Claims itself before it takes a token: that token may be for a thread that counts as searching already.
+        // Claims itself before it takes a token: the token may be meant for a thread that counts as searching already.
         if (claim([](std::uint64_t) { return true; })) return park_result::stopping;
       }
       if ((tokens & ~stop_bit) == 0) {
@@ -177,8 +178,8 @@ private:
         continue;
       }
       // [A4] acquire: sees what was pushed before the token was posted. [A5] As a release it lets a thread that finds
-      //      the
-      // stop bit see that this thread's count stands for the one whose token it took. On failure like the load above.
+      //      the stop bit see that this thread's count stands for the thread whose token it took. acquire on failure,
+      //      like the loads above.
       if (tokens_.compare_exchange_weak(tokens, tokens - 1, acq_rel, acquire))
         return (tokens & stop_bit) != 0 ? park_result::stopping : park_result::search;
     }

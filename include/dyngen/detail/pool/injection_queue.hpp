@@ -2,9 +2,8 @@
 #pragma once
 // An unbounded first-in first-out queue of work items. Any thread may push, any thread may pop.
 // A push is two atomic operations and never waits. Poppers exclude each other by a lock. They only try to take it, so
-// none of them waits either: a popper that fails is told `busy`. After Vyukov's intrusive multi-producer queue, except
-// that the stub is in the list only when nothing else is; so `newest_` alone tells whether an item was pushed and not
-// popped.
+// none of them waits either: a popper that fails gets `busy`. After Vyukov's intrusive multi-producer queue, except
+// that the stub is put back only when the last item is popped. So `newest_` alone tells whether the queue is empty.
 //
 //   empty                 newest_ ──▶ stub,           oldest_ ──▶ stub
 //     push A: exchange    newest_ ──▶ A,              oldest_ ──▶ stub     half linked: stub does not lead to A yet
@@ -17,16 +16,16 @@
 // every popper until it goes on. So does a popper that is preempted while it holds the lock. No thread waits for either
 // in a loop: a thread that finds nothing to pop sleeps, and the preempted thread wakes it when it goes on.
 //   A thread that is about to sleep announces that in a word that every pusher reads after its push. Then it calls
-//   can_pop().
-//   [I1] can_pop() is false because nothing was pushed, or because a push was half done. `newest_`, the links and the
-//        word with the announcement change by seq_cst operations. So every push that was incomplete when can_pop() read
-//        its link reads that word after the announcement.
-//   [I8] can_pop() is false because another thread holds the lock. `lock_` counts the threads that were turned away.
-//        The holder reads that count in unlock() and, if there are any, does what a pusher does after a push. It sees
-//        their announcements: their fetch_add is a release, its exchange an acquire. A holder that itself only calls
-//        can_pop() asks again in their place.
-// So a worker with a real-time priority does not keep a preempted pusher of lower priority from running. How long items
-// stay out of reach depends on the system's scheduler, as with any lock.
+//   can_pop(), which may return false for two reasons:
+//   [I1] Nothing was pushed, or a push is half done. `newest_`, the links and the word with the announcement change by
+//        seq_cst operations. So every push that was incomplete when can_pop() read its link reads that word after the
+//        announcement.
+//   [I8] Another thread holds the lock. `lock_` counts the threads that were turned away. The holder reads that count
+//        in unlock() and, if it is not zero, does what a pusher does after a push. It sees their announcements: their
+//        fetch_add is a release, its exchange an acquire. If the holder is in can_pop() itself, it checks again in
+//        their place.
+// Since no worker spins, one with a real-time priority does not keep a preempted pusher of lower priority from running.
+// How long items stay out of reach depends on the system's scheduler, as with any lock.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/work_item.hpp>
@@ -53,7 +52,7 @@ public:
     complete_push(before, item);
   }
 
-  /// push() in two halves, for tests of what other threads do between them.
+  /// The two halves of push(). Tests call them to let other threads act in between.
   work_item* begin_push(work_item* item) noexcept {
     // [I2] relaxed: no other thread knows the item before the exchange below publishes it.
     item->next_in_queue.store(nullptr, relaxed);
@@ -62,13 +61,12 @@ public:
   }
   void complete_push(work_item* before, work_item* item) noexcept {
     // [I1] seq_cst. [I4] As a release it publishes the item and all that the pusher wrote before: pairs with the
-    //      acquire
-    // loads in take().
+    //      acquire loads in take().
     before->next_in_queue.store(item, seq_cst);
   }
 
-  /// Pops the oldest item. `busy` if another thread holds the lock, or if the oldest push is half done. Finally calls
-  /// `turned_away()` if another thread's can_pop() was turned away meanwhile [I8].
+  /// Pops the oldest item. Returns `busy` if another thread holds the lock, or if the oldest push is half done. Finally
+  /// calls `turned_away()` if another thread was turned away meanwhile [I8].
   template <class TurnedAway = nothing>
   popped try_pop(TurnedAway turned_away = {}) noexcept {
     if (seems_empty()) return {nullptr, pop_status::empty};
@@ -78,8 +76,8 @@ public:
     return result;
   }
 
-  /// Like try_pop(). But if another thread holds the lock, tells that thread to look once more in place of this one
-  /// [I8].
+  /// Like try_pop(), except that if another thread holds the lock, this one counts as turned away: the holder then
+  /// calls its own `turned_away()` [I8].
   template <class TurnedAway>
   popped pop_or_leave(TurnedAway turned_away) noexcept {
     if (!lock_or_tell()) return {nullptr, pop_status::busy};
@@ -88,8 +86,8 @@ public:
     return result;
   }
 
-  /// Pops up to `max` items, oldest first, and returns how many; 0 for any reason. Finally calls `turned_away()` like
-  /// try_pop().
+  /// Pops up to `max` items into `out`, oldest first, and returns how many; 0 also if it is busy. Finally calls
+  /// `turned_away()` like try_pop().
   template <class TurnedAway = nothing>
   std::size_t try_pop_batch(work_item** out, std::size_t max, TurnedAway turned_away = {}) noexcept {
     if (seems_empty() || !try_lock()) return 0;
@@ -103,8 +101,8 @@ public:
     return count;
   }
 
-  /// Is an item pushed, at least half, and not popped? May return true for an empty queue. Returns false only if every
-  /// push before this load, in the order of seq_cst operations, has been popped.
+  /// Is any item pushed, at least half, and not popped? May return true for an empty queue. Returns false only if the
+  /// item of every push before this load, in the order of seq_cst operations, has been popped.
   bool maybe_nonempty() const noexcept { return newest_.load(seq_cst) != &stub_; }
 
   /// Would try_pop() return an item? Called by a thread that has announced that it will sleep. If the result is false,
@@ -129,9 +127,8 @@ private:
   bool try_lock() noexcept {
     // relaxed load first: it keeps the cache line shared while another thread holds the lock.
     std::uint32_t free = 0;
-    // [I6] acquire: pairs with unlock(); the popper sees `oldest_` and the stub as the last holder left them. relaxed
-    //      on
-    // failure: nothing is read through the value.
+    // [I6] acquire: pairs with unlock(); the popper sees `oldest_` and the stub as the last holder left them.
+    // relaxed on failure: nothing is read through the value.
     return lock_.load(relaxed) == 0 && lock_.compare_exchange_strong(free, 1, acquire, relaxed);
   }
   /// Takes the lock, or, if another thread holds it, counts this thread as turned away.
@@ -179,10 +176,9 @@ private:
     // [I2] relaxed: the push whose exchange returns the stub comes after the release below.
     stub_.next_in_queue.store(nullptr, relaxed);
     work_item* newest = item;
-    // [I3] release: pairs with the exchange of a push; the link to the stub that it writes must not be overwritten by
-    //      the
-    // null above. Not seq_cst: a thread that misses it only finds the queue "nonempty" once more. relaxed on failure:
-    // the push that came between is half linked, and nothing is read through the value.
+    // [I3] release: pairs with the exchange of a push; the null above must not overwrite the link from the stub that
+    //      the push writes. Not seq_cst: a thread that misses it only finds the queue "nonempty" once more. relaxed on
+    //      failure: the push that came between is half linked, and nothing is read through the value.
     if (!newest_.compare_exchange_strong(newest, &stub_, release, relaxed)) return {nullptr, pop_status::busy};
     oldest_.store(&stub_, relaxed);
     return {item, pop_status::item};

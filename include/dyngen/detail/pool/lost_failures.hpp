@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Failures that no handle holds any more and that a worker will report: a list of the tasks' shared states, linked
-// through themselves, so that adding one allocates nothing. Any thread adds, any worker takes all.
+// Failures that no handle holds any more and that a worker will report: an intrusive list of the tasks' shared states,
+// so that adding one allocates nothing. Any thread adds, any worker takes all.
 //
 // [Q1] add() publishes what the shared state holds; take_all() acquires it.
 
@@ -23,7 +23,7 @@ class lost_failures {
   }
   bool maybe_nonempty() const noexcept { return first_.load(seq_cst) != nullptr; }
 
-  /// Takes all, the oldest first, with their references. after() leads from one to the next.
+  /// Takes all, with their references, and returns the oldest; null if there is none. after() returns the next one.
   shared_state* take_all() noexcept {
     shared_state* rest = first_.exchange(nullptr, acquire);  // [Q1]
     shared_state* in_order = nullptr;

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The monitor of a pool: one more thread, for what no worker notices while all of them run user code. The ender: a
-// spare thread that only ends tasks. A layer of pool_core.
+// The monitor of a pool: a thread that acts while all workers run user code. The ender: a spare thread that only ends
+// tasks. A layer of pool_core.
 //
 // The monitor runs no user code, takes no lock that is held while user code runs, and only marks and pushes:
 //   - It queues the producer of a kept stream whose consumer does not ask for values (kept_streams.hpp).
 //   - It ends the time slice of a worker that has run one task for `time_slice` while other work is queued, by setting
 //     that worker's `slice_over`. The task then suspends at its next co_yield or co_await. The worker clears the mark
-//     when it begins its next task. A mark that comes too late ends the slice of the wrong task, which costs that task
-//     one turn.
-//   - It hands a cancelled or doomed task that is queued, and that no worker ends, to the ender (ending_tasks.hpp).
-// It sleeps without a time limit while it has nothing to do: no stream is kept, no task is noted for its end, and a
-// worker will take the work that is queued. Its bell (doorbell.hpp, [D1]) is rung when a stream is kept, when a task is
-// pushed that only ends, and when a notify() finds neither a sleeping nor a searching worker. While work is queued it
-// looks again every few milliseconds.
+//     when it begins its next task. A mark that comes too late ends the slice of the wrong task: that task is queued
+//     again once more than necessary.
+//   - It hands a queued task that will only end (ending_tasks.hpp), and that no worker ends, to the ender.
+// When no stream is kept, no task is noted for its end, and no work is queued, the monitor sleeps without a time limit.
+// Its bell (doorbell.hpp, [D1]) is rung when a stream is kept, when a task is pushed that only ends, and when
+// notify_worker() finds neither a sleeping nor a searching worker. Once awake, the monitor looks again every few
+// milliseconds while work is queued.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/pool_threads.hpp>

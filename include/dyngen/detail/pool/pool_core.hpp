@@ -21,7 +21,8 @@ namespace dyngen::detail {
 
 class pool_core final : public pool_monitor {
  public:
-  /// Starts the threads. Throws std::system_error or std::bad_alloc, and no thread is left then. end() destroys it.
+  /// Creates a pool and starts its threads. Throws std::system_error or std::bad_alloc; no thread is left then. end()
+  /// ends the pool.
   static pool_core* create(pool_settings settings) {
     auto* core = new pool_core(std::move(settings));
     register_membarrier();
@@ -91,7 +92,8 @@ class pool_core final : public pool_monitor {
       (void)ending_.forget();
   }
 
-  // An offered child counts as alive: a closing pool must not take its parent for a task that waits for the outside.
+  // An offered child counts as a live task. Otherwise a closing pool would take the parent for one that waits for
+  // something outside.
   bool offer(stealable_child& child) noexcept override {
     worker* const w = own_worker();
     if (w == nullptr) return false;
@@ -99,7 +101,7 @@ class pool_core final : public pool_monitor {
     shard.offered.add_and_look(1, shared);  // [C1]
     const bool there_is_room = w->deque.push(child.link());
     if (there_is_room)
-      idle_workers_.notify();  // if no worker can come, the parent takes it back
+      idle_workers_.notify();  // if no worker comes, the parent takes the child back
     else
       withdraw();
     return there_is_room;
@@ -160,8 +162,8 @@ class pool_core final : public pool_monitor {
   }
 
   // Records are counted in shards. A shard that counts any record holds one reference to the pool, so threads that make
-  // and free records rarely write the same word. A thread that makes a record has the pool, or runs a task whose record
-  // keeps it.
+  // and free records rarely write the same word. While a thread makes a record, the pool is alive: the thread uses the
+  // pool object, or runs a task whose record keeps the pool.
   std::uint8_t add_record() noexcept override {
     const auto [shard, index, shared] = counters_.here();
     // relaxed: as in add_host_reference().
@@ -190,7 +192,7 @@ class pool_core final : public pool_monitor {
     print_unhandled(std::move(thrown), "on_unhandled_error");
   }
 
-  // A queued report counts as alive, like an offered child.
+  // A queued report counts as a live task, as an offered child does.
   void report_later(task_record& task) noexcept override {
     const auto [shard, index, shared] = counters_.here();
     shard.offered.add_and_look(1, shared);  // [C5]
@@ -202,10 +204,10 @@ class pool_core final : public pool_monitor {
     notify_worker();
   }
 
-  // --- the end of a pool, and what it knows of itself ---
+  // --- the end of a pool; statistics ---
 
-  /// Ends the pool: closes it, joins its threads, and drops the pool's reference. Called from one of its own tasks, it
-  /// starts to close and returns; the workers do the rest.
+  /// Ends the pool: closes it, joins its threads, and drops the pool object's reference. Called from one of the pool's
+  /// own tasks or workers, only starts to close it; the workers do the rest.
   void end() noexcept {
     if (is_inherited()) return;  // a child process after fork() leaves everything as it is
     if (runs_own_task() || own_worker() != nullptr) {
@@ -231,7 +233,7 @@ class pool_core final : public pool_monitor {
     return total;
   }
 
-  /// Is a task of this pool on the calling thread's stack, or does the thread call its hook?
+  /// Is a task of this pool on the calling thread's stack, or does this thread call the pool's hook?
   bool runs_own_task() const noexcept {
     if (const worker* const w = own_worker(); w != nullptr && w->own.reports) return true;
     for (const running_task* t = context().tasks; t != nullptr; t = t->outer)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a pool counts: tasks that were admitted and that have ended, statistics, and live records. Each of the first
-// threads counts in a shard of its own, by plain loads and stores; all later threads share the last shard, by atomic
-// additions.
+// What a pool counts: tasks that were admitted and that have ended, statistics, and live records. Each thread whose
+// number is below `threads_apart` counts in a shard of its own, by loads and stores; all other threads share the last
+// shard, by atomic additions.
 //
 // Quiescence: a task counts as started when it is admitted, and as ended when all its results are published, on
 // whatever thread. The closer sums all `ended` first, then all `started`. If the sums are equal, no task was alive at
-// the moment between the two: a thread that reads an end sees, by acquire, all starts before it; and a new task is
-// started either by a live task, or by a thread that counts it before it checks whether the pool is closed [C1].
+// the moment between the two. For a thread that reads an end sees, by acquire, all starts before it; and a new task is
+// started either by a live task, or by a thread that counts it before it checks whether the pool is closing [C1].
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/atomic.hpp>
@@ -32,7 +32,7 @@ class pool_counters {
       else
         value_.store(value_.load(relaxed) + n, relaxed);
     }
-    /// The light side of [C1]: the caller then reads, by seq_cst, whether the pool is closing.
+    /// Adds; the light side of [C1]: the caller then reads, by seq_cst, whether the pool is closing.
     void add_and_look(std::uint64_t n, bool shared) noexcept {
       if (shared)
         value_.fetch_add(n, seq_cst);

@@ -3,8 +3,9 @@
 // How far a pool has closed. And the list of all pools of the process, for a child process after fork(): the child has
 // none of their threads and must not wait for them, so it marks each pool as inherited.
 //
-// The child gets the list as the other threads left it. Adding or removing a pool is one store to a pointer, which was
-// either made before the fork or not. A pool's memory is freed only after it was removed.
+// Another thread of the parent may be changing the list at the moment of the fork. The child gets a whole list anyway:
+// a pool is added or removed by one store to a pointer, which the child sees or does not. A pool's memory is freed only
+// after it was removed.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -18,7 +19,7 @@
 
 namespace dyngen::detail {
 
-/// A pool goes through these in this order. Inherited: it belongs to the parent process, and this one leaves it alone.
+/// The states of a pool; it only moves forward. `inherited`: a pool of the parent process, which this one leaves alone.
 enum class closing : std::uint32_t { open, draining, cancelling, inherited };
 
 /// The part of a pool that the list uses.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the constructor of a pool was given.
+// The options of a pool, as its constructor stores them.
 
 #include <dyngen/detail/task/recorder.hpp>
 
@@ -12,7 +12,7 @@
 
 namespace dyngen::detail {
 
-/// The user's hook for failures that no handle carries. Shared by the copies of the options.
+/// The user's hook for failures that no handle holds any more. Copies of the options share it.
 class error_hook {
  public:
   virtual ~error_hook() = default;

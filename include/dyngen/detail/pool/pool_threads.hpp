@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The threads of a pool: one for each worker, spares for workers that block, and service threads (monitor.hpp). What
-// the thread of a worker does, and how it sleeps. A layer of pool_core.
+// The threads of a pool: workers, of which those beyond `width` are spares for workers that block, and service threads
+// (monitor.hpp). What the thread of a worker does, and how it sleeps. A layer of pool_core.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/pool/shutdown.hpp>
@@ -29,7 +29,7 @@ class pool_threads : public pool_shutdown {
     pool_threads& threads() const noexcept { return static_cast<pool_threads&>(pool); }
 
     bool begin_blocking() noexcept override {
-      if (is_spare_for_ends) return false;  // it goes on ending tasks: its wait may be for one
+      if (is_spare_for_ends) return false;  // it ends tasks while it waits: the wait may be for one of them
       const bool replaced = threads().begin_blocking();
       if (replaced) end_stretch();
       return replaced;
@@ -41,7 +41,7 @@ class pool_threads : public pool_shutdown {
     }
     bool only_ends_tasks() const noexcept override { return is_spare_for_ends; }
     bool run_one() noexcept override {
-      // A pool that cancels everything ends all queued tasks, noted or not.
+      // The ender. In a pool that cancels everything it also ends queued tasks that were not noted.
       if (is_spare_for_ends) {
         if (threads().ending_.end_one_overdue()) return true;
         if (!threads().cancelling()) return false;
@@ -65,7 +65,8 @@ class pool_threads : public pool_shutdown {
 
   // --- starting and stopping ---
 
-  /// Starts the thread of a new worker, searching, or, if `spare`, asleep. Throws std::system_error or std::bad_alloc.
+  /// Adds a worker and starts its thread, which searches for work at once or, if `spare`, begins asleep. Throws
+  /// std::system_error or std::bad_alloc.
   void start_thread(bool spare) {
     std::lock_guard lock(threads_mutex_);
     start_thread_locked(spare);
@@ -132,7 +133,7 @@ class pool_threads : public pool_shutdown {
   /// Stops all threads and joins them.
   void stop_threads() noexcept {
     stop_all();
-    // Repeated, since a worker that still runs a task of another executor may block in it, which starts a spare.
+    // In a loop: a worker that still runs a task of another executor may block in it, which starts a spare.
     for (;;) {
       std::vector<thread> threads;
       {
@@ -177,7 +178,8 @@ class pool_threads : public pool_shutdown {
         continue;
       }
       if (stopping && !work_can_be_had()) {
-        // A worker that blocks from now on starts a spare. One that blocked before has pushed what it waits for.
+        // A worker that blocks after this decrement starts a spare. One that blocked before it has already pushed what
+        // it waits for, so the next check sees that.
         thread_count_.fetch_sub(1, seq_cst);  // [C3]
         if (!work_can_be_had()) break;
         thread_count_.fetch_add(1, seq_cst);
@@ -204,13 +206,13 @@ class pool_threads : public pool_shutdown {
     drop_host_reference();
   }
 
-  /// The worker has found work. If it was the last searcher and work may be left, it wakes another worker.
+  /// Called by a worker that has found work. If it was the last searcher and work may be left, wakes another worker.
   void stop_searching() noexcept {
     if (idle_workers_.found_work() && work_may_be_left()) notify_worker();
   }
 
-  /// Runs tasks until the worker's deque and the injection queue are empty. True if the worker slept meanwhile, because
-  /// more than `width` workers ran, and is now searching.
+  /// Runs `task`, then others, until the worker's deque and the injection queue are empty: returns false. If more than
+  /// `width` workers run, sleeps after a task and returns true; the worker is searching then.
   bool run_tasks(worker& w, task_record* task, bool& stopping) noexcept {
     do {
       w.begin_stretch();
@@ -245,8 +247,8 @@ class pool_threads : public pool_shutdown {
 
   // --- blocking ---
 
-  /// A worker is about to block. Makes sure that `width` other threads can run, then counts this one as not running.
-  /// False if a spare was needed to run anything at all and could not be started.
+  /// Called by a worker that is about to block. Makes sure that `width` other threads can run, then counts this one as
+  /// not active. Returns false if every thread is blocked and no spare could be started.
   bool begin_blocking() noexcept {
     const std::uint32_t blocked = blocked_.fetch_add(1, seq_cst) + 1;
     if (thread_count_.load(seq_cst) < blocked + settings_.width && !start_spare()) {
@@ -258,7 +260,8 @@ class pool_threads : public pool_shutdown {
     return true;
   }
 
-  /// False only if every thread is blocked and no other one can be started.
+  /// Starts a spare if one is needed and max_spare_threads allows it, or if every thread is blocked. Returns false only
+  /// if every thread is blocked and no spare could be started.
   bool start_spare() noexcept {
     std::lock_guard lock(threads_mutex_);
     const std::uint32_t threads = thread_count_.load(seq_cst);

@@ -6,36 +6,37 @@
 //     │                            │                    ▲        tasks of the pool may submit until none is left
 //     └────close(cancelling)──▶ cancelling ─────────────┘
 //
-// The counters tell whether a task is alive (pool_counters.hpp). A list holds the live tasks that wait for a
-// dependency, for credits, or in a co_await (suspended_tasks.hpp). If all live tasks wait, only something outside the
-// pool can resume one. The closer is the thread in close().
+// The closer is the thread in close(). The counters tell it whether a task is alive (pool_counters.hpp). A list holds
+// the live tasks that may wait: for a dependency, for credits, in a co_await, or on a blocked thread
+// (suspended_tasks.hpp). If all live tasks wait, only something outside the pool can resume one.
 //
 // What the pool cannot see. A task that waits by other means than the library's (a flag, a latch, a mutex) counts as
 // running: the pool cannot tell it from one that computes what other tasks wait for.
-//  - While such a task is there, a pool that drains cancels no task that waits for something outside: the running task
-//    may hold the promise and fulfil it. If it waits itself for a task that waits for something outside, the end of the
-//    pool waits for both. Then only the outside, or shutdown(cancel), ends the wait.
+//  - While such a task is there, a pool that drains cancels no task that waits for something outside: the task that
+//    counts as running may hold the promise and fulfil it. But if it waits unseen for a task that waits for something
+//    outside, the end of the pool waits for both. Then only the outside, or shutdown(cancel), ends the wait.
 //  - A worker that blocks in a wait of the library is replaced; one that waits unseen is not. Beyond
 //    `max_spare_threads`, a spare is started only when every thread is blocked as far as the pool sees. The spare may
 //    itself come to wait unseen, and then no thread is left for what is queued. No limit on threads avoids that, since
 //    any thread that would help is one beyond the limit. The default, 64, leaves a margin; a smaller limit must count
 //    the tasks that may wait unseen.
 //
-// A worker reports a failure that no handle holds any more after its task has ended. The thread that drops the last
-// handle only puts the record into a list (lost_failures.hpp): it allocates nothing, as that thread may be in any code.
+// If a task has failed and ended, and no handle holds the failure any more, a worker reports it. The thread that drops
+// the last handle only puts the record into a list (lost_failures.hpp), since it may be inside any code.
 //
-// [C1] closing_ and the counts. A submit counts its task, then reads closing_ (seq_cst). The closer changes closing_
-//      (seq_cst), then sums the counts. A task's end is counted, then closing_ is read. The closer has the heavy side.
+// [C1] closing_ and the counts. A submit counts its task, then reads closing_ (seq_cst). The thread that ends a task
+//      counts the end, then reads closing_. The closer changes closing_ (seq_cst), executes the heavy fence, then sums
+//      the counts.
 // [C4] closing_ and the kept streams. A consumer lists its stream, then reads closing_. The closer changes closing_,
 //      then goes through the list (seq_cst, and the list's mutex). A stream that is kept after that is not listed, so
 //      its consumer calls is_kept() again.
 // [C5] over_ and the counts. A thread that queues a report counts it, then reads over_ (seq_cst). The thread that ends
 //      the pool sets over_ (seq_cst), executes the heavy fence, then sums once more. So a report that was queued before
-//      is made before the workers leave, and a worker's own report before that worker leaves. Any other thread prints a
-//      later report itself.
-//      A record may hold the last reference to a failure, inside the exception that it ended with. So the pool drops
-//      its own references to records while the hook can still be called: the workers drop links, in queues or in hand;
-//      the thread that ends the pool drops the nodes of ending_tasks.hpp before it sets over_.
+//      over_ was set is made before the workers leave; one that a worker queues, before that worker leaves. Any other
+//      thread that has a report after that prints it itself.
+//      A record may hold the last reference to another task's failure, inside the exception that it ended with. So the
+//      pool drops its own references to records while the hook can still be called: the workers drop links, in queues
+//      or popped; the thread that ends the pool drops the nodes of ending_tasks.hpp before it sets over_.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/compiler.hpp>
@@ -54,9 +55,9 @@ namespace dyngen::detail {
 /// The layer that closes the pool.
 class pool_shutdown : public work_search {
  public:
-  /// Refuses submits from outside the pool and waits until every task has ended. With `mode` draining, every task runs
-  /// that can. If also `give_up_on_outside`, tasks are cancelled that only something outside the pool could resume.
-  /// From any thread, but not from a task of this pool.
+  /// Refuses submits from outside the pool and waits until every task has ended. With `mode` draining, every task that
+  /// can run is run; with `give_up_on_outside` as well, tasks that only something outside the pool could resume are
+  /// cancelled. With `mode` cancelling, all tasks are cancelled. From any thread, but not from a task of this pool.
   void close(closing mode, bool give_up_on_outside) noexcept {
     if (is_inherited()) return;
     announce_closing(mode);
@@ -73,7 +74,7 @@ class pool_shutdown : public work_search {
     if (replaced) role->end_blocking();
   }
 
-  /// Starts to close the pool and returns. From any thread.
+  /// Starts to close the pool and returns without waiting. From any thread.
   void announce(closing mode) noexcept {
     if (is_inherited()) return;
     announce_closing(mode);
@@ -108,7 +109,7 @@ class pool_shutdown : public work_search {
     undecided_.fetch_sub(1, seq_cst);
     const closing now = closing_.load(seq_cst);
     if (now == closing::open) return;
-    // The thread that asked for cancelling does not wait, so it does not see tasks that suspend after it has returned.
+    // The thread that called announce() does not wait, so it does not see tasks that suspend after it has returned.
     while (now == closing::cancelling && suspended_.cancel_one(suspended_tasks::which::also_polling)) {
     }
     notify_closer();
@@ -139,9 +140,11 @@ class pool_shutdown : public work_search {
 
   totals count() const noexcept { return counters_.count(); }
 
-  /// True when every task has ended. Otherwise, in a pool that cancels, cancels all tasks that wait or poll. In one
-  /// that drains, if all live tasks wait, cancels some: if only ends of actors are left, these; if `cancel_stuck`, the
-  /// tasks that wait for something outside the pool, or, if none does and no thread is blocked, one task.
+  /// Returns true when every task has ended. Otherwise, in a pool that cancels, cancels all tasks that wait or poll. In
+  /// a pool that drains, if all live tasks wait:
+  ///   - if only ends of actors are left, cancels these;
+  ///   - else, if `cancel_stuck`, cancels the tasks that wait for something outside the pool;
+  ///   - if it has cancelled none so far, no thread is blocked, and `cancel_stuck`, cancels one waiting task, any one.
   bool check_quiescence(bool cancel_stuck) noexcept {
     using which = suspended_tasks::which;
     kept_.release_all();  // [C4]
@@ -162,8 +165,8 @@ class pool_shutdown : public work_search {
     return false;
   }
 
-  /// Do all live tasks wait? The counts are compared before and after the survey, so that no task can have run
-  /// meanwhile.
+  /// Do all live tasks wait? The counts are the same before and after the survey only if no task started or ended
+  /// meanwhile; `wakes` is the same only if none was resumed. Sets `all` to the survey.
   bool everything_waits(const totals& before, std::uint64_t wakes, suspended_tasks::survey& all) noexcept {
     all = suspended_.look();
     return all.waiting == before.started - before.ended && undecided_.load(seq_cst) == 0 &&
@@ -172,7 +175,7 @@ class pool_shutdown : public work_search {
 
   // --- reports ---
 
-  /// Called by a worker: reports the failures that are in the list. False if there are none.
+  /// Called by a worker: reports the failures that are in the list. Returns false if there are none.
   DYNGEN_NOINLINE bool run_reports(worker& w) noexcept {
     shared_state* next = lost_.take_all();
     if (next == nullptr) return false;
@@ -208,7 +211,7 @@ class pool_shutdown : public work_search {
   kept_streams kept_;
 
  private:
-  atomic<std::uint64_t> wakes_{0};      ///< counts wakes(): a survey sees that a task went on meanwhile
+  atomic<std::uint64_t> wakes_{0};      ///< counts wakes(), so that a survey sees that a task was resumed meanwhile
   atomic<std::uint32_t> undecided_{0};  ///< tasks between about_to_suspend() and suspension_decided()
 };
 

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A child that another worker may steal: a coroutine that its parent, a task, runs in its own place, unless an idle
-// worker makes it a task first. A worker's deque holds such children beside the links of tasks. Other workers seldom
-// steal a child, and making a task costs many times what a small child does; so only a stolen child becomes a task.
+// A child that another worker may steal: a coroutine that its parent task runs itself, unless another worker makes it a
+// task first. The parent offers it in its worker's deque, which holds links of children beside links of tasks. Other
+// workers seldom steal a child, and making a task costs many times what a small child does; so only a stolen child
+// becomes a task.
 //
-//   open ──take_back(): parent──▶ taken_back                the link in the deque is stale
+//   open ──take_back(): parent──▶ taken_back                a link that is left in the deque is stale
 //     │
 //     └──leave(): thief──▶ leaving ─────────────────▶ gone  the child is a task, or could not become one
 //                             │                        ▲
 //                             └─take_back()─▶ awaited ─┘    the parent sleeps meanwhile
 //
-// The thread that moves the state from `open` owns the child. [O2] `gone` (release, acquire): the parent sees what the
-// thief has made of the child. The parent sleeps only while the thief submits the task, and a submit does not block.
+// The thread that moves the state from `open` owns the child. The thief is the worker that pops or steals the link.
+// The parent sleeps only while the thief submits the task, and a submit does not block.
+// [O2] `gone` (release, acquire): the parent sees what the thief has made of the child.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/memory.hpp>
@@ -38,7 +40,7 @@ class child_coroutine {
   ~child_coroutine() = default;
 };
 
-/// Lives until the parent has dropped it and its link has been popped.
+/// Lives until its parent has dropped it and its link has been popped.
 class stealable_child : public work_item {
  public:
   /// Throws std::bad_alloc.
@@ -48,9 +50,9 @@ class stealable_child : public work_item {
   stealable_child(const stealable_child&) = delete;
   stealable_child& operator=(const stealable_child&) = delete;
 
-  /// The pointer that a deque holds: tagged, to tell it from a task.
+  /// Returns the pointer that a deque holds: tagged, to tell it from a task.
   work_item* link() noexcept { return reinterpret_cast<work_item*>(reinterpret_cast<std::uintptr_t>(this) | tag); }
-  /// Returns the offered child if `link` is one; null if it is a task.
+  /// Returns the child if `link` is that of one; null if it is a task.
   static stealable_child* of(work_item* link) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(link);
     return (address & tag) != 0 ? reinterpret_cast<stealable_child*>(address & ~tag) : nullptr;
@@ -58,7 +60,7 @@ class stealable_child : public work_item {
 
   task_host& host() const noexcept { return host_; }
 
-  /// Called by the parent: takes the child back. False if the child is a task, or has failed to become one.
+  /// Called by the parent: takes the child back. Returns false if the child has become a task, or failed to become one.
   bool take_back() noexcept {
     // acquire: [O2] if the exchange fails.
     std::uint32_t was = open;
@@ -85,7 +87,7 @@ class stealable_child : public work_item {
   }
 
   void drop_references(std::uint32_t n) noexcept {
-    // acq_rel: the thread that drops the last reference comes after all that the other did. acquire: likewise.
+    // acq_rel, and acquire: the thread that drops the last reference comes after all that the other thread did.
     if (references_.load(acquire) != n && references_.fetch_sub(n, acq_rel) != n) return;
     this->~stealable_child();
     deallocate(memory_kind::record, this, sizeof(stealable_child));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The tasks of a pool that may wait: for a dependency, for credits, in a co_await, for their turn at an actor, or
-// blocked in code on a thread. A closing pool looks for them here. A task is added before it first waits, and stays in
-// the list until it has ended; its state word tells whether it waits now.
+// The tasks of a pool that may wait, in which a closing pool looks for those that do. Two lists:
+//   - Tasks that wait for a dependency, for credits, in a co_await, or for their turn at an actor. A task is added
+//     before it first waits, and stays in the list until it has ended; its state word tells whether it waits now. The
+//     end of an actor is such a task, too (actor_call.hpp, kind `ender`).
+//   - Tasks whose code blocks a thread, while it does.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
@@ -35,7 +37,8 @@ class suspended_tasks {
     if (next != nullptr) next->links_when_suspended().previous = previous;
   }
 
-  /// The code of a task is about to block its thread in `wait`, or, if that is null, goes on. Not during look().
+  /// Called by a thread on which a task's code is about to block in `wait`, or, if that is null, goes on after a wait.
+  /// Excludes look(), by the mutex.
   void note_blocked(running_task& entry, const thread_wait* wait) noexcept {
     std::lock_guard lock(mutex_);
     const bool listed = std::exchange(entry.wait, wait) != nullptr;
@@ -50,7 +53,7 @@ class suspended_tasks {
     }
   }
 
-  /// If code of `task` is blocked on a thread, without a time limit, notes in `o` what it waits for.
+  /// If code of `task` blocks a thread, without a time limit, notes in `o` what it waits for.
   void observe_blocked(const task_record& task, task_snapshot& o) noexcept {
     std::lock_guard lock(mutex_);
     for (const running_task* t = blocked_; t != nullptr; t = t->next)
@@ -61,7 +64,7 @@ class suspended_tasks {
       }
   }
 
-  /// Sets `tasks` to those in the list that have not ended, the oldest first. Throws std::bad_alloc.
+  /// Sets `tasks` to the listed tasks that have not ended, the oldest first. Throws std::bad_alloc.
   void collect(std::vector<shared_state_ptr>& tasks) {
     for (std::size_t room = 64;; room *= 2) {
       tasks.clear();
@@ -102,8 +105,8 @@ class suspended_tasks {
   enum class which { outside, any, idle_actors, also_polling };
 
   /// Cancels one task that is not cancelled yet. `outside`: one that waits for something outside the pool. `any`: one
-  /// that waits. `idle_actors`: the end of an actor, which waits. `also_polling`: one that waits, or runs and has a
-  /// stop token. False if there is none.
+  /// that waits and is not the end of an actor. `idle_actors`: an end of an actor that waits. `also_polling`: one that
+  /// waits, or runs and has a stop token. Returns false if there is none.
   bool cancel_one(which wanted) noexcept {
     task_record* found = nullptr;
     {

@@ -10,8 +10,8 @@
 //      ▼                                      ▼
 //     item, item, item, ... , item, item, (free), ...     the cell of index i is cells_[i % capacity]
 //
-// The items have the indices top_ <= i < bottom_. `top_` only grows: the thread that moves it from i to i + 1 owns item
-// i. The owner may steal its own oldest item, too: between two of its own operations it does what any thief does.
+// The items have the indices top_ <= i < bottom_. `top_` only grows: the thread that moves it from i to i + 1 takes
+// item i. The owner may also call steal(), which takes its oldest item as for any thief.
 //
 // Dekker pairs, seq_cst on all four operations of each:
 //   [V1] The owner pops index i: it sets bottom_ = i, then reads top_.
@@ -55,8 +55,8 @@ public:
 
   /// Owner only. Pops the newest item; null if there is none.
   work_item* pop() noexcept {
-    // [V3] relaxed: own store. relaxed for top_: it never passes bottom_, and a value too low only leads to the slow
-    //      path.
+    // [V3] relaxed: the owner's own store. relaxed for top_: it never passes bottom_, and a stale, lower value only
+    //      leads to the slow path.
     const std::int64_t bottom = bottom_.load(relaxed) - 1;
     if (top_.load(relaxed) > bottom) return nullptr;
     // [V1] claims index `bottom`, then checks for thieves that have come that far.
@@ -64,8 +64,7 @@ public:
     std::int64_t top = top_.load(seq_cst);
     if (top < bottom) return cell(bottom).load(relaxed);  // [V3] relaxed: the owner wrote the cell
     work_item* const last = top == bottom ? take_last(top) : nullptr;
-    // [V6] relaxed: the deque is empty and `top_` stands at this very value, so no thief can claim an item because of
-    //      it.
+    // [V6] relaxed: the deque is empty and `top_` has this very value, so it lets no thief claim an item.
     bottom_.store(bottom + 1, relaxed);
     return last;
   }
@@ -79,8 +78,8 @@ public:
   /// Any thread, also the owner. Returns the oldest item; `busy` if another thread took it at this moment.
   popped steal() noexcept {
     // [V1] seq_cst on all three. Also on this load: if it read another thief's move of `top_` without being ordered
-    //      after
-    // it, then the next load would not be ordered after the owner's store, and item `bottom - 1` could be taken twice.
+    //      after that move, the next load would not be ordered after the owner's store, and item `bottom - 1` could be
+    //      taken twice.
     std::int64_t top = top_.load(seq_cst);
     // [V5] As an acquire it sees the cells and items below `bottom`: pairs with push().
     const std::int64_t bottom = bottom_.load(seq_cst);
@@ -97,11 +96,11 @@ public:
   /// taken.
   bool maybe_nonempty() const noexcept {
     const std::int64_t bottom = bottom_.load(seq_cst);  // [V2]
-    // relaxed: `top_` passes an item only when the item is taken; a value too low errs on the safe side.
+    // relaxed: `top_` passes an item only when the item is taken; a stale, lower value errs on the safe side.
     return top_.load(relaxed) < bottom;
   }
 
-  /// Returns about how many items there are. For statistics.
+  /// Returns approximately how many items there are. For statistics.
   std::size_t size_hint() const noexcept {
     // relaxed, both: a hint.
     const std::int64_t size = bottom_.load(relaxed) - top_.load(relaxed);

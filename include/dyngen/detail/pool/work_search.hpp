@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a worker finds work: the deques of all workers, the injection queue for tasks from other threads, and the
-// failures that workers report. How a push wakes a worker. The lowest layer of pool_core.
+// How a worker finds work, and how a push wakes a worker. Work is in the deques of all workers, in the injection queue
+// for tasks from other threads, and in the list of failures to report. The lowest layer of pool_core.
 //
 // [C2] The list of workers only grows. A worker is complete when it is published (release); readers acquire it.
 // [C3] The injection queue and thread_count_. A push links its task, then checks whether any worker is left. A worker
 //      that leaves decrements thread_count_, then checks the queue once more. All four operations are seq_cst. A
 //      waiting thread may run a task to its end, and the pool may end, before the pusher of that task links it. Without
-//      this pair, the link would stay in the queue and keep record and pool for ever. A worker does not stay because a
-//      push is half done: its pusher finds the count at zero and takes the link out itself.
-// [F]  Every queued task is run after a finite number of other tasks. A worker runs the newest task of its own deque.
-//      The deque may never become empty: a task may push itself again until an older task has run. And another worker
-//      may block, with tasks in its deque, for as long as this worker finds work. Therefore, of 61 picks, one takes the
-//      oldest task of the injection queue, one the oldest task of another worker (each of them in turn), and one the
-//      oldest task of the worker's own deque, also if it is the only worker. All three are first in, first out at that
-//      end, so each such pick advances every task behind it by one. Children that run inside their parent have a count
-//      of their own: with 60 children for each task, a common count would skip two of the three picks for ever. At
-//      every 61st child the parent is requeued if the injection queue holds work.
+//      this pair, the link would stay in the queue and keep the record and the pool alive for ever. A worker does not
+//      stay because a push is half done: its pusher finds the count at zero and takes the link out itself.
+// [F]  Every queued task is run after a finite number of other tasks. A worker usually picks the newest task of its own
+//      deque. That deque may never become empty: a task may push itself again until an older task has run. And another
+//      worker may block, with tasks in its deque, for as long as this worker finds work. Therefore, of 61 picks, one
+//      takes the oldest task of the injection queue, one the oldest task of another worker (each of them in turn), and
+//      one the oldest task of the worker's own deque, even if it is the only worker. Each such pick advances every
+//      later task of that queue by one. Children that run inside their parent have a count of their own: with 60
+//      children for each task, a common count would skip two of the three picks for ever. At every 61st child the
+//      parent is requeued if the injection queue holds work.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -54,14 +54,14 @@ class work_search : public task_host, public listed_pool {
   explicit work_search(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), idle_workers_(settings_.width) {}
   ~work_search() = default;
 
-  /// Returns the worker of the calling thread if it is one of this pool, otherwise null.
+  /// Returns the calling thread's worker if that is one of this pool, otherwise null.
   worker* own_worker() const noexcept {
     auto* w = static_cast<worker*>(context().role);
     return w != nullptr && &w->pool == this ? w : nullptr;
   }
 
-  /// An offered child is no longer offered: its parent took it back, or it is a task now. The closer is not notified:
-  /// the parent is alive, and notifies it when it suspends or ends.
+  /// Counts that an offered child is no longer offered: its parent took it back, or it is a task now. Does not notify
+  /// the closer: the parent is alive, and notifies the closer when it suspends or ends. Reports are counted likewise.
   void withdraw() noexcept {
     const auto [shard, index, shared] = counters_.here();
     shard.withdrawn.add_and_look(1, shared);  // [C1]
@@ -73,16 +73,17 @@ class work_search : public task_host, public listed_pool {
   void notify_worker() noexcept {
     if (!idle_workers_.notify() && idle_workers_.searching() == 0) monitor_bell_.ring();  // [D1]
   }
-  /// Call it after a push into the injection queue, and in place of threads that this one kept from the queue.
+  /// Call it after a push into the injection queue, and in place of threads that this one has turned away.
   void notify_workers_of_injected() noexcept {
     notify_worker();
     if (thread_count_.load(seq_cst) == 0) drain_after_last_worker();  // [C3]
   }
+  /// Returns the function that pops from the injection queue get as `turned_away`.
   auto in_place_of_others() noexcept {
     return [this]() noexcept { notify_workers_of_injected(); };
   }
 
-  /// Call it when a closer may have to check again: wakes the closer.
+  /// Wakes the closer, to check again. Call it when a task or report has ended, or a task has suspended.
   void notify_closer() noexcept {
     progress_.fetch_add(1, seq_cst);
     wake_all(progress_);
@@ -92,8 +93,8 @@ class work_search : public task_host, public listed_pool {
 
   // --- finding work ---
 
-  /// Returns `item`, popped from a deque, if it is a task. Otherwise it is an offered child: if it is still offered,
-  /// makes it a task in this worker's deque. Returns null then.
+  /// `item` was popped from a deque. Returns it if it is a task. If it is a child, returns null; if the child is still
+  /// offered, makes it a task in this worker's deque first.
   task_record* popped_task(worker& w, work_item* item) noexcept {
     stealable_child* const child = stealable_child::of(item);
     if (child == nullptr) return static_cast<task_record*>(item);
@@ -123,8 +124,8 @@ class work_search : public task_host, public listed_pool {
   }
 
   /// May work be left that can be taken now? Called by a worker after it has announced that it will sleep or leave.
-  /// False also if the only work cannot be taken yet; the thread that makes it available then looks for sleepers
-  /// (injection_queue.hpp).
+  /// Returns false also if work is left but cannot be taken yet; the thread that makes it available then looks for
+  /// sleepers (injection_queue.hpp).
   bool work_can_be_had() noexcept {
     if (injected_.can_pop() || lost_.maybe_nonempty()) return true;
     for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
@@ -139,7 +140,8 @@ class work_search : public task_host, public listed_pool {
     return take_injected(w);
   }
 
-  /// At one pick of 61 each, returns the oldest task of one of three places [F]; otherwise null.
+  /// At three of 61 picks, returns the oldest task of the injection queue, of another worker, or of the own deque [F].
+  /// Otherwise, or if there is none, returns null.
   task_record* next_old_task(worker& w) noexcept {
     const std::uint32_t pick = std::exchange(w.own.injected_is_next, false) ? 0 : ++w.own.picks % look_period;
     if (pick == 0) return static_cast<task_record*>(injected_.try_pop(in_place_of_others()).item);
@@ -148,7 +150,8 @@ class work_search : public task_host, public listed_pool {
     return nullptr;
   }
 
-  /// Takes up to 16 tasks from the injection queue. Returns the oldest; the others go to the worker's own deque.
+  /// Takes up to 16 tasks from the injection queue. Returns the oldest, and pushes the others into the worker's own
+  /// deque. Returns null if there is none.
   task_record* take_injected(worker& w) noexcept {
     constexpr std::size_t batch = 16;
     static_assert(batch <= work_deque::capacity());
@@ -160,8 +163,8 @@ class work_search : public task_host, public listed_pool {
     return static_cast<task_record*>(items[0]);
   }
 
-  /// Returns a task for a searching worker: its next one, or one that it steals from any other worker; null if all
-  /// fail.
+  /// Returns a task for a searching worker: its next one, or one that it steals from any other worker; null if it finds
+  /// none.
   task_record* find_work(worker& w) noexcept {
     if (task_record* task = next_task(w)) return task;
     worker* const start = w.next != nullptr ? w.next : workers_.load(acquire);  // [C2]
@@ -190,21 +193,21 @@ class work_search : public task_host, public listed_pool {
     shard.steals.add(1, shared);
     return task_of(thief, p);
   }
-  /// Returns the task to run for `p`, an item that `w` stole. A stolen child becomes the newest task of its deque.
+  /// Returns the task to run for `p`, an item that `w` stole. A stolen child becomes the newest task of `w`'s deque.
   task_record* task_of(worker& w, popped p) noexcept {
     if (p.item == nullptr) return nullptr;
     task_record* const task = popped_task(w, p.item);
     return task != nullptr ? task : next_own(w);
   }
 
-  /// Removes links of tasks that are no longer queued from the injection queue. Called when these may outnumber the
-  /// others: in a busy pool whose waiting threads run tasks they would pile up.
+  /// Removes stale links from the injection queue. A waiting thread that runs a queued task leaves its link behind; in
+  /// a busy pool such links would pile up. Called when they may outnumber the others.
   void compact_injection_queue() noexcept {
     constexpr std::size_t batch = 64;
     work_item* items[batch];
     std::uint64_t kept = 0;
     // relaxed, here and below: a hint when to compact.
-    std::uint64_t left = 4 * purge_at_.load(relaxed);  // a bound, since other threads go on pushing
+    std::uint64_t left = 4 * purge_at_.load(relaxed);  // a bound on the work, since other threads go on pushing
     links_left_.store(0, relaxed);
     for (;;) {
       const std::size_t n = injected_.try_pop_batch(items, batch, in_place_of_others());
@@ -221,9 +224,9 @@ class work_search : public task_host, public listed_pool {
     notify_workers_of_injected();  // for a worker that looked while the tasks were in no queue
   }
 
-  /// Called by a pusher that found no worker left. The task it pushed has ended already, or came too late from a
-  /// foreign executor; then ~pool_core ends it. The pusher holds a reference to the task, so the pool outlives this
-  /// call.
+  /// Called by a pusher that found no worker left. Takes stale links out of the injection queue. The task that was
+  /// pushed has ended already, or came too late from a foreign executor; then ~pool_core ends it. The pusher holds a
+  /// reference to the task, so the pool outlives this call.
   DYNGEN_NOINLINE void drain_after_last_worker() noexcept {
     (void)ending_.forget();
     work_list kept;
@@ -252,7 +255,7 @@ class work_search : public task_host, public listed_pool {
   atomic<std::uint32_t> progress_{0};      ///< counts notify_closer(); the closer sleeps on it
 
  private:
-  atomic<std::uint64_t> links_left_{0};   ///< by waiting threads, since the last compaction
+  atomic<std::uint64_t> links_left_{0};   ///< links that became stale since the last compaction
   atomic<std::uint64_t> purge_at_{1024};  ///< compact when links_left_ reaches it
 };
 

@@ -3,9 +3,9 @@
 // What a pool knows of one worker. work_search.hpp uses it to find work; pool_threads.hpp implements the worker's
 // hooks.
 //
-// A stretch is the time from the start of one task, or from the end of one blocking wait, to the next. Its number is
-// odd while code of a task may run. The monitor compares the numbers to find a task that has used up its time slice
-// (monitor.hpp).
+// A stretch is a time in which the worker runs a task without blocking. It begins when the task starts or a blocking
+// wait ends, and ends when the task is left or blocks. Both add 1 to `stretch`, so it is odd during a stretch. The
+// monitor compares it with the value it saw before, to find a task that has used up its time slice (monitor.hpp).
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -21,8 +21,9 @@ class work_search;
 struct worker : worker_hooks {
   explicit worker(work_search& p) noexcept : pool(p) {}
 
-  /// Called by the worker: starts a stretch, and with it a time slice.
-  // relaxed, all: the monitor only compares numbers, and ending the slice of the wrong stretch does no harm.
+  /// Called by the worker: begins a stretch, and with it a time slice.
+  // relaxed, all, also in end_stretch(): the monitor only compares numbers, and ending the slice of the wrong stretch
+  // does no harm.
   void begin_stretch() noexcept {
     stretch.store(stretch.load(relaxed) + 1, relaxed);
     if (slice_over.load(relaxed) != 0) slice_over.store(0, relaxed);
