@@ -4,9 +4,10 @@
 // of 64, in one allocation. Slot 0 is the task's completion, slot i + 1 its value i. One producer at a time stores the
 // values in order; any number of threads read, wait and drop.
 //
-// Under all_or_nothing no slot is ready before the completion is, and the producer stays a holder of each slot until
-// then: a failure turns all stored values into failures. destroy_staged() destroys those values, and values that no
-// handle has. Until then their slots have the stage `failed`, and the producer stays their holder.
+// Under all_or_nothing no slot is ready before the completion is, and a failure turns all stored values into failures.
+// Until the task ends, the producer stays a holder of each slot. Then seal() drops the producer as a holder, except
+// where the value is to be destroyed: everywhere if the task failed, else where no other holder is left. It gives these
+// slots the stage `failed`. destroy_staged() destroys their values, and then drops the producer.
 
 #include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/value/slot_operations.hpp>
@@ -74,7 +75,7 @@ class fixed_buffer {
     current_ = &results();
   }
 
-  /// Destroys the groups. Called when the last reference on the owner is gone, and with it all values.
+  /// Destroys the groups. Called when all values are gone and the owner has no references.
   void destroy() noexcept {
     for (std::uint64_t k = 0; k < shape_.groups(); ++k) group_at(k).~slot_group();
   }
@@ -119,7 +120,7 @@ class fixed_buffer {
     bool has_carrier;    ///< a slot has failed
     bool leaves_values;  ///< the caller must call destroy_staged()
   };
-  /// Called when the task has ended: slots without a value fail; under all_or_nothing, if `failed`, all slots fail.
+  /// Called when the task has ended: fails the slots without a value; under all_or_nothing, if `failed`, all slots.
   sealed seal(bool failed) noexcept {
     const std::uint64_t failing = failed && staged_ == staging::all_or_nothing ? shape_.count : shape_.count - made_;
     shared_state& owner = *results().owner;
@@ -155,7 +156,7 @@ class fixed_buffer {
     return {failing != 0, leaves_values};
   }
 
-  /// Called after seal() under all_or_nothing: calls `destroy(slot&)` for each value that no handle will have.
+  /// Called after seal() under all_or_nothing: calls `destroy(slot&)` for each value that no handle can reach.
   template <class Destroy>
   void destroy_staged(Destroy destroy) noexcept {
     shared_state& owner = *results().owner;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The library's access to the slot behind a ref<T>. ref.hpp is a public header, and this one needs only the class's
-// name.
+// The library's access to the slot behind a ref<T>. This header only declares ref, because detail/ must not include the
+// public header ref.hpp.
 
 #include <dyngen/detail/value/slot.hpp>
 #include <dyngen/error.hpp>
@@ -23,7 +23,7 @@ struct access {
   static slot* slot_of(const ref<T>& r) noexcept {
     return r.slot_;
   }
-  /// A ref that takes over one holder of the slot.
+  /// Returns a ref that takes over from the caller as one of the slot's holders.
   template <class T>
   static ref<T> adopt(slot& s) noexcept {
     return ref<T>(s);
@@ -35,13 +35,13 @@ inline constexpr bool is_ref = false;
 template <class T>
 inline constexpr bool is_ref<ref<T>> = true;
 
-/// `what` names the kind of the empty handle.
+/// Throws empty_ref. `what` is the kind of the handle.
 [[noreturn]] inline void throw_empty(const char* what) {
   throw empty_ref(std::string("dyngen: this ") + what +
                   " is empty (default-constructed, moved from, or its value was moved out): check valid() first");
 }
 
-/// A ref on the completion of `owner`, which the caller keeps alive. Defined in ref.hpp.
+/// Returns a ref on the completion of `owner`, which the caller keeps alive. Defined in ref.hpp.
 inline ref<void> completion_of(shared_state& owner) noexcept;
 
 }  // namespace detail

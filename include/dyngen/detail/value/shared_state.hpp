@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What stands behind slots: a task, a promise or a plain value. It has the references, the failure, and a number or
+// The owner of slots: a task, a promise or a plain value. It has the reference count, the failure, and a number or a
 // name.
 //
 // A failure is one object: the exception, the shared state whose code threw it (the thrower), the number of its
 // carriers, and whether it was seen. It is stored in the thrower. A carrier is a slot that has a holder and through
 // which the failure can be read: a failed slot, or the completion. A shared state that ended with the failure of
 // another one (a dependent) is also a carrier, as long as it has a carrier itself. Each shared state counts its own
-// carriers. A dependent refers to the thrower, never to another dependent, so that no chain of them has to be followed.
+// carriers. A dependent refers to the thrower, never to another dependent, so no chain of dependents has to be
+// followed.
 //
-//   begin_failure()            the last carrier goes, or the task ends with no carrier that has a holder
-//   carried ──────────────────▶ settled: reported, unless seen or silent
+//   begin_failure()       the last carrier is dropped, or the task ends and no carrier has a holder
+//   ───────────────▶ carried ────────────────────────────────────────────────────────────────────────▶ settled
 //
-// Settled is final: a completion() that is requested later carries the failure, but does not report it again.
+// When a failure is settled, it is reported, unless it was seen or is silent. `settled` is final: a completion() that
+// is requested later carries the failure, but does not cause another report.
 //
-// [F1] The holder of a carrier marks the failure as seen before it drops the carrier. Both either change the same word
-//      or are ordered by the acq_rel of the slot's word, so the thread that settles the failure reads the mark.
+// [F1] The holder of a carrier marks the failure as seen before it drops the carrier. The mark and the drop change the
+//      same word, or the acq_rel of the slot's word orders them. So the thread that settles the failure reads the mark.
 // [F2] begin_failure() releases exception and thrower to the thread that drops the last carrier (acq_rel).
 
 #include <dyngen/detail/base/atomic.hpp>
@@ -35,7 +37,7 @@
 
 namespace dyngen::detail {
 
-/// Writes an exception that reaches neither a handle nor the hook to stderr, in one line.
+/// Prints to stderr, in one line, an exception that reaches neither a handle nor the hook (on_unhandled_error).
 inline void print_unhandled(std::exception_ptr e, std::string_view task, const char* noun = "task") noexcept {
   const char* what = "an exception that is not a std::exception";
   try {
@@ -48,7 +50,7 @@ inline void print_unhandled(std::exception_ptr e, std::string_view task, const c
   std::fprintf(stderr, "dyngen: unhandled in %s %.*s: %s\n", noun, static_cast<int>(task.size()), task.data(), what);
 }
 
-/// True if the exception says only that something was cancelled or is gone. Such a failure is never reported.
+/// True if the exception only says that something was cancelled or no longer exists. Such a failure is never reported.
 inline bool is_silent(const std::exception_ptr& failure) noexcept {
   try {
     std::rethrow_exception(failure);
@@ -63,8 +65,8 @@ inline bool is_silent(const std::exception_ptr& failure) noexcept {
   }
 }
 
-/// A task, a promise or a plain value. Reference-counted: each slot in its own memory that has holders is one
-/// reference, and so is each block of a segmented buffer. `completion()` is slot 0 of its first group.
+/// A task, a promise or a plain value. Reference-counted: each slot with holders counts as one reference, except in a
+/// segmented buffer, where each block counts as one. `completion()` is slot 0 of its first group.
 class shared_state {
  public:
   shared_state(const shared_state&) = delete;
@@ -77,23 +79,24 @@ class shared_state {
   /// Called when all values of a block are gone.
   virtual void segment_is_free(std::uint32_t /*values*/) noexcept {}
   /// Runs the task on this thread until value `wanted` is stored. Returns false if the task may not be run here.
-  virtual bool help(std::uint64_t) noexcept { return false; }
-  /// Asks the task to stop. Returns false if it has ended.
+  virtual bool help(std::uint64_t /*wanted*/) noexcept { return false; }
+  /// Asks the task to stop. Returns false if that comes too late: the task has ended, or failed for good.
   virtual bool cancel() noexcept { return false; }
   /// Called when what the task awaits is ready.
   virtual void wake() noexcept {}
-  /// Drops the reference of a waiter. May be called in a publication; the reference may be the last one, and then user
-  /// code (destructors) runs with the end of the task.
+  /// Drops the reference of a waiter. May be called in a publication: if the reference is the last one of a task, the
+  /// task is freed only after the publication, because freeing runs user code (destructors).
   virtual void drop_waiters_reference() noexcept { drop_references(1); }
-  /// Ends the keeping of a stream for good: a thread may wait for something else than the stream's next value, such as
-  /// a side effect of the task or its completion.
+  /// From now on a stream's task is never suspended to let its reader produce the next value (never `kept`,
+  /// state_word.hpp). Called when a thread may wait for something other than the stream's next value, such as a side
+  /// effect of the task or its completion.
   virtual void make_eager() noexcept {}
   /// Identifies the pool of a task; null for a plain value.
   virtual const void* pool_id() const noexcept { return nullptr; }
-  /// Identifies the actor whose turn the task needs to run; null if the task is no call of an actor. If
-  /// takes_whole_turn(), one method at a time is in progress, and not even a coroutine may wait for another call of its
-  /// own actor.
+  /// Identifies the actor whose turn the task needs to run; null if the task is not a call of an actor.
   virtual const void* actor_id() const noexcept { return nullptr; }
+  /// True if that actor begins a method only when the one before has ended. Then a method must not wait for another
+  /// call of its own actor, not even a coroutine that suspends.
   virtual bool takes_whole_turn() const noexcept { return false; }
   /// The number of the value in `s` among the values of the task.
   virtual std::uint64_t number_of(slot& s) const noexcept { return slot_group::of(s).number_of(s.index()); }
@@ -101,11 +104,11 @@ class shared_state {
   virtual std::string_view name() const noexcept { return {}; }
   /// Called when the task's code blocks its thread in `wait`, and, with null, when the code continues.
   virtual void blocks(running_task& entry, const thread_wait* wait) noexcept { entry.wait = wait; }
-  /// The word for it in a description, before its label.
+  /// What messages call it, before its label: "task", "promise", "value".
   virtual const char* noun() const noexcept { return "value"; }
-  /// Records what the task is doing. Any thread may call it that keeps the task alive.
+  /// Records what the task is doing. Any thread that keeps the task alive may call it.
   virtual void observe(task_snapshot&) noexcept {}
-  /// Passes an exception that no handle carries to the hook, or prints it, on this thread.
+  /// Reports an exception that no handle carries, on this thread: passes it to the hook, or prints it.
   virtual void report(std::exception_ptr e) noexcept {
     number_text text;
     print_unhandled(std::move(e), name_or_number(text), noun());
@@ -158,7 +161,7 @@ class shared_state {
     // relaxed, both: see [F1].
     if ((t.carriers_.load(relaxed) & was_seen) == 0) t.carriers_.fetch_or(was_seen, relaxed);
   }
-  /// Makes a failure of its own silent, whether it has happened or not.
+  /// Marks a failure of its own code as seen, whether it has happened already or not.
   void give_up() noexcept { carriers_.fetch_or(was_seen, relaxed); }  // relaxed: as in see()
 
   void add_carriers(std::uint64_t n) noexcept {
@@ -192,14 +195,14 @@ class shared_state {
     drop_references(1);
   }
 
-  /// Reports its failure, which has no carrier any more, on this thread, unless it is of a silent kind.
+  /// Reports its failure on this thread, unless the failure is silent. No carrier of it is left.
   void report_lost() noexcept {
     const interlude user_code(context());
     if (!is_silent(failure_)) report(failure_);
   }
 
-  /// Links of a list of shared states, each with a failure of its own to be reported.
-  // relaxed: the list orders it.
+  /// The link of a list of shared states whose own failures are to be reported.
+  // relaxed: the list orders all accesses to it.
   void link(shared_state* next) noexcept { thrower_.store(reinterpret_cast<std::uintptr_t>(next) | linked, relaxed); }
   shared_state* unlink() noexcept {
     return reinterpret_cast<shared_state*>(thrower_.exchange(0, relaxed) & ~linked);  // relaxed: as in link()
@@ -244,20 +247,20 @@ class shared_state {
   static constexpr std::uint64_t is_settled = 4;    ///< reported, or found not to need a report
   static constexpr std::uint64_t one_carrier = 8;
 
-  /// Ends it with the failure of `shared`, of which the caller has a share.
+  /// Lets it end with the failure of `shared`. Takes over a share of that failure, see share_failure().
   void fail_with(shared_state& shared) noexcept {
     thrower_.store(reinterpret_cast<std::uintptr_t>(&shared), relaxed);  // relaxed: [F2]
   }
-  /// Called when `failure_` is set and nothing of it is published: the end slot becomes a carrier. A silent failure
-  /// counts as seen.
+  /// Makes the end slot a carrier. A silent failure counts as seen. Called when `failure_` is set, before anything of
+  /// it is published.
   void begin_failure(bool silent) noexcept {
     add_carriers(1);
     carriers_.fetch_or(silent ? has_failure | was_seen : has_failure, acq_rel);  // [F2]
   }
   /// True if the end slot, not published yet, is the only carrier.
   bool only_end_carries_failure() noexcept { return carriers_.load(acquire) / one_carrier == 1; }
-  /// Called by the producer before it publishes the end: no later call reports the failure. Returns whether to report
-  /// it now.
+  /// Settles the failure, so that dropping carriers no longer reports it. Returns whether the caller must report it
+  /// now. Called by the producer before it publishes the end.
   // acq_rel: reads the mark of holders that have dropped their carriers [F1].
   bool settle_failure() noexcept { return (carriers_.fetch_or(is_settled, acq_rel) & (is_settled | was_seen)) == 0; }
 
@@ -287,9 +290,9 @@ class shared_state {
     p.free_memory();
     if (!is_own) t.drop_references(1);
   }
-  /// Flag in thrower_: the rest is not a thrower but the next one in a list.
+  /// Flag in thrower_: the rest is not the thrower, but the link of a list.
   static constexpr std::uintptr_t linked = 1;
-  /// The other shared state that threw its failure, or null; counted there as a reference and a carrier.
+  /// The other shared state that threw its failure, or null. This state counts there as a reference and a carrier.
   atomic<std::uintptr_t> thrower_{0};
   atomic<std::uint64_t> carriers_{0};          ///< number of carriers of its failure, and the flags above
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // The return buffer of a task with one value that becomes ready when the task has ended: the task of a plain function,
-// a task<R>, or a promise. Value and end are one event, so the value's slot is the end slot; the completion, slot 0,
-// follows it.
+// a task<R>, or a promise. Value and end are one event: the value's slot, slot 1, is the end slot. The completion, slot
+// 0, is ready when the end slot is.
 
 #include <dyngen/detail/value/slot_operations.hpp>
 
@@ -21,7 +21,7 @@ struct single_shape {
   }
 };
 
-/// A producer (a class derived from shared_state) with such a buffer, whose memory is separate from it.
+/// Adds such a buffer to `Producer`, a class derived from shared_state. The buffer is in memory outside of this object.
 template <class Producer>
 class single_buffer : public Producer {
  public:
@@ -40,8 +40,8 @@ class single_buffer : public Producer {
     stored_ = true;
   }
 
-  /// Called when the task has ended: publishes the value, of type T, and with it the completion. The caller must keep a
-  /// reference on the producer.
+  /// Called when the task has ended: publishes the value, of type T, or the failure, and with it the completion. The
+  /// caller must keep a reference on the producer.
   template <class T>
   void publish_single() noexcept {
     slot_group& results = *this->results_;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The slot of one value: a 64-bit word with its stage and the number of its holders.
+// A slot: a 64-bit word with the stage of one value and the number of its holders. A holder is a handle (a
+// ref, a list or a stream) or, until it publishes the slot, the producer.
 //
-// Up to 64 slots stand in a `slot_group`, and the values follow them. Behind the group is a `shared_state`: a task, a
-// promise or a plain value.
+// Up to 64 slots follow a `slot_group` in memory, and their values follow the slots. The group belongs to a
+// `shared_state`: a task, a promise or a plain value.
 //
 //   [ slot_group: owner, waiters, where the values are ][ slot 0 … slot n-1 ][ value 0 … value n-1 ]
 //
@@ -14,15 +15,16 @@
 //     └──────────────────────────▶ failed   the exception is in the shared state
 //            publish<failed>()
 //
-// The producer of a slot is one of its holders until it publishes. One operation publishes and drops the producer's
-// reference, so a reader that sees a published value with one holder is the only holder.
+// One operation publishes the slot and drops the producer as a holder. So a holder that reads a published stage and a
+// count of one is the only holder.
 //
-// Each shared state has one end slot; publishing it means that the task has ended. It is slot 0 (the completion),
-// except for a task with a single value that becomes ready only with the end: there it is the value's slot. A slot with
-// the flag at_end (all_or_nothing) is not ready before the end slot is, even if it already holds a value.
+// Each shared state has one end slot; publishing it means that the task has ended. The end slot is slot 0 (the
+// completion), except for a task with a single value that becomes ready only with the end: there it is the value's
+// slot. A slot with the flag at_end (all_or_nothing) is not ready before the end slot is, even if it already has a
+// value.
 //
 // [S1] publish (acq_rel or stronger) makes the value visible to every acquire load of the word.
-// [S2] The last holder's decrement acquires what the other holders did with the value before they dropped it.
+// [S2] The last holder's decrement acquires what the other holders did with the value before their own decrements.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/value/waiter.hpp>
@@ -54,10 +56,10 @@ struct slot {
     return static_cast<std::uint64_t>(s) | flags | (std::uint64_t{index} << index_shift) | (holders << 32);
   }
 
-  // A value without holders that waits to be destroyed: its slot's word is also the link to another such slot. The
-  // index and at_end stay in place; the stage is known to be `value`. That leaves 57 bits, enough for addresses below
-  // 2^60. Those include addresses that ARM's memory tagging (MTE) has marked in bits 56 to 59. can_link() returns false
-  // for larger addresses (Intel's LAM, tools that use the whole top byte).
+  // While a value without holders waits to be destroyed, its slot's word is also the link to another such slot. The
+  // index and at_end stay in place; the stage is known to be `value`. That leaves 57 bits. Slots are aligned to 8
+  // bytes, so this is enough for addresses below 2^60, which include those that ARM's memory tagging (MTE) has marked
+  // in bits 56 to 59. can_link() returns false for larger addresses (Intel's LAM, tools that use the whole top byte).
   static constexpr bool can_link(std::uint64_t address) noexcept { return address >> 60 == 0; }
   static constexpr std::uint64_t linked(std::uint64_t word, std::uint64_t address) noexcept {
     const std::uint64_t kept = word & (at_end | (index_mask << index_shift));
@@ -101,9 +103,9 @@ struct alignas(slot) slot_group {
 
   shared_state* owner;
   waiter_list waiters;
-  std::int32_t values;   ///< bytes from here to the value of slot 0, or to where it would be
+  std::int32_t values;   ///< bytes from the group to the value of slot 0, or to where that would be
   std::uint32_t stride;  ///< bytes from one value to the next
-  /// 2 × the number of slot 0 among the task's values, + 1 if it is a block of a segmented buffer.
+  /// 2 × the number of slot 0 among the task's values, + 1 if the group is a block of a segmented buffer.
   std::int64_t first;
 
   slot* slot_array() noexcept { return reinterpret_cast<slot*>(this + 1); }
@@ -136,7 +138,8 @@ struct alignas(slot) slot_group {
 
 static_assert(sizeof(slot_group) % alignof(slot) == 0);
 
-/// Something to wait for: the list of its waiters, and a function that tells whether it is published.
+/// Something to wait for: a slot, or the next value of a stream. It has the list of the waiters, and a function that
+/// tells whether it is published.
 struct wait_point {
   waiter_list* list = nullptr;
   bool (*published)(const void* object, std::uint32_t index) noexcept = nullptr;
@@ -145,13 +148,14 @@ struct wait_point {
   void (*fence)(const void* object) noexcept = nullptr;  ///< only for a stream's next value: the heavy side of [W1]
   shared_state* owner = nullptr;                             ///< the shared state that publishes it
 
-  // Results of what() for things that are not a value with a number.
+  // Results of what() for the end of a task, and for the next value of a stream.
   static constexpr std::int64_t the_end = -1;
   static constexpr std::int64_t the_next = -2;
+  /// The number of the value that is waited for, or one of these constants.
   std::int64_t what() const noexcept;
 
   bool ready() const noexcept { return published(object, index); }
-  /// Registers `w`, whose index is set. Returns true if it is ready already and the caller has claimed `w`.
+  /// Registers `w`, whose index is set. Returns true if the wait point is ready already and this call has claimed `w`.
   bool add(waiter& w) const noexcept {
     const auto is_ready = [this](std::uint32_t i) noexcept { return published(object, i); };
     list->add(w, is_ready);

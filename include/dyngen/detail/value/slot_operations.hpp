@@ -15,7 +15,7 @@
 
 namespace dyngen::detail {
 
-/// Gives back the memory of a slot that has neither holders nor a value.
+/// Releases the memory of a slot that has neither holders nor a value.
 inline void release_slot(slot& s, std::uint32_t index) noexcept {
   slot_group& g = slot_group::of(s, index);
   if (g.is_segment())
@@ -59,9 +59,9 @@ class dropped_values final : public put_off_work {
   slot* first_ = nullptr;
 };
 
-/// How many destructors of values may be nested, each of which drops the next value. Values that the innermost of them
-/// drops go to a list, which is emptied when it has returned. So a chain of any length uses constant stack. Exception:
-/// values at addresses for which slot::can_link() is false are destroyed recursively.
+/// How many destructors of values may be nested, each of which drops the next value. Values that the innermost of these
+/// destructors drops go to a list, which is emptied when that destructor has returned. So a chain of any length uses
+/// constant stack. Exception: values at addresses for which slot::can_link() is false are destroyed recursively.
 inline constexpr unsigned most_nested_destructors = 16;
 
 /// Destroys a value whose destructor may drop further values, and may wait.
@@ -85,8 +85,8 @@ DYNGEN_NOINLINE inline void destroy_in_turn(slot& s, std::uint32_t index) noexce
   --here.destroying;
 }
 
-/// discard() for a slot without a value. It may be a carrier of the failure; a completion that is not the end slot
-/// counts as one, even if the task succeeded.
+/// discard() for a slot without a value. The slot may be a carrier of the failure. A completion that is not the end
+/// slot counts as a carrier, even if the task succeeded.
 DYNGEN_NOINLINE inline void discard_without_value(slot& s, std::uint64_t word) noexcept {
   const std::uint32_t index = slot::index_of(word);
   if (slot::stage_of(word) == stage::failed || (index == 0 && (word & slot::at_end) != 0))
@@ -94,7 +94,8 @@ DYNGEN_NOINLINE inline void discard_without_value(slot& s, std::uint64_t word) n
   release_slot(s, index);
 }
 
-/// Called after the last holder of a slot was dropped; `word` is the word that it read.
+/// Destroys the value of a slot, if it has one, and releases the slot. Called after the last holder was dropped; `word`
+/// is what the slot's word was then.
 template <class T>
 void discard(slot& s, std::uint64_t word) noexcept {
   if ((word & static_cast<std::uint64_t>(stage::value)) == 0) [[unlikely]]  // a bit that no other stage has
@@ -135,8 +136,8 @@ void destroy_reporting(T& object, shared_state& owner) noexcept {
   }
 }
 
-/// Publishes a slot and drops the holder of its producer, which is the caller. Returns the word as it was before. If
-/// that has one holder, no other one is left, and the caller must discard the slot.
+/// Publishes a slot and drops its producer, which is the caller, as a holder. Returns the word as it was before. If the
+/// producer was the only holder in that word, the caller must discard the slot.
 inline std::uint64_t publish(slot& s, stage as) noexcept {
   // [S1][W1] seq_cst: also the publisher's side of the pair by which no wake-up is lost.
   return s.word.fetch_add(static_cast<std::uint64_t>(as) - slot::one_holder, seq_cst);

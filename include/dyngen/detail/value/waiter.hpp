@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Waiters for something to be published, and the lists that contain them. Any number of threads register with a list,
-// leave it, and sweep it at the same time. The threads that sweep are the publisher, and a thread that registers and
-// finds its slot published [W4] or that many waiters have left. Here no thread waits for another one, neither in a loop
-// nor asleep; but see [W3].
+// leave it, and sweep it at the same time. A sweep fires the waiters whose slots are published, and discards those that
+// have left. The publisher sweeps, and so does a registering thread that finds its slot published [W4], or finds that
+// many waiters have left. No thread waits for another one here, neither in a loop nor asleep; but see [W3].
 //
 //            add()                    sweep(), ready and claimed by the sweeper
 //   (free) ─────────▶ armed, linked ────────────────────────────────────────────▶ fired
@@ -12,7 +12,7 @@
 //                  claimed, linked ── any later sweep(), or the end of the list ─▶ discarded
 //
 // Exactly one thread claims a waiter. The list has a reference on each linked waiter, so a thread that leaves does not
-// unlink it. `settle` drops that reference, once for each add(), whether the waiter is fired or discarded.
+// unlink its waiter. `settle` drops that reference, once for each add(), whether the waiter is fired or discarded.
 //
 // [W1] No wake-up is lost. The publisher stores (seq_cst), then reads head_ (seq_cst). The registering thread pushes to
 //      head_ (seq_cst), then reads whether it is published (seq_cst). At least one of the two sees the other's write.
@@ -22,17 +22,18 @@
 //      wait for.
 // [W3] Between the exchange that detaches the list and the push that puts the rest back, the sweeping thread runs no
 //      user code, frees nothing and takes no lock: it reads slots and claims waiters. Waiters that have left are also
-//      settled only after that push, because the last reference of one may end a task's record, and with it a user's
-//      exception. If the system suspends the sweeping thread in this section, the detached waiters learn of other
-//      publications only when it runs again. No wake-up is lost, because it reads every slot again [W2]; and no thread
-//      spins for it, because the waiting threads sleep. So it can delay them as long as a mutex held for these
-//      instructions could: no longer than the system keeps it from running. To let other publishers claim detached
-//      waiters, the list would need nodes that outlive their owners; most of the nodes are on a stack or in a coroutine
-//      frame.
-// [W4] A thread that registers and finds the slot published sweeps the list. The publisher may have swept before, and
-//      nothing else might sweep again: the waiter would stay linked as long as the list exists. It has a reference on
-//      the record of the waiting task; the record has one on the failure of the task that it has waited for, whose
-//      record has the list. Neither record would ever be freed.
+//      settled only after that push, because the last reference of one may destroy a task's record, and with it a
+//      user's exception. If the system suspends the sweeping thread in this section, the detached waiters learn of
+//      other publications only when that thread runs again. No wake-up is lost, because the thread then reads every
+//      slot again [W2]; and no thread spins, because the waiting threads sleep. So the delay is the one that a mutex
+//      held for these instructions could cause: the time for which the system keeps the sweeping thread from running.
+//      To let other publishers claim detached waiters, the list would need nodes that outlive their owners, but most
+//      nodes are on a stack or in a coroutine frame.
+// [W4] A thread that registers and finds the slot published sweeps the list. Otherwise, if the publisher has swept
+//      before, and no other thread sweeps again, the waiter would stay linked as long as the list exists. That may be a
+//      cycle: the waiter has a reference on the record of the waiting task; that record, if its task has failed with
+//      the awaited task, has a reference on the record of the awaited task; and this one contains the list. Neither
+//      record would ever be freed.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/compiler.hpp>
@@ -43,9 +44,9 @@
 
 namespace dyngen::detail {
 
-/// A waiter for slot `index` of the group with this list.
+/// A waiter for slot `index` of the group that owns the list.
 struct waiter {
-  waiter* next = nullptr;  ///< used only by the thread that has detached it, or is about to push it
+  waiter* next = nullptr;  ///< used only by the thread that has detached the waiter, or is about to push it
   /// Called once for each add(); `fired`: the caller has claimed the waiter. Drops the list's reference on it.
   void (*settle)(waiter& self, bool fired) noexcept = nullptr;
   atomic<std::uint32_t> claimed{0};
@@ -70,7 +71,7 @@ class waiter_list {
   waiter_list(const waiter_list&) = delete;
   waiter_list& operator=(const waiter_list&) = delete;
 
-  /// Discards the waiters that are left. No other thread may use the list any more.
+  /// Discards the waiters that are still linked. No other thread may use the list any more.
   ~waiter_list() {
     // relaxed: this thread got exclusive access with the last reference on the owner.
     for (waiter* w = head_.load(relaxed); w != nullptr;) {
@@ -80,7 +81,7 @@ class waiter_list {
     }
   }
 
-  /// Registers `w`. After that the caller must read whether its slot is ready, and claim `w` itself if so.
+  /// Registers `w`. After that the caller must read whether the slot is published, and if so, claim `w` itself.
   /// `ready(index)` returns whether slot `index` is published (with seq_cst loads).
   template <class Ready>
   void add(waiter& w, Ready ready) noexcept {
