@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The order in which the calls of an actor run. An actor_executor is a task host in front of another one, its base: a
-// call is a task like any other, but waits here for its turn; then the actor hands it to its base.
+// The executor of an actor's calls: a task host in front of another one, its base. A call is a task like any other, but
+// waits here for its turn; then the actor hands it on to its base.
 //
 //   enlist() ──▶ in calls_, in the order of submits ──its turn──▶ active_ ──▶ ended
 //                                                                  │   ▲
@@ -9,19 +9,19 @@
 //                                                                  ▼   │
 //                                                          in resumed_, once it is ready
 //
-// The turn is `active_`. It is set when a call is handed to the base. The thread that ran the call clears it when it
-// leaves the call: when the call has ended, suspended, or asked to be queued again. Then this thread picks the next
-// call. While the turn is free, a thread that makes a call ready picks. So no two threads are ever inside the actor. At
-// most `limit_` calls have begun and not ended. If both a call that goes on and a call that would begin are ready, they
-// alternate: otherwise a call that only yields would keep the others out.
+// The call that has the turn is `active_`. A thread sets it when it hands the call on. The thread that runs the call
+// clears it when it leaves the call: when the call has ended, suspended, or asked to be queued again. Then this thread
+// picks the next call. While no call has the turn, a thread that makes a call ready picks. So no two threads are ever
+// inside the actor. At most `limit_` calls have begun and not ended. If both a call that has begun and one that has not
+// are ready, the two kinds alternate: otherwise a call that only yields would keep the others out.
 //
 // A thread that hands on several calls does so in one publication (thread_context.hpp): on an executor that runs work
 // at once, none of the calls runs before all are handed on, nor before the thread has left the call that had the turn.
 //
 // A cancelled call that has begun ends when it has the turn. One that has not begun leaves the queue and ends at once,
-// since that needs nothing of the actor. If no worker is free, the ender of the pool ends a call that was handed on
-// (ending_tasks.hpp). If such a call must first wait for tasks of its own, it keeps the turn: its link is in the pool's
-// queue, so it cannot give the turn up.
+// since that needs nothing of the actor. If no worker is free, the ender of the pool ends a cancelled call that was
+// handed on (ending_tasks.hpp). If such a call must first wait for its children, it keeps the turn: its link is in the
+// pool's queue, so it cannot give the turn up.
 //
 // [M1] Waiting and cancelled. push() marks a call as waiting for its turn (seq_cst), then checks whether it is
 //      cancelled. A thread that cancels sets that flag (seq_cst) and learns in the same operation whether the call
@@ -47,7 +47,7 @@ class actor_executor : public task_host, private call_order {
   actor_executor(const actor_executor&) = delete;
   actor_executor& operator=(const actor_executor&) = delete;
 
-  /// A call is submitted, but not started yet: gives it its place in the order.
+  /// Gives a submitted call, which is not started yet, its place in the order.
   void enlist(actor_call& t, task_record& task, admission how) noexcept {
     t.task = &task;
     const running_task* const here = context().tasks;
@@ -62,8 +62,9 @@ class actor_executor : public task_host, private call_order {
     unready_.append(t);
   }
 
-  /// Returns why the actor is dead; null while it lives. `closed`: the call came when the actor was closed already. If
-  /// the actor is dead because its constructor threw, sets `whose` to a share of the failure of the constructor's task.
+  /// Returns why the actor is dead; null while it is alive. `closed`: the call came when the actor was closed already.
+  /// If the actor is dead because its constructor threw, sets `whose` to that failure's shared state, with a share
+  /// (share_failure()).
   std::exception_ptr death(bool closed, shared_state*& whose) noexcept {
     std::lock_guard lock(mutex_);
     if (!death_ && closed) death_ = make_death("its pool has ended", nullptr);
@@ -71,8 +72,8 @@ class actor_executor : public task_host, private call_order {
     return death_;
   }
 
-  /// Cancels all calls and the construction. Calls that have not begun never run; running calls are asked to stop.
-  /// Calls that come later are refused. Further calls of kill() change nothing.
+  /// Cancels the actor's construction and all its calls. Those that have not begun never run; running ones are asked to
+  /// stop. Refuses later ones. May be called again, without effect.
   void kill() noexcept {
     const std::exception_ptr why = make_death("it was killed", nullptr);
     {
@@ -169,7 +170,7 @@ class actor_executor : public task_host, private call_order {
   void is_kept(kept_entry& stream) noexcept override { base_.is_kept(stream); }
   void stream_ended(kept_entry& stream) noexcept override { base_.stream_ended(stream); }
   bool claim_to_end(task_record& task) noexcept override {
-    // Only if the call has the turn or needs none, and is not on its way back to this actor.
+    // The call must have the turn or need none, and not be on its way back to this actor.
     std::lock_guard lock(mutex_);
     return is_handed_on(task) && task.state().claim_handed_on();
   }
@@ -178,7 +179,7 @@ class actor_executor : public task_host, private call_order {
 
   void left() noexcept override {
     const keeper alive(*this);
-    ++context().publishing;  // until the scope of the task that this thread leaves ends
+    ++context().publishing;  // the scope that ran the task decrements it when this thread has left the task
     task_record* next = nullptr;
     {
       std::lock_guard lock(mutex_);
@@ -237,9 +238,9 @@ class actor_executor : public task_host, private call_order {
   }
 
  protected:
-  /// Takes over a reference to the builder's completion. It is dropped when the actor has been built. If the
-  /// constructor throws, it is kept until drop_builder(): the failure is lost only when the actor has ended, and all
-  /// calls that failed with it are gone.
+  /// Takes over a reference to the completion of the builder, the task that runs the actor's constructor. Drops the
+  /// reference when the actor has been built; if the constructor throws, in drop_builder(). So the failure counts as
+  /// lost only when the actor has ended and all calls that failed with it are gone.
   void keep_builder(slot& completion) noexcept {
     {
       std::lock_guard lock(mutex_);
@@ -248,7 +249,7 @@ class actor_executor : public task_host, private call_order {
     }
     drop<void>(completion);
   }
-  /// The actor has ended: drops the reference to a builder that failed.
+  /// Called when the actor has ended: drops the reference to a builder that failed.
   void drop_builder() noexcept {
     slot* kept = nullptr;
     {
@@ -268,7 +269,7 @@ class actor_executor : public task_host, private call_order {
   virtual void free() noexcept = 0;
 
  private:
-  /// Holds a reference to the actor during a member function, since other threads may drop theirs meanwhile.
+  /// Keeps the actor alive during a member function, since other threads may drop their references meanwhile.
   class keeper {
    public:
     explicit keeper(actor_executor& a) noexcept : actor_(a) { actor_.add_host_reference(); }
@@ -283,7 +284,7 @@ class actor_executor : public task_host, private call_order {
   void hand_on(task_record& task) noexcept {
     base_.wakes();
     task.state().clear(state_word::waiting_for_turn | state_word::has_run);
-    // Every 16th time behind all other work: otherwise a busy actor would keep its worker to itself.
+    // Every 16th time behind all other work: otherwise a busy actor would occupy its worker for ever.
     base_.push(task, streak_.fetch_add(1, relaxed) % 16 == 15);  // relaxed: only a count
   }
 
@@ -302,9 +303,9 @@ class actor_executor : public task_host, private call_order {
     }
   }
 
-  /// Cancels every call and the construction, but not the end of the actor. Calls that have not begun come first, as
-  /// stop callbacks of the others may wait for them. `dead`: only calls that have not begun, and these fail with
-  /// actor_died.
+  /// Cancels the construction and every call, but not the end of the actor. Calls that have not begun come first, since
+  /// stop callbacks of the others may wait for them. With `dead`, cancels only calls that have not begun; these fail
+  /// with actor_died.
   void cancel_calls(bool dead) noexcept {
     const keeper alive(*this);
     const publication all;
@@ -317,7 +318,7 @@ class actor_executor : public task_host, private call_order {
         if (t != nullptr) {
           t->dead = dead;
         } else if (!dead) {
-          // The calls that were asked already stand behind the others.
+          // Each call that was told to stop is moved behind the others.
           t = begun_.first();
           if (t != nullptr && t->is == actor_call::kind::ender) t = nullptr;  // then it is the only one
           if (t != nullptr && !t->told_to_stop) {
@@ -343,7 +344,7 @@ class actor_executor : public task_host, private call_order {
 
   // Guarded by mutex_.
   bool closed_ = false;          ///< calls that come now are dead
-  slot* builder_ = nullptr;      ///< completion of the task that builds the actor, with a reference
+  slot* builder_ = nullptr;      ///< the builder's completion, with a reference
   bool builder_failed_ = false;  ///< its constructor threw
   std::exception_ptr death_;
 };

@@ -4,8 +4,9 @@
 //
 // A call that is submitted is appended to calls_. While it waits for something other than its turn (its arguments), it
 // is also in unready_, and holds up the later calls of its submitter; calls of other submitters may pass it. From its
-// first turn to its end it is in begun_. A call that has begun and is ready to go on is in resumed_.
-// The end of the actor is appended last, when no handle is left, and gets its turn when no call is left.
+// first turn to its end it is in begun_. While it is ready to go on, it is also in resumed_.
+// The end of the actor is a call, too. It is appended last, when no handle is left, and gets its turn when no other
+// call is left.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/actor_call.hpp>
@@ -15,7 +16,7 @@
 
 namespace dyngen::detail {
 
-/// A list of an actor's calls, linked through themselves.
+/// An intrusive list of an actor's calls.
 template <actor_call::links actor_call::*Links>
 class call_list {
  public:
@@ -71,8 +72,8 @@ class call_order {
     return active_;
   }
 
-  /// Returns the first call that may begin, or null. A call that is not ready holds up the later ones of its submitter.
-  /// A call that was examined and may not begin is examined again only when it, or one before it, becomes ready.
+  /// Returns the first call that may begin, or null. Does not examine again a call that could not begin, until that
+  /// call or an earlier one becomes ready.
   actor_call* next_call() noexcept {
     if (in_progress_ >= limit_) return nullptr;
     for (; first_to_look_at_ != nullptr; first_to_look_at_ = first_to_look_at_->queued.next) {
@@ -112,8 +113,8 @@ class call_order {
     return nullptr;
   }
 
-  /// Takes a call that has not begun out of the order. Since it was ready it held up no other call: no turn becomes
-  /// free.
+  /// Takes a call that is ready and has not begun out of the order. Returns false if it is another one, or the end of
+  /// the actor. A ready call holds up no other, so no other call can begin because of this.
   bool take_out(actor_call& t) noexcept {
     if (t.begun || !t.ready || t.is == actor_call::kind::ender) return false;
     leave_line(t);
@@ -121,7 +122,7 @@ class call_order {
     t.taken_out = true;
     return true;
   }
-  /// Has the actor handed the call on: has it the turn, or does it end without one?
+  /// Has the actor handed the call on, because the call has the turn or ends without one?
   bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.ticket()->taken_out; }
 
   const std::uint64_t limit_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Which kind of result the type is that a callable returns: a coroutine object, a tuple, a sequence. The coroutine
-// types themselves are public and are defined in generator.hpp and task.hpp.
+// Classifies the type that a callable returns: a coroutine object, a tuple, a sequence. The coroutine types themselves
+// are public and are defined in generator.hpp and task.hpp.
 
 #include <ranges>
 #include <tuple>
@@ -51,8 +51,7 @@ template <class... Ts>
 inline constexpr bool is_lazy_sequence<std::generator<Ts...>> = true;
 #endif
 
-/// Whether the elements of a range may be moved out of it: it is an rvalue, and no view of the elements of another
-/// object.
+/// Whether elements may be moved out of a range: it is an rvalue, and not a view of the elements of another object.
 template <class Range>
 inline constexpr bool owns_elements = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
 

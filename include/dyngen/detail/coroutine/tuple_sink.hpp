@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Where the values of a tuple_generator<Ts...> go: slot i takes a Ts[i] and nothing else.
+// Stores the values of a tuple_generator<Ts...>: slot i takes a value of the type Ts[i] and of no other.
 
 #include <dyngen/detail/coroutine/sink.hpp>
 
@@ -14,7 +14,7 @@
 
 namespace dyngen::detail {
 
-/// One slot of each type: all as far apart as the largest needs.
+/// Returns the layout of one slot for each type: all have the size and alignment of the largest.
 template <class... Ts>
 constexpr fixed_shape shape_of_tuple() noexcept {
   constexpr std::size_t alignment = (std::max)({alignof(Ts)...});
@@ -55,7 +55,7 @@ class tuple_sink : public sink_base {
     });
   }
 
-  /// The same, constructed from arguments.
+  /// Stores the next value, constructed from `args`. Returns whether to suspend.
   template <class... Args>
   bool emplace(Args&&... args) {
     return put([&]<class T>(void* place) {
@@ -92,7 +92,7 @@ class tuple_sink : public sink_base {
     return buffer_.made() >= stop_at || time_is_up();
   }
 
-  /// A value that an earlier attempt has stored is built and dropped.
+  /// Builds and destroys a value that an earlier attempt has stored. Returns whether to suspend.
   template <class Construct>
   bool pass_over(Construct make) {
     const bool built = with_type_at<Ts...>(buffer_.made() - replay, [&]<class T>() {

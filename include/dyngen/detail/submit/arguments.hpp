@@ -80,8 +80,8 @@ class consumed_argument {
   manual_lifetime<U> value_;
 };
 
-/// A dependency that is passed as a P, constructed from its value when the task begins. Without that, a parameter that
-/// is a reference to P would bind to a temporary, which is destroyed when the callable, a coroutine, suspends.
+/// A dependency that is passed as a P, constructed from its value when the task begins. Otherwise a parameter that is a
+/// reference to P would bind to a temporary, which is destroyed when the callable, if a coroutine, first suspends.
 template <class Dependency, class P>
 class converted_argument {
  public:
@@ -112,7 +112,7 @@ inline constexpr bool is_unresolved = false;
 template <class T>
 inline constexpr bool is_unresolved<unresolved_ref<T>> = true;
 
-/// Returns an argument as the callable gets it: for one call, or (`Again`) for one of several.
+/// Returns an argument as the callable gets it; with `Again`, so that a later attempt can get it again.
 template <bool Again, class Argument>
 decltype(auto) pass(Argument& argument) {
   if constexpr (Again)
@@ -121,7 +121,7 @@ decltype(auto) pass(Argument& argument) {
     return argument.pass();
 }
 
-/// Whether an argument of type A is passed to the callable. A ref<void> is only waited for.
+/// Whether an argument of type A is passed to the callable. A task only waits for a ref<void>.
 template <class A>
 inline constexpr bool takes_a_place = !std::is_same_v<std::decay_t<A>, ref<void>>;
 
@@ -194,7 +194,8 @@ decltype(auto) unwrap_unresolved(A&& a) {
     return std::forward<A>(a);
 }
 
-/// For each argument the index of its parameter. An argument that takes no place in the call has no parameter.
+/// Returns for each argument the index of its parameter. An argument that is not passed has none: its number means
+/// nothing.
 template <class... Args, std::size_t... At>
 constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<At...>) {
   constexpr std::array<bool, sizeof...(Args)> places{takes_a_place<Args>...};
@@ -218,7 +219,7 @@ constexpr auto parameter_type() {
     return std::type_identity<void>{};
 }
 
-/// The types as which stored arguments are passed.
+/// The tuple of the types as which stored arguments are passed.
 template <class Stored, bool Again>
 struct passed_types;
 template <class... Stored, bool Again>
@@ -237,7 +238,7 @@ struct passed_types<std::tuple<Stored...>, Again> {
   using type = typename decltype(joined(one<Stored>()...))::type;
 };
 
-/// The known parameters of F in a call with arguments of the types Args.
+/// The parameters of F in a call with arguments of the types Args, as far as they are known.
 template <class F, class... Args>
 constexpr auto signature_in_call() {
   if constexpr (signature<F>::known || sizeof...(Args) == 0)
@@ -265,8 +266,8 @@ struct stored_arguments<F, std::index_sequence<At...>, Args...> {
 template <class F>
 inline constexpr bool is_actor_call = false;
 
-/// The options that concern a call: refs that the task only waits for (after), attempts (max_retries), a token
-/// (stop_on).
+/// The options that are stored with a call: refs that the task only waits for (after), retries (max_retries), a stop
+/// token (stop_on).
 template <class After, class Retry, class Stop>
 struct call_terms {
   using after_type = After;
@@ -318,8 +319,7 @@ class bound_call<F, std::tuple<Stored...>, call_terms<std::tuple<Afters...>, Ret
     if constexpr (Argument::dependencies != 0) visit(a.dependency());
   }
 
-  /// The indices of the arguments that take a place in the call, and one more element, so that the array is never
-  /// empty.
+  /// The indices of the arguments that are passed, and one more element, so that the array is never empty.
   static constexpr auto places = [] {
     std::array<std::size_t, (std::size_t{Stored::passed} + ... + 1)> result{};
     [[maybe_unused]] std::size_t next = 0;

@@ -99,7 +99,7 @@ constexpr bool are_all_different() {
   return true;
 }
 
-/// Checks which options may be in one pack. Each violated condition produces one sentence.
+/// Checks that the options may be in one pack. Each violated condition is one error of the compiler.
 template <class... Os>
 constexpr void check_options() {
   using enum option_kind;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The concrete task, made of three parts: a base that stores the values, a bound call, and a body that runs the call: a
-// plain function in one step, a coroutine step by step. One allocation holds the record, the callable and its
+// The concrete task, made of three parts: a base that stores the values, a bound call, and a body that runs the call. A
+// body runs a plain function in one step, a coroutine in several. One allocation holds the record, the callable and its
 // arguments, and, if the number of values is known, their slots.
 
 #include <dyngen/detail/actor/actor_executor.hpp>
@@ -65,8 +65,8 @@ class tuple_body {
   }
 };
 
-/// A coroutine. `Coroutine` is the type of the coroutine object that runs: the result of the call, or a generator of
-/// the elements of the result.
+/// A coroutine. `Coroutine` is the type of the coroutine object that runs: what the call returns, or a generator of the
+/// elements of what it returns.
 template <class Bound, class Coroutine>
 class coroutine_body {
  public:
@@ -126,8 +126,8 @@ class coroutine_body {
 
   promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
 
-  /// The callable returned a coroutine object that was moved from, or has ended. A sequence then has no values; a
-  /// task<R>, which has no result, fails.
+  /// The callable returned a coroutine object that was moved from, or has ended. A sequence then has no values. A
+  /// task<R> fails, since it has no result to give.
   static step nothing_to_run() {
     if constexpr (!requires(promise& p) { p.sink(); })
       throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
@@ -163,9 +163,9 @@ class record final : public Base {
  public:
   using bound_type = Bound;
 
-  /// Allocates and constructs a record for `host`, which has admitted the task. `bind` returns the call. `base` are the
-  /// constructor arguments of Base, after the address of its buffer if it has one. If it throws, the admission is
-  /// retracted.
+  /// Allocates and constructs a record for `host`, which has admitted the task. `bind` returns the call. Base is
+  /// constructed from the address of its buffer, if it has one, and `base`. If create() throws, it has retracted the
+  /// admission.
   template <class Bind, class... BaseArgs>
   static record* create(task_host& host, std::size_t buffer_bytes, const Bind& bind, BaseArgs&&... base) {
     void* memory = nullptr;
@@ -227,7 +227,7 @@ class record final : public Base {
     if constexpr (requires(record& r) { r.is_stream(); }) this->started_ = true;
   }
   void note_thrown(std::exception_ptr e) noexcept { this->failure_ = std::move(e); }
-  /// The number of values that earlier attempts have stored, at the beginning of a new attempt.
+  /// Called at the beginning of an attempt. Returns how many values earlier attempts have stored.
   std::uint64_t stored_before() const noexcept {
     if constexpr (Bound::retries)
       return this->made();
@@ -274,6 +274,7 @@ class record final : public Base {
     }
     return step::ended;
   }
+  /// Sets the task's failure if the step ended because the coroutine yielded the wrong values.
   step explained(step last) {
     if constexpr (requires { body_.replay(); }) {
       if (last == step::out_of_order) this->failure_ = this->order_error(this->made() - body_.replay());
@@ -368,7 +369,7 @@ class record final : public Base {
     w.settle = [](waiter& self, bool fired) noexcept {
       auto& me = static_cast<dependency_waiter&>(self);
       record& r = static_cast<record&>(*me.task);
-      // The publisher calls this and keeps the slot alive. Another thread may be destroying the record's own refs now.
+      // The publisher, which calls this, keeps the slot alive: another thread may be destroying the record's own refs.
       if (fired) r.dependency_done(has_failed(*me.target));
       r.drop_waiters_reference();
     };

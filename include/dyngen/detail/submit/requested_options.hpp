@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the options of one submit ask for: `requested_options` says at compile time which options are there, and one
-// function `..._from(options)` for each takes its value out.
+// What the options of one submit ask for. `requested_options` says at compile time which options are given. A function
+// `..._from(options)` for each of them returns its value, or the default if the option is not given.
 
 #include <dyngen/detail/submit/arguments.hpp>
 #include <dyngen/detail/submit/option_kinds.hpp>

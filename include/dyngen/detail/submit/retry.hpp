@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The parts of a bound call besides callable and arguments: whether it may be repeated (max_retries), and the token
-// that cancels its task (stop_on).
+// The parts of a bound call beside its callable and arguments: whether the call may be repeated (max_retries), and the
+// token that cancels its task (stop_on).
 
 #include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -27,7 +27,7 @@ struct any_exception {
   bool operator()(const std::exception_ptr&) const noexcept { return true; }
 };
 
-/// At most `most` attempts after the first, each only if `accept(exception)` returns true.
+/// After the first attempt, at most `most` further ones, each only if `accept(exception)` returns true.
 template <class Predicate>
 struct retry_policy {
   static constexpr bool enabled = true;
@@ -47,7 +47,7 @@ class kept_callable {
   F callable_;
 };
 
-/// The callable of a task with retries. Each attempt has its own copy, to which its coroutine may refer.
+/// The callable of a task with retries. Each attempt calls its own copy, to which the attempt's coroutine may refer.
 template <class F>
 class kept_callable<F, true> {
  public:
@@ -72,9 +72,10 @@ struct no_stop_link {
 /// How many cancellations that stop_on passes down may be nested on one thread.
 inline constexpr unsigned most_nested_cancels = 16;
 
-/// A cancellation that stop_on passes down. Cancellations that are passed down inside it happen at once, as a user's stop
-/// callback may wait for their effect; only inside the innermost allowed one they wait here until it has returned. So a chain of
-/// linked tasks of any length uses constant stack.
+/// A cancellation that stop_on passes down, on the stack of the thread that cancels. Its stop callbacks may cancel
+/// further tasks: those cancellations are nested in it, and happen at once, since a user's stop callback may wait for
+/// their effect. At the depth `most_nested_cancels`, they wait in this object's list until the cancellation has
+/// returned. So a chain of linked tasks of any length uses constant stack.
 class put_off_cancels final : public put_off_work {
  public:
   explicit put_off_cancels(thread_context& here) noexcept
@@ -86,7 +87,7 @@ class put_off_cancels final : public put_off_work {
 
   bool is_innermost() const noexcept { return depth_ == most_nested_cancels; }
 
-  /// Takes over a reference on the task. Returns false without memory.
+  /// Puts the cancellation of a task off. Takes over a reference to the task. Returns false if there is no memory.
   bool add(task_record& task) noexcept {
     void* const memory = ::operator new(sizeof(node), std::nothrow);
     if (memory == nullptr) return false;
@@ -118,14 +119,14 @@ class put_off_cancels final : public put_off_work {
   node* last_ = nullptr;
 };
 
-/// Cancels the task when stop is requested of the token.
+/// Cancels the task when stop is requested through its token.
 class stop_link {
  public:
   static constexpr bool enabled = true;
   explicit stop_link(std::stop_token token) noexcept : token_(std::move(token)) {}
   stop_link(stop_link&& other) noexcept : token_(std::move(other.token_)) {}  // only before watch()
 
-  /// If stop was requested already, the task is cancelled before watch() returns.
+  /// Begins to watch the token. If stop was requested already, cancels the task before it returns.
   void watch(task_record& task) noexcept {
     thread_context& here = context();
     put_off_cancels* const outer = std::exchange(here.cancels, nullptr);

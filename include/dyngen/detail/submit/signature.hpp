@@ -10,7 +10,7 @@
 // finds out which parameters are deduced by trial calls in which one argument is in braces: nothing can be deduced from
 // a braced argument, so the call compiles only if that parameter's type is not deduced.
 //
-// For an overloaded operator() no parameters are known.
+// The parameters of an overloaded operator() are never known.
 
 #include <concepts>
 #include <cstddef>
@@ -50,7 +50,7 @@ DYNGEN_DETAIL_SIGNATURES(const volatile)
 #undef DYNGEN_DETAIL_SIGNATURES
 #undef DYNGEN_DETAIL_SIGNATURE
 
-/// Placeholder for the object parameter of a member function. Nothing is assumed about how the object is passed.
+/// Stands for the object parameter of a member function. Nothing is assumed about how the object is passed.
 struct any_object {};
 
 /// The signature without its first `Count` parameters, which do not come from the call's arguments.
@@ -183,8 +183,8 @@ struct static_template {
 template <class F, class... T>
 using template_signature = operator_signature<decltype(&F::template operator()<T...>), static_template<F, T...>>;
 
-/// The template arguments are the types from which parameters are deduced; if an explicit object parameter is deduced,
-/// F comes before these.
+/// Returns the signature of F's operator() template. Its template arguments are the types T from which parameters are
+/// deduced, after F if an explicit object parameter is deduced.
 template <class F, class Passed, class... T>
 auto find_template(type_list<T...>) {
   if constexpr (has_template<F, Passed, std::remove_cvref_t<T>...>)

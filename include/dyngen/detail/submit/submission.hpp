@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One submit, from a callable, its arguments and its options to the handles: it finds the kind of the task by what the
-// callable returns and by what the options ask for, builds the record, and starts it. The calling thread builds the
-// task and hands it to its executor; it runs none of the task's code, except under inline_executor.
+// One submit, from a callable, its arguments and its options to the handles. It finds the kind of the task from what
+// the callable returns and what the options ask for, builds the record, and starts the task. The calling thread hands
+// the task to its executor; it runs none of the task's code, except under inline_executor.
 
 #include <dyngen/detail/coroutine/result_kinds.hpp>
 #include <dyngen/detail/results/stream_access.hpp>
@@ -259,7 +259,7 @@ class submission {
     }
   }
 
-  // A task with one value of each type.
+  // A task whose values have different types.
   template <class R, class Bound, class... Ts, class... CallArgs>
   auto tuple_generated(tuple_generator<Ts...>*, CallArgs&&... call) const {
     static_assert(!ask::dynamic && !ask::streaming && !ask::bounded && !ask::unbounded,
@@ -309,7 +309,7 @@ class submission {
 
   void admit() const { how_ = host_.admit(); }
 
-  /// Starts a task that may have no handle at all (num_returns of 0); a reference keeps it alive meanwhile.
+  /// Starts a task that may have no handle at all (num_returns of 0); a reference keeps its record alive meanwhile.
   template <class Record>
   void start_kept(Record& r) const noexcept {
     r.add_references(1);
