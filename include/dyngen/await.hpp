@@ -32,7 +32,8 @@ namespace detail {
 
 // --- one ref ---
 
-/// `Ref`: `const ref<T>&` gives `const T&`, `ref<T>&&` gives T, and leaves the ref as `get() &&` would.
+/// Awaits a ref. With `Ref` = `const ref<T>&` the co_await gives `const T&`; with `ref<T>&&` it gives T, and leaves the
+/// ref as `get() &&` does.
 template <class Ref>
 class ref_awaiter {
  public:
@@ -71,7 +72,8 @@ class stream_awaiter {
   bool await_ready() {
     if (suspension_.is_destroyed()) return false;
     task_ = &stream_access::task_of(stream_);
-    // Not for long if the host cancels all tasks: it then queues the streams that are kept for their readers.
+    // While the host cancels all tasks, the coroutine may still read here, but not for long: the host queues the kept
+    // streams then, and arrives() sees that the coroutine must stop.
     if (suspension_.task() != nullptr && suspension_.task()->cancelled()) return false;
     if (!task_->has_value()) {
       const auto made = suspension_.task() != nullptr ? task_->make_next(true) : made_here::nothing;
@@ -82,11 +84,11 @@ class stream_awaiter {
       return false;
     }
     if (suspension_.goes_on()) return true;
-    hold(made_here::nothing);  // the coroutine suspends, and its stream may be dropped meanwhile
+    hold(made_here::nothing);  // while the coroutine is suspended, the stream may be destroyed
     return false;
   }
   void await_suspend(std::coroutine_handle<>) noexcept { suspension_.suspend(); }
-  // The stream may be gone: its producer's code may have dropped it.
+  // Does not use the stream: the producer's code may have destroyed it.
   auto await_resume() {
     suspension_.end();
     if constexpr (Value)
@@ -104,7 +106,7 @@ class stream_awaiter {
     else if (!kept_.holds())
       kept_.hold(*task_);
   }
-  /// False: the coroutine suspends until the next item is there, or stops.
+  /// Returns false if the coroutine must suspend until the next item is ready, or stop.
   DYNGEN_NOINLINE bool arrives(made_here made) {
     sequence_task<T>& t = *task_;
     for (;;) {
@@ -137,7 +139,8 @@ struct awaiting<stream_item<T, Value>> {
 
 // --- all of several ---
 
-/// One operand of when_all: a ref, or a task that becomes one, or is run right here.
+/// One operand of when_all: a ref; or a task<R>, which runs as part of its parent, or becomes a task of its own and
+/// then is a ref.
 template <class A>
 class part;
 
@@ -185,11 +188,13 @@ class part<const ref<T>> : public ref_part<T, true> {
   using ref_part<T, true>::ref_part;
 };
 
-/// A task given to when_all. Its coroutine runs in the place of the one that awaits it, unless it has become a task of
-/// its own: that of an executor without workers at once, that of a pool when one of its workers comes for it.
+/// A task<R> given to when_all, a child of the awaiting coroutine, its parent. The parent runs the child's coroutine as
+/// part of its own task, unless the child becomes a task of its own: on a pool, when another worker steals it; on
+/// another executor, at once.
 class child : public child_coroutine {
  public:
-  /// Has it run elsewhere, if anybody comes for it. Throws std::bad_alloc.
+  /// Lets other threads run the child: offers it to the workers of `host`, or, if `host` takes no offer, makes it a
+  /// task of `host`. Throws std::bad_alloc.
   void leave_to(task_host& host) {
     offered_ = stealable_child::create(*this, host);
     if (host.offer(*offered_)) return;
@@ -197,7 +202,7 @@ class child : public child_coroutine {
     is_elsewhere_ = true;
     submit(host);
   }
-  /// Is it to run here? No other thread can take it any more.
+  /// Must the parent run the child? Withdraws the offer: no other thread can steal the child any more.
   bool stays_here() noexcept {
     if (offered_ != nullptr)
       is_elsewhere_ = !offered_->host().take_back(*std::exchange(offered_, nullptr));
@@ -211,30 +216,32 @@ class child : public child_coroutine {
     }
   }
 
-  /// For the parent that runs it in its own place: its coroutine, the result of that, or that it threw.
+  /// Called by the parent, to run the child: gives up the child's coroutine.
   virtual frame_owner coroutine() noexcept = 0;
+  /// Called by the parent when the coroutine has ended without an exception: stores its result.
   virtual void came(frame_promise& coroutine) = 0;
+  /// Called in a catch block: stores the child's exception.
   void threw() noexcept { thrown_ = std::current_exception(); }
-  /// The when_all ends otherwise than by this child's exception, which has not left its parent.
+  /// Called when the when_all ends: reports the child's exception unless the when_all has passed it on.
   void report_unseen(sink_base& driver) noexcept {
     if (thrown_ && !seen_ && !is_silent(thrown_)) note_destruction(std::move(thrown_), &driver);
   }
 
  protected:
   child() = default;
-  child(const child&) = default;  // before it runs
+  child(const child&) = default;  // only before the child runs
   ~child() = default;
   virtual void submit(task_host& host) = 0;
 
   std::exception_ptr thrown_;
-  bool seen_ = false;  ///< that exception, or one of another part was thrown on
+  bool seen_ = false;  ///< the when_all threw this exception, or that of another part
 
  private:
   stealable_child* offered_ = nullptr;
   bool is_elsewhere_ = false;
 };
 
-/// `co_await in_place{child}`: runs it in the place of the one that awaits it.
+/// `co_await in_place{child}` runs the child's coroutine as part of the awaiting one.
 struct in_place {
   child& which;
 };
@@ -269,9 +276,9 @@ class part<task<R>> final : public child {
  public:
   static constexpr bool is_task = true;
   explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
-  part(part&& other) noexcept : task_(std::move(other.task_)) {}  // before it runs
+  part(part&& other) noexcept : task_(std::move(other.task_)) {}  // only before the child runs
   part& operator=(part&&) = delete;
-  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // the awaiting coroutine is gone
+  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // if the parent was destroyed
 
   frame_owner coroutine() noexcept override { return awaiting<task<R>>::frame_of(std::move(task_)); }
   void came(frame_promise& coroutine) override {
@@ -309,7 +316,7 @@ class part<task<R>> final : public child {
     try {
       ref_ = detail::submit_to(host, std::tuple<>(), std::move(b));
     } catch (...) {
-      task_ = std::move(b.coroutine);  // nothing has been moved out of it; it ends with its parent, not here
+      task_ = std::move(b.coroutine);  // it was not moved into a task; its parent destroys it
       throw;
     }
   }
@@ -319,11 +326,12 @@ class part<task<R>> final : public child {
   manual_lifetime<not_void<R>> value_;
 };
 
-/// The type of the part for an operand of type `A&&`: refs are held by value, and remember how they were given.
+/// The part for an operand of type `A&&`. It holds a ref by value; its type tells whether an lvalue or an rvalue was
+/// given.
 template <class A>
 using part_of = part<std::conditional_t<std::is_lvalue_reference_v<A>, A, std::remove_reference_t<A>>>;
 
-/// What a part is made of where it stays.
+/// The type from which all_of_tuple() constructs a part in its frame: the task<R> for a child, else the part itself.
 template <class Part>
 struct origin {
   using type = Part;
@@ -337,7 +345,8 @@ template <class A>
 concept awaitable_in_all =
     any_ref<A> || (is_task<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A> && !std::is_const_v<A>);
 
-/// Where the tasks of a when_all may run but in its place. Null: nowhere else, they follow each other.
+/// Returns the host that may run the children of a when_all in parallel with their parent. Null if there is none: then
+/// the parent runs them one after the other.
 inline task_host* host_of_children() noexcept {
   const running_task* here = context().tasks;
   return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
@@ -348,7 +357,7 @@ inline const void* home_of_caller() noexcept {
   return here == nullptr ? nullptr : here->task->pool_id();
 }
 
-/// The parts that are not there yet. There is room for all of them in both arrays.
+/// The parts that are not ready, as points to wait for. Both arrays must have a place for each of them.
 class unready_parts {
  public:
   unready_parts(wait_point* points, shared_state** owners) noexcept : points_(points), owners_(owners) {}
@@ -367,7 +376,7 @@ class unready_parts {
     own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->pool_id() == home_of_caller();
     ++count_;
   }
-  /// To be awaited.
+  /// Returns the operand of a co_await that waits for all of them.
   wait_for_points all() const noexcept {
     return {points_, count_, static_cast<std::int64_t>(count_), own_host_, owners_};
   }
@@ -389,7 +398,8 @@ void for_each_part(std::vector<Part>& parts, F f) {
   for (Part& p : parts) f(p);
 }
 
-/// One of the tasks among the parts that runs elsewhere: the slot that it will publish. Null if none does.
+/// Returns the slot that one of the children that run as tasks of their own will publish at its end. Null if there is
+/// no such child.
 template <class Parts>
 slot* one_that_runs_elsewhere(Parts& parts) noexcept {
   slot* end = nullptr;
@@ -397,14 +407,14 @@ slot* one_that_runs_elsewhere(Parts& parts) noexcept {
   return end;
 }
 
-/// What to await until a task that runs elsewhere has ended.
+/// The end of a child that runs as a task of its own, as a point to wait for.
 class end_elsewhere {
  public:
   explicit end_elsewhere(slot& s) noexcept
       : point_(point_of(s)),
         owner_(slot_group::of(s).owner),
         own_host_(home_of_caller() != nullptr && owner_->pool_id() == home_of_caller()) {}
-  /// To be awaited while this lives.
+  /// Returns the operand of a co_await that waits for it. It is valid as long as this object.
   wait_for_points wait() const noexcept { return {&point_, 1, 1, own_host_, &owner_}; }
 
  private:
@@ -413,7 +423,8 @@ class end_elsewhere {
   const bool own_host_;
 };
 
-/// Stands beside the parts, in the frame of the when_all.
+/// Registers the children of a when_all with the driver of its coroutine, which ends them if the parent is cancelled.
+/// Stored in the frame of the when_all, after the parts.
 template <class Parts>
 class registered_children : child_tasks {
  public:
@@ -438,7 +449,7 @@ class registered_children : child_tasks {
   sink_base& driver_;
 };
 
-/// The tasks among the parts.
+/// Returns the children among the parts.
 template <class... Parts>
 auto children_of(std::tuple<Parts...>& parts) noexcept {
   std::array<child*, (std::size_t{Parts::is_task} + ...)> children{};
@@ -449,8 +460,9 @@ auto children_of(std::tuple<Parts...>& parts) noexcept {
   return children;
 }
 
-/// The order in which the parent runs the children that no other thread has stolen. With a host, all but the last may be
-/// stolen, and a thief finds the first.
+/// The order in which the parent runs the children that no other thread has stolen. With a host, the parent offers all
+/// but the last, and runs them from the last to the first; a thief steals the first. Without one, the parent runs them
+/// from the first to the last.
 class childrens_turns {
  public:
   template <class Children>
@@ -458,7 +470,7 @@ class childrens_turns {
     if (host != nullptr)
       for (std::size_t i = 0; i + 1 < count_; ++i) get(children[i]).leave_to(*host);
   }
-  /// The next one that is left to its parent; null if there is none.
+  /// Returns the next child that the parent must run; null if there is none.
   template <class Children>
   child* next(Children& children) noexcept {
     while (done_ != count_) {
@@ -469,7 +481,7 @@ class childrens_turns {
     return nullptr;
   }
 
-  /// Must others come first, before the next one is run?
+  /// Should other tasks run before the next child?
   bool are_interrupted() const noexcept { return host_ != nullptr && host_->wants_others_to_run(); }
 
  private:
@@ -508,8 +520,8 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
     failure = std::current_exception();
   }
   if (failure) {
-    // The tasks may use what the awaiting coroutine has: it waits until they have ended. If there is no memory for a
-    // wait, it lets others run in between.
+    // The children may use objects of the awaiting coroutine, so it waits until they have ended. If there is no memory
+    // for a wait, it polls, and lets other tasks run in between.
     std::apply([](auto&... p) { (p.give_up(), ...); }, parts);
     bool may_wait = true;
     while (slot* const running = one_that_runs_elsewhere(parts)) {
@@ -546,7 +558,7 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
       }
     }
     const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, unready_parts::includes<Part>));
-    std::vector<wait_point> points(most);  // some may be ready when they are looked at once more
+    std::vector<wait_point> points(most);  // fewer are needed if some parts become ready now
     std::vector<shared_state*> owners(most);
     unready_parts rest(points.data(), owners.data());
     for (const Part& p : parts) rest.look_at(p);
@@ -554,7 +566,7 @@ task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vect
   } catch (...) {
     failure = std::current_exception();
   }
-  if (failure) {  // as above
+  if (failure) {  // waits for the children as all_of_tuple() does
     for (Part& p : parts) p.give_up();
     bool may_wait = true;
     while (slot* const running = one_that_runs_elsewhere(parts)) {
@@ -590,9 +602,9 @@ struct when_all_function {
   /// The tasks run in parallel on the executor of the awaiting task. On a pool, a free worker may take any of them
   /// except the last as a task of its own; the awaiting thread runs the others, from the last to the first, as part of
   /// its own task. All of them have ended when the co_await returns or throws, so they may refer to objects of the
-  /// awaiting coroutine. If the awaiting task is cancelled, so are they, and it ends after them. In a method of an
-  /// actor, and in a generator that is iterated in place, they run one after the other. Throws empty_ref for an empty
-  /// ref, std::bad_alloc, and error if the awaiting task would wait for itself.
+  /// awaiting coroutine. If the awaiting task is cancelled, they are cancelled too, and it ends after them. In a method
+  /// of an actor, and in a generator that is iterated in place, they run one after the other. Throws empty_ref for an
+  /// empty ref, std::bad_alloc, and error if the awaiting task would wait for itself.
   template <class... As>
     requires(sizeof...(As) > 0)
   auto operator()(As&&... as) const {
@@ -649,7 +661,7 @@ inline task<std::size_t> any_of(std::vector<watched> handles) {
   }
 }
 
-/// Of a range that lives as long as the coroutine.
+/// Waits for any of a range that exists as long as the coroutine.
 template <class Range>
 task<std::size_t> any_in(Range& range) {
   const std::size_t count = count_of(range, "when_any");
@@ -657,7 +669,7 @@ task<std::size_t> any_in(Range& range) {
   if (found == none_ready) found = co_await any_of(watch_all(range, count));
   co_return found;
 }
-/// Of handles of its own.
+/// Waits for any of the handles, which it keeps.
 template <class Handle>
 task<std::size_t> any_held(std::vector<Handle> handles) {
   co_return co_await any_in(handles);
