@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the tests of the rules share: a witness that says whether a frame is alive, a log for the hook
-// `on_unhandled_error`, standard error redirected to a file, and functions that check the outcome of a ref.
+// What the tests of the rules share: values that record the end of a frame, a log for the hook `on_unhandled_error`,
+// standard error redirected to a file, generators, and functions that check the outcome of a ref.
 
 #include "../support.hpp"
 
@@ -32,6 +32,26 @@ class witness {
 
  private:
   std::atomic<int>* count_;
+};
+
+/// Records that it was destroyed, and on which thread; locks a mutex in its destructor if it has one.
+struct destruction_probe {
+  std::atomic<int>* gone;
+  std::mutex* wanted = nullptr;
+  std::thread::id* where = nullptr;
+  explicit destruction_probe(std::atomic<int>* g, std::mutex* m = nullptr, std::thread::id* w = nullptr)
+      : gone(g), wanted(m), where(w) {}
+  destruction_probe(destruction_probe&& other) noexcept
+      : gone(std::exchange(other.gone, nullptr)), wanted(other.wanted), where(other.where) {}
+  destruction_probe(const destruction_probe&) = delete;
+  destruction_probe& operator=(const destruction_probe&) = delete;
+  ~destruction_probe() {
+    if (!gone) return;
+    if (wanted) wanted->lock();
+    if (where) *where = std::this_thread::get_id();
+    if (wanted) wanted->unlock();
+    ++*gone;
+  }
 };
 
 /// Records the errors that were reported to a pool's hook.
@@ -186,6 +206,14 @@ auto values_of(const Refs& refs) {
   return values;
 }
 
+/// Copies of all values that `stream` still gives. Blocks.
+template <class Stream>
+std::vector<int> rest_of(Stream& stream) {
+  std::vector<int> all;
+  while (auto item = stream.next()) all.push_back(item->get());
+  return all;
+}
+
 /// 0 … n-1.
 inline std::vector<int> first(int n) {
   std::vector<int> values;
@@ -197,6 +225,32 @@ inline std::vector<int> first(int n) {
 inline dg::generator<int> throw_after(int n) {
   for (int i = 0; i < n; ++i) co_yield i;
   throw boom("after " + std::to_string(n));
+}
+
+/// The progress of a producer: yields begun, and yields that have returned.
+struct progress {
+  std::atomic<int> begun{0}, passed{0};
+  std::atomic<bool> ended{false};
+};
+
+/// Yields 0 … n-1, and records its progress.
+inline dg::generator<int> watched(progress* seen, int n) {
+  for (int i = 0; i < n; ++i) {
+    ++seen->begun;
+    co_yield i;
+    ++seen->passed;
+  }
+  seen->ended = true;
+}
+
+/// Whether `pool` accepts no more tasks.
+inline bool is_stopped(dg::thread_pool& pool) {
+  try {
+    pool.submit([] {});
+    return false;
+  } catch (const dg::pool_stopped&) {
+    return true;
+  }
 }
 
 inline int fail(const std::string& what) { throw boom(what); }

@@ -11,9 +11,9 @@
 
 namespace test_waiting {
 
-namespace {
-
 using namespace std::chrono_literals;
+
+namespace {
 
 int add(int a, int b) { return a + b; }
 
