@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The concept `executor`, the `work` objects that an executor receives, and two executors beside thread_pool:
-// inline_executor runs a task on the thread that makes it ready; manual_executor, for tests, runs tasks when told to.
+// The concept `executor`, the `work` objects that an executor receives, and two executors besides thread_pool:
+// inline_executor runs a task on the thread that makes it ready; manual_executor, for tests, runs tasks when the test
+// calls run_one() or run_all().
 
 #include <dyngen/detail/task/inline_queue.hpp>
 #include <dyngen/detail/task/put_off.hpp>
@@ -16,8 +17,8 @@
 namespace dyngen {
 
 /// One step of a task that is ready to run: a move-only handle of one pointer. An executor calls it once, at any time,
-/// on any thread. Destroyed without having been called, it cancels its task on the destroying thread, so that all refs
-/// of the task become ready.
+/// on any thread. If it is destroyed without having been called, the destructor cancels its task on the destroying
+/// thread, so that all refs of the task become ready.
 class work {
  public:
   /// For the library. Takes over one reference to `task`.
@@ -35,7 +36,7 @@ class work {
   /// Returns false if the work was called or moved from.
   explicit operator bool() const noexcept { return task_ != nullptr; }
 
-  /// Runs the task on this thread until it ends, waits, or lets other tasks run. Call it at most once.
+  /// Runs the task on the calling thread until it ends, suspends, or lets other tasks run. Call it at most once.
   void operator()() noexcept { std::exchange(task_, nullptr)->run_popped(); }
 
   /// For the library. Gives up the reference to the task.
@@ -52,15 +53,16 @@ static_assert(sizeof(work) == sizeof(void*));
 ///
 ///  - Any thread may call execute(), several at once, also inside a work that runs or is being destroyed. The library
 ///    holds no lock during the call.
-///  - A work runs one step of its task: until the task ends, waits, or lets others run. Calling it throws nothing. It
-///    runs user code and calls execute() again. So the executor may hold no lock while it calls or destroys a work.
+///  - A work runs one step of its task: until the task ends, suspends, or lets other tasks run. Calling it throws
+///    nothing. It runs user code and may call execute() again. So the executor may hold no lock while it calls or
+///    destroys a work.
 ///  - Two works belong to different tasks, or one is created after the other has run. Works may run in parallel, and in
 ///    any order.
 ///  - execute() may call the work before it returns. The library calls execute() for several tasks that become ready
 ///    together only after it has made all of them ready, so such a work may wait for any of them. The library hands
 ///    these works over one by one. If one of them waits inside execute(), its thread hands over the others meanwhile.
 ///  - An executor that cannot accept a work, or is closed, destroys it: the task then ends with cancelled_error.
-///  - The executor must outlive its tasks: until all refs of them are ready, and actors made on it have ended.
+///  - The executor must exist until all refs of its tasks are ready, and the actors made on it have ended.
 ///  - A thread that waits for a task of the executor does not run the task. A task that blocks in get() or wait()
 ///    blocks its thread; co_await blocks none. Only thread_pool replaces blocked threads.
 template <class E>
@@ -141,9 +143,9 @@ class inline_executor {
   detail::task_host& task_host_of() noexcept { return detail::inline_host::instance(); }
 };
 
-/// Queues its tasks, in the order in which they become ready, until run_one() or run_all() runs them. Tests use it to
-/// fix the order of events. Thread-safe. Its destructor cancels the queued tasks; tasks that would be queued later are
-/// cancelled too.
+/// Queues its tasks, in the order in which they become ready, until run_one() or run_all() runs them on the calling
+/// thread. Tests use it to fix the order of events. Thread-safe. Its destructor cancels the queued tasks; tasks that
+/// would be queued later are cancelled too.
 class manual_executor {
  public:
   /// Constructs an executor with an empty queue. Throws std::bad_alloc.
@@ -189,7 +191,7 @@ static_assert(executor<inline_executor> && executor<manual_executor>);
 
 namespace dyngen::detail {
 
-/// Makes a user's executor a host of tasks. Reference-counted: it exists while a task of it does.
+/// Makes a user's executor a host of tasks. Reference-counted: it exists as long as one of its tasks.
 template <class E>
 class executor_adapter final : public task_host {
  public:

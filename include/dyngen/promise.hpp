@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// promise<T>: a ref whose value comes from outside the library, from a callback or a thread of another library. By a
-// promise, tasks await, depend on or wait for events of other libraries.
+// promise<T>: the source of a ref whose value comes from outside the library, for example from a callback or a thread
+// of another library. Tasks can await, wait for and depend on that ref.
 
 #include <dyngen/detail/value/single_buffer.hpp>
 #include <dyngen/ref.hpp>
@@ -27,9 +27,9 @@ class promised final : public single_buffer<shared_state> {
     return ::new (memory) promised(static_cast<std::byte*>(memory) + offset);
   }
 
-  /// A ref that takes over the reference that the value starts with.
+  /// Returns a ref that takes over the reference that the value starts with.
   ref<T> adopt_ref() noexcept { return access::adopt<T>(value()); }
-  /// A further ref. Only before the promise is fulfilled, or while the caller holds a ref.
+  /// Returns a further ref. Call it only before the promise is fulfilled, or while the caller holds a ref.
   ref<T> another_ref() noexcept {
     value().hold();
     return adopt_ref();
@@ -125,13 +125,14 @@ class promise_base {
   /// If the promise is not fulfilled, stores broken_promise in its refs.
   ~promise_base() {
     if (state_ == nullptr) return;
-    if (!given_) state_->adopt_ref();  // and drops it
+    if (!given_) state_->adopt_ref();  // and destroys the ref at once
     if (!fulfilled_) state_->settle(broken());
     state_->drop_references(1);
   }
 
-  /// Returns a ref to the promised value. May be called repeatedly before the promise is fulfilled. Afterwards it may
-  /// be called only if it had not been called before. Throws error otherwise, and if the promise was moved from.
+  /// Returns a ref to the promised value. May be called repeatedly before the promise is fulfilled. After that, it may
+  /// be called once if it was never called before; otherwise it throws error. Throws error if the promise was moved
+  /// from.
   ref<T> get_ref() {
     if (fulfilled_ && given_)
       throw error("dyngen: promise::get_ref: the promise is fulfilled and has returned its ref before; copy that ref");
@@ -159,8 +160,8 @@ class promise_base {
       throw promise_already_satisfied("dyngen: a promise is fulfilled once: it holds a value or an exception already");
     return checked();
   }
-  /// A waiter may resume, and destroy this promise, before settle() returns; so this does not touch the promise
-  /// afterwards.
+  /// Publishes the constructed value, or the failure `e`. A waiter may resume, and destroy this promise, before
+  /// settle() returns; so nothing of the promise is touched after that.
   void publish(std::exception_ptr e) noexcept {
     fulfilled_ = true;
     if (!given_) return state_->settle(std::move(e));  // no ref was given away: nothing waits
@@ -186,8 +187,9 @@ class promise_base {
 }  // namespace detail
 
 /// The source of one value of type T. A promise is fulfilled once, by any thread. Its ref can be awaited, waited for
-/// and passed to tasks, like a task's. A pool that is destroyed cancels the tasks that still wait for a promise.
-/// Move-only. Two threads must not use one promise object at once.
+/// and passed to tasks, like the ref of a task. A promise that is destroyed unfulfilled stores broken_promise in its
+/// refs. A pool that is destroyed cancels its tasks that still wait for a promise. Move-only. Two threads must not use
+/// one promise object at once.
 template <class T>
 class promise : public detail::promise_base<T> {
   static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>> && !std::is_array_v<T>,
@@ -205,8 +207,8 @@ class promise : public detail::promise_base<T> {
   }
 };
 
-/// The source of an event without a value. Fulfilled once, by any thread. Move-only. Two threads must not use one
-/// promise object at once.
+/// The source of an event without a value. Fulfilled once, by any thread. A promise that is destroyed unfulfilled
+/// stores broken_promise in its refs. Move-only. Two threads must not use one promise object at once.
 template <>
 class promise<void> : public detail::promise_base<void> {
  public:

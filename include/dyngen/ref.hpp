@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // ref<T>, the future of this library: a shared, copyable handle to one value. Different threads may use different
-// copies at once, but not the same ref object. The value is destroyed with its last handle, which may be after its
-// pool. Also here: put, get, cancel.
+// copies at once, but not the same ref object. The value is destroyed with its last handle, and may outlive its pool.
+// Also here: put, get, cancel.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
@@ -89,8 +89,8 @@ class ref_base {
     return true;
   }
 
-  /// Blocks until ready. May run the task on this thread (option waiters_help). Throws empty_ref, std::bad_alloc, and
-  /// error if the calling task would wait for itself.
+  /// Blocks until ready. May run the task that it waits for on this thread (option waiters_help). Throws empty_ref,
+  /// std::bad_alloc, and error if the calling task would wait for itself.
   void wait() const {
     slot& s = checked();
     if (!slot_ready(s)) wait_for_slot(s, never);
@@ -178,7 +178,8 @@ class ref_base {
 }  // namespace detail
 
 /// A shared handle to one value of a task, a promise or put(). A ref is one pointer; copying it increments a reference
-/// count. Different threads may use different copies at once. Default-constructed or moved from it is empty.
+/// count. Different threads may use different copies at once, but not the same object. Default-constructed or moved
+/// from, it is empty: every member except valid() throws empty_ref.
 template <class T>
 class ref : public detail::ref_base<T> {
   using base = detail::ref_base<T>;
@@ -269,8 +270,9 @@ class ref : public detail::ref_base<T> {
   }
 };
 
-/// A shared handle to an event without a value: the end of a task, or the fulfilment of a promise<void>.
-/// Default-constructed or moved from it is empty.
+/// A shared handle to an event without a value: the end of a task, or the fulfilment of a promise<void>. Different
+/// threads may use different copies at once, but not the same object. Default-constructed or moved from, it is empty:
+/// every member except valid() throws empty_ref.
 template <>
 class ref<void> : public detail::ref_base<void> {
  public:
@@ -299,7 +301,7 @@ static_assert(sizeof(ref<int>) == sizeof(void*) && sizeof(ref<void>) == sizeof(v
 
 namespace detail {
 
-/// A ref to the completion of `owner`, which the caller keeps alive.
+/// Returns a ref to the completion of `owner`, which the caller keeps alive.
 inline ref<void> completion_of(shared_state& owner) noexcept {
   owner.make_eager();
   slot& s = owner.completion();
@@ -377,8 +379,8 @@ template <class T>
 using not_void = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 struct get_function {
-  /// Returns `r.get()` for an lvalue, a `const T&`, and `std::move(r).get()` for an rvalue, a T. Blocks and throws as
-  /// these.
+  /// Blocks until the ref is ready. Returns `r.get()`, a `const T&`, for an lvalue, and `std::move(r).get()`, a T, for
+  /// an rvalue. Throws as ref<T>::get(). May run the task on this thread.
   template <any_ref R>
   decltype(auto) operator()(R&& r) const {
     return std::forward<R>(r).get();

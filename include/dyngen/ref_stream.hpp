@@ -22,7 +22,7 @@ namespace dyngen {
 
 namespace detail {
 
-/// The operand returned by async_next() and async_value(), to be awaited at once.
+/// The operand of co_await returned by async_next() and async_value().
 template <class T, bool Value>
 struct stream_item {
   ref_stream<T>* stream;
@@ -31,7 +31,7 @@ struct stream_item {
 
 /// The values of a running task as an input range of `ref<T>&&`. If the task fails, the item after its last value is a
 /// ref that holds the exception. After the last item every read reports the end. Move-only; one thread at a time may
-/// use it. Default-constructed or moved from it is empty: every member except valid() throws empty_ref. Its destructor
+/// use it. Default-constructed or moved from, it is empty: every member except valid() throws empty_ref. Its destructor
 /// cancels the task and does not wait for it.
 template <class T>
 class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach() to let the task run")]] ref_stream {
@@ -72,8 +72,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return final_value(t);
   }
 
-  /// Never blocks. Returns the next item, as next() does, if it is ready. Returns nothing if no item is ready, and at
-  /// the end; finished() distinguishes the two. Throws empty_ref.
+  /// Returns the next item, as next() does, if it is ready. Returns nothing if no item is ready, and at the end;
+  /// finished() distinguishes the two. Never blocks. Throws empty_ref.
   std::optional<ref<T>> try_next() {
     task& t = checked();
     if (t.has_value()) return handed_over(t);
@@ -87,7 +87,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   }
 
   /// Blocks until the next item is ready or the task has ended, at most for the duration `d`. Returns what next()
-  /// returns. Throws timeout_error after `d`, empty_ref, std::bad_alloc. Never runs the task on this thread.
+  /// returns. Throws timeout_error if no item is ready after `d`, empty_ref, std::bad_alloc. Never runs the task on
+  /// this thread.
   template <class Rep, class Period>
   std::optional<ref<T>> next_for(const std::chrono::duration<Rep, Period>& d) {
     return next_until(detail::deadline_after(d));
@@ -127,8 +128,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// empty_ref.
   bool cancel() const { return checked().cancel(); }
 
-  /// Lets the task run to its end without a consumer: discards its stored and later values. The handle is empty
-  /// afterwards. Throws empty_ref.
+  /// Lets the task run to its end without a consumer: its stored and later values are discarded. Returns at once; the
+  /// handle is empty afterwards. Throws empty_ref.
   void detach() {
     checked();
     std::exchange(task_, nullptr)->abandon(true);
@@ -213,8 +214,8 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return std::nullopt;
   }
 
-  /// Keeps a reference to the task while a member runs the task's code or waits for it: that code may destroy this
-  /// stream.
+  /// Keeps a reference to the task while a member function runs the task's code or waits for the task: that code may
+  /// destroy this stream.
   struct keep {
     keep() = default;
     keep(const keep&) = delete;
@@ -256,7 +257,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
         kept.hold(t);
       if (t.has_value()) return true;
       if (t.completed()) return t.has_value();  // published before it completed
-      if (t.is_left()) return false;            // by its own code
+      if (t.is_left()) return false;            // the task's own code has destroyed or detached the stream
       if (until == detail::never) {
         if (made == made_here::something) {
           made = t.make_next(false);

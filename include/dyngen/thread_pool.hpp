@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // thread_pool: runs tasks on a fixed number of workers, which steal tasks from each other. Idle workers sleep. The code
-// of a task runs on a worker, or on a thread that is blocked in a wait for that very task.
+// of a task runs on a worker, or on a thread that waits for that very task.
 
 #include <dyngen/actor.hpp>
 #include <dyngen/detail/base/integer.hpp>
@@ -47,7 +47,7 @@ class thread_count {
   std::uint32_t value_;
 };
 
-/// A callable `void(std::exception_ptr, std::string_view task)`, or none.
+/// Holds a callable `void(std::exception_ptr, std::string_view task)`, or none.
 class unhandled_error_hook {
  public:
   unhandled_error_hook() = default;
@@ -93,8 +93,8 @@ struct thread_pool_options {
   /// If no handle holds the failure when the task ends, the thread that ends the task calls the hook before the task's
   /// completion is ready. If the last holder is destroyed later, a worker calls it, never the thread that destroys the
   /// handle. Several threads may call it at once. It may use the pool. If it throws, both errors are written to stderr.
-  /// ~thread_pool returns after the calls that were due before. Afterwards, and without a hook, a failure is written to
-  /// stderr as one line.
+  /// ~thread_pool waits for the calls for all failures that were lost before. Afterwards, and without a hook, a failure
+  /// is written to stderr as one line.
   unhandled_error_hook on_unhandled_error{};
   /// Where the pool's threads record what they run; null disables tracing. Several pools may share one trace.
   dyngen::trace* trace = nullptr;
@@ -119,17 +119,17 @@ class thread_pool {
   thread_pool& operator=(const thread_pool&) = delete;
 
   /// Runs all tasks that can still run, including those that tasks of the pool submit meanwhile. Then cancels the tasks
-  /// that still wait for something that no task of this pool can provide. The destructor cannot know what a running
-  /// task will provide: a task that waits for another one by a flag or a latch, which the library does not see, keeps
-  /// that other task from being cancelled. `shutdown(shutdown_mode::cancel)` cancels it in any case. Called on a task
-  /// of the pool itself, the destructor returns without waiting.
+  /// that still wait for something that no task of this pool can provide. Returns when all tasks have ended. The
+  /// destructor cannot know what a running task will provide: while a task waits for another one by a flag or a latch,
+  /// which the library does not see, it does not cancel that other task. `shutdown(shutdown_mode::cancel)` does so in
+  /// any case. Called on a task of the pool itself, the destructor returns without waiting.
   ~thread_pool() { core_->end(); }
 
-  /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
-  /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. The callable and the arguments
-  /// are stored in the task, decayed. A ref argument is a dependency: the task starts when the ref is ready. Throws
-  /// what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped after shutdown(),
-  /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
+  /// Submits the call f(args...) as a task with default options. Returns at once: a ref<R> for a function that returns
+  /// R or task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. The callable and the
+  /// arguments are stored in the task, decayed. A ref argument is a dependency: the task starts when the ref is ready.
+  /// Throws what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped after
+  /// shutdown(), std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) {
     return detail::submit_to(*core_, std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
@@ -137,8 +137,8 @@ class thread_pool {
 
   /// Returns an actor<A> at once; a worker constructs its object as A(args...), after the ref arguments are ready.
   /// Throws what copying or moving the arguments throws, std::bad_alloc, pool_stopped after shutdown(), empty_ref for
-  /// an empty ref; then there is no actor. An exception of the constructor does not come from here: the actor is dead
-  /// then, see actor<A>.
+  /// an empty ref; then there is no actor. If the constructor throws, the actor is dead: its calls return refs that
+  /// hold actor_died.
   template <class A, class... Args>
   auto make_actor(Args&&... args) {
     return detail::actor_maker<A>::make(*core_, std::tuple<>(), std::forward<Args>(args)...);
@@ -177,7 +177,7 @@ class thread_pool {
       core_->close(to, false);
   }
 
-  /// Queues a step of a task of this pool or of another executor. The member that the concept `executor` requires.
+  /// Queues a step of a task of this pool or of another executor. The concept `executor` requires this member.
   void execute(work w) noexcept { static_cast<detail::task_host*>(core_)->push(w.release(), false); }
 
   /// For on(pool).

@@ -2,7 +2,7 @@
 #pragma once
 // Waiting for several handles at once: wait (k of n refs), wait_any and wait_any_for (one of n refs and streams). These
 // functions consume nothing, and never run a task on the calling thread: a thread that waits for any of several tasks
-// must not be busy with one of them.
+// must not be occupied by one of them.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/ref.hpp>
@@ -80,9 +80,10 @@ DYNGEN_NOINLINE inline std::size_t next_turn() noexcept {
 /// Up to this number of handles, a call polls all of them in turn, starting at a different one in each call.
 inline constexpr std::size_t looks_at_all = 64;
 
-/// For more handles, a call first polls a sample of positions, spread evenly over the range and over the calls: each
-/// position is a step of the golden ratio after the one before (Knuth, The Art of Computer Programming 3, 6.4). If a
-/// fixed share of the handles is ready, the expected number of polls does not depend on the number of handles.
+/// For more handles, a call first polls a sample of positions. Each position is a step of the golden ratio after the
+/// previous one (Knuth, The Art of Computer Programming 3, 6.4), so they are spread evenly over the range, also over
+/// several calls. If a fixed share of the handles is ready, the expected number of polls does not depend on the number
+/// of handles.
 class spread_positions {
  public:
   explicit spread_positions(std::size_t count) noexcept : count_(count), at_(next_turn() * looks * step) {}
@@ -159,9 +160,9 @@ void refuse_empty(const Handle& handle) {
   if (!handle.valid()) throw_empty(any_ref<Handle> ? "ref" : "ref_stream");
 }
 
-/// Polls a range of `count` handles before a wait allocates anything. Returns what look_in_turn() returns. Of a
-/// random-access range of more than looks_at_all handles it polls a sample only. Throws empty_ref for an empty handle;
-/// in a longer range only if it polls that one.
+/// Polls a range of `count` handles before a wait allocates anything. Returns what look_in_turn() returns. In a
+/// random-access range of more than looks_at_all handles, polls only a sample. Throws empty_ref for an empty handle; in
+/// such a long range only if it polls that handle.
 template <class Range>
 std::size_t look_first(Range& range, std::size_t count) {
   if (count <= looks_at_all) {
@@ -276,8 +277,9 @@ struct wait_any_function {
 
 struct wait_any_for_function {
   /// Blocks until one of the given refs and streams, or of the handles in one given range, is ready, at most for the
-  /// duration `d`. Returns its index. Throws timeout_error if none is ready after `d`, std::invalid_argument if there
-  /// are no handles, empty_ref, std::bad_alloc. Consumes nothing, and never runs a task on the calling thread.
+  /// duration `d`. Returns its index. A stream at its end counts only if all given handles are streams at their end.
+  /// Throws timeout_error if none is ready after `d`, std::invalid_argument if there are no handles, empty_ref,
+  /// std::bad_alloc. Consumes nothing, and never runs a task on the calling thread.
   template <class Rep, class Period, class... Handles>
   std::size_t operator()(const std::chrono::duration<Rep, Period>& d, Handles&&... handles) const {
     const std::size_t i = wait_for_any_of(deadline_after(d), handles...);
@@ -323,7 +325,7 @@ struct wait_function {
   }
 
  private:
-  /// `Refs` is the type as it was given: refs are moved out of an rvalue that owns them.
+  /// `Refs` is the type of the argument of wait(): the refs are moved out of an rvalue that owns them.
   template <class Refs, class Range>
   static auto wait_until(Range& refs, std::size_t num_ready, deadline until) {
     using handle = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
