@@ -10,6 +10,7 @@ class task_record;
 
 /// State of an actor's call; guarded by the actor.
 struct actor_call {
+  /// A builder constructs the actor's object. An ender is the end of the actor.
   enum class kind : unsigned char { method, builder, ender };
   struct links {
     actor_call* previous = nullptr;
@@ -17,15 +18,16 @@ struct actor_call {
   };
   task_record* task = nullptr;
   links queued;         ///< in the list of calls that want the turn
-  /// In the list of calls that are not ready; later in that of calls that had their turn and have not ended.
+  /// Before its first turn: in the list of calls that are not ready. From its first turn on: in the list of calls that
+  /// have not ended.
   links others;
   std::uint64_t submitter = 0;
   std::uint64_t order = 0;  ///< position of its submit among all submits
   kind is = kind::method;
   bool ready = false;   ///< it needs only the turn
   bool begun = false;   ///< it got its turn
-  bool taken_out = false;  ///< it ends without a turn
-  bool told_to_stop = false; ///< because the actor is dead
+  bool taken_out = false;  ///< removed from the queue: it ends without a turn
+  bool told_to_stop = false; ///< cancelled because the actor is dead
   bool dead = false;    ///< the actor died before the call began: the call fails with actor_died
   bool inlined = false; ///< it needs no turn: the submitting thread ends it
 };

@@ -3,7 +3,10 @@
 // How a thread waits for things to be published: for one, for k of several, with or without a deadline. A wait
 // registers one waiter for each wait point. The waiters share one allocation, which exists as long as a list refers to
 // it. To leave a wait, the thread claims the waiters that have not fired. While a worker of a pool blocks, the pool
-// lets another thread run in its place.
+// lets another thread run in the worker's place.
+//
+// [N1] The thread that fires the last waiter decrements `needed_`, after what it has published; the thread that waits
+//      reads `needed_`, and then sees what was published.
 
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
@@ -17,7 +20,7 @@
 
 namespace dyngen::detail {
 
-/// The deadline in a given time from now, for a duration of any clock; saturates at `never`. Not positive: now.
+/// The time `d` from now; `never` if that is out of range, and now if `d` is not positive.
 template <class Rep, class Period>
 deadline deadline_after(const std::chrono::duration<Rep, Period>& d) noexcept {
   const deadline now = time_now();
@@ -27,7 +30,7 @@ deadline deadline_after(const std::chrono::duration<Rep, Period>& d) noexcept {
   return now + std::chrono::ceil<deadline::duration>(d);
 }
 
-/// The deadline for a time point of any clock; saturates at `never`.
+/// The deadline for a time point of any clock; `never` if that is out of range.
 template <class Clock, class Duration>
 deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcept {
   using seconds = std::chrono::duration<double>;
@@ -38,7 +41,7 @@ deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcep
   return deadline_after(at - now);
 }
 
-/// The wait point of slot `s`: its group's list, or that of the end if the slot becomes ready only then.
+/// The wait point of slot `s`: the slot itself, or the end of its task if the slot becomes ready only then.
 inline wait_point point_of(slot& s) noexcept {
   // relaxed: the flag and the index never change.
   const std::uint64_t word = s.word.load(relaxed);
@@ -47,8 +50,7 @@ inline wait_point point_of(slot& s) noexcept {
   return {&g.waiters, &slot_group::published, &g, slot::index_of(word), nullptr, g.owner};
 }
 
-/// Up to which value a helping thread must run the task of `s`: the number of the value, or the maximum for the task's
-/// end.
+/// The number of the value up to which a helping thread must run the task of `s`; the maximum if it is the task's end.
 inline std::uint64_t wanted_number(slot& s) noexcept {
   // relaxed: as in point_of().
   const std::uint64_t word = s.word.load(relaxed);
@@ -65,7 +67,7 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
 
 /// Deadlock check. Returns the task that would make a wait for `task` on this thread endless: `task` itself if its code
 /// is on this stack, or the method of the same actor whose code is on this stack. Returns null if the wait may succeed.
-/// `awaiting` is the coroutine's task if it suspends rather than blocks, else null.
+/// `awaiting` is the task of the coroutine that waits and suspends; null if the thread blocks.
 inline shared_state* holds_up(shared_state& task, const shared_state* awaiting) noexcept {
   if (&task == awaiting || (awaiting == nullptr && runs_on_this_stack(task))) return task.completed() ? nullptr : &task;
   const void* const turn = task.actor_id();
@@ -85,7 +87,8 @@ inline void refuse_self_wait(shared_state& task, const shared_state* awaiting = 
               "directly, or give the ref away");
 }
 
-/// Throws `error` if, for that reason, fewer than `needed` of the `count` tasks could ever bring what is awaited.
+/// Throws `error` if a wait on this thread for `needed` of the `count` tasks would never end, because it could succeed
+/// for fewer of them.
 inline void refuse_self_waits(shared_state* const* tasks, std::size_t count, std::int64_t needed, const shared_state* awaiting = nullptr) {
   if (context().tasks == nullptr) return;
   auto hope = static_cast<std::int64_t>(count);
@@ -112,19 +115,19 @@ class thread_wait {
   }
 
   bool satisfied() const noexcept {
-    // [N1] seq_cst: sees what the thread that fired the last waiter has published. Also, a task that has parked reads
-    //      this, while the firing thread reads whether the task has parked [T2].
+    // [N1] seq_cst: sees what the thread that fired the last waiter has published. Also one side of [T2]: a thread that
+    //      has parked a task reads this; the firing thread writes it, then reads whether the task is parked.
     return needed_.load(seq_cst) <= 0;
   }
 
   /// Keeps the object alive beyond leave(), until release_hold().
   void hold() noexcept {
-    // relaxed: the caller has a reference, or another thread keeps one meanwhile.
+    // relaxed: the caller has a reference, or another thread keeps one during this call.
     references_.fetch_add(1, relaxed);
   }
   void release_hold() noexcept { drop_reference(); }
 
-  /// Records what is not ready yet. The caller knows that the wait lasts meanwhile.
+  /// Records what is not ready yet. The caller guarantees that the wait is not left during the call.
   void observe(task_snapshot& o) const noexcept {
     const node* const all = reinterpret_cast<const node*>(this + 1);
     for (std::size_t i = 0; i < count_; ++i)
@@ -199,8 +202,8 @@ class thread_wait {
   shared_state* task_;
 };
 
-/// While it exists, the hosts of the tasks on this thread's stack know that the tasks' code is blocked in `wait`. Null:
-/// no effect.
+/// While it exists, the hosts of the tasks on this thread's stack know that the tasks' code is blocked in `wait`. No
+/// effect if `wait` is null.
 class blocked_tasks {
  public:
   explicit blocked_tasks(const thread_wait* wait) noexcept : wait_(wait) {
@@ -213,7 +216,7 @@ class blocked_tasks {
   }
 
  private:
-  // Waits nest: task A blocks, its thread runs task B meanwhile, and B blocks. A cannot continue before B, so both are
+  // Waits nest: task A blocks, its thread then runs task B, and B blocks. A cannot continue before B, so both are
   // recorded as blocked in B's wait.
   void tell(const thread_wait* wait) noexcept {
     bool was_blocked = false;
@@ -237,7 +240,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
   return_all_credits();
   thread_wait* wait = thread_wait::start(points, count, needed);
   worker_hooks* role = context().role;
-  // If it blocked now, its put-off work would never be done, and this wait might depend on that work.
+  // A blocked thread does none of its deferred work, and this wait might depend on that work.
   thread_context& here = context();
   while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
   }
@@ -248,7 +251,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
       if (replaced) {
         wait->sleep(until);
       } else if ((until != never && !role->only_ends_tasks()) || !role->run_one()) {
-        // No other thread runs in this one's place: look for work again soon.
+        // No other thread runs in place of this one: look for work again soon.
         wait->sleep((std::min)(until, time_now() + std::chrono::milliseconds(1)));
       }
     }

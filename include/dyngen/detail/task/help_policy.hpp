@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The limit for tasks that a thread runs, nested on its stack, on behalf of its own waits.
+// Helping: a thread that waits for a task may run that task itself. Tasks that wait for each other so nest on one
+// stack; this header limits how deeply.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -8,7 +9,7 @@
 
 namespace dyngen::detail {
 
-/// How many such tasks may be nested on one stack.
+/// How many tasks may be nested on one stack on behalf of waits.
 inline constexpr unsigned max_helping = 48;
 
 /// True if the calling thread may run another task on behalf of a wait.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Tasks that the thread that makes them ready runs or ends itself: tasks of inline_executor, tasks that an executor has
-// thrown away, and calls of an actor for which no worker is left. Each thread has one list of them. The outermost call
-// empties it, so a chain of any length uses constant stack. During a publication none of them runs.
+// Tasks that run or end on the thread that makes them ready: tasks of inline_executor, tasks that an executor has
+// discarded, and calls of an actor for which no worker is left. Each thread has one list of such tasks. The outermost
+// run_in_turn() empties it, so a chain of any length uses constant stack. None of them runs during a publication.
 
 #include <dyngen/detail/task/put_off.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -11,7 +11,7 @@ namespace dyngen::detail {
 
 class inline_queue final : put_off_work {
  public:
-  /// Runs the task after those that are in the list already. The caller hands over the task's link.
+  /// Runs the task after those that are in the list already. Takes over the task's link.
   static void run_in_turn(task_record& task) noexcept {
     if (put_off_tasks::put_off(task)) return;
     thread_context& here = context();

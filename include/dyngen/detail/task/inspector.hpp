@@ -5,28 +5,28 @@
 //
 // There is one inspecting thread at a time: the one that has locked the mutex. It writes to `watched_` what it is about
 // to read, reads it, and goes on to the next thing. It watches
-//   - a task, to read the data of a task that waits or is parked: the arguments that are not ready, and what its
-//     coroutine awaits. A thread that is about to run such a task first changes the task's state word, and gives way
+//   - a task, to read what the task waits for while it does not run: the arguments that are not ready, or what its
+//     coroutine awaits. A thread that is about to run the task first changes the task's state word, and gives way
 //     before it touches that data [O1];
 //   - the context of a thread, to read what that thread runs: `shown`, a list of the tasks on its stack. When the
 //     thread leaves a task, it takes the entry out of the list, and gives way before entry and task may be destroyed
 //     [O2].
 //
-// To give way is to wait until the inspecting thread does not watch this very thing any more. All other threads run on.
-// If the system suspends the inspecting thread while it reads, it delays at most one thread: the one that is about to
-// run the watched task, or that leaves a task while its own list is watched. While the inspecting thread watches
-// something it runs no user code, allocates nothing and locks no mutex; it walks once through what one task waits for,
-// or through one stack. To watch a thread it also executes the heavy fence.
+// To give way is to wait until the inspecting thread no longer watches this thing. All other threads run on. If the
+// system suspends the inspecting thread while it reads, at most one thread is delayed: the one that is about to run the
+// watched task, or the one that leaves a task while its own list is watched. While the inspecting thread watches
+// something, it runs no user code, allocates nothing and locks no further mutex; it walks once through what one task
+// waits for, or through one stack. To watch a thread it also executes the heavy fence.
 //
-// A thread adds itself to the list of known threads without waiting. When it ends it locks the mutex, and so waits for
-// an inspecting thread.
+// A thread adds itself to the list of known threads without waiting. When it ends, it locks the mutex to remove itself,
+// and so may wait for an inspecting thread.
 //
 // [O1] The inspecting thread writes `watched_` (seq_cst), then reads the state word (seq_cst). A thread that claims the
 //      task writes the word (seq_cst), then reads `watched_` (seq_cst).
 // [O2] The inspecting thread writes `watched_` (seq_cst), executes the heavy fence, then reads `shown` (seq_cst). A
 //      thread writes `shown` on the light side, then reads `watched_` (seq_cst).
 // [O3] A thread that gives way increments `waiting_`, then reads `watched_` again. The inspecting thread changes
-//      `watched_` and `round_`, then reads `waiting_` (seq_cst, all of them). So a sleeping thread is woken.
+//      `watched_` and `round_`, then reads `waiting_` (all seq_cst). So a sleeping thread is woken.
 // [O4] A thread publishes its context in `known_` (release); the inspecting thread finds it there (acquire). Only a
 //      thread that has locked the mutex removes contexts.
 
@@ -54,8 +54,8 @@ class inspector {
 
   // --- called by threads that run tasks ---
 
-  /// Waits until no inspecting thread reads `thing`, a task or this thread's context, as it was before the caller's
-  /// change.
+  /// Gives way: returns when no inspecting thread reads `thing` as it was before the caller changed it. `thing` is a
+  /// task or this thread's context.
   DYNGEN_ALWAYS_INLINE void wait_for_inspector(const void* thing) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(thing);
     if (watched_.load(seq_cst) == address) [[unlikely]]  // [O1][O2]
@@ -63,8 +63,7 @@ class inspector {
   }
   /// Called when this thread begins to run the task of `entry`.
   static void show(thread_context& here, running_task& entry) noexcept {
-    // relaxed: only this thread writes it. [O2] release: a thread that finds the entry sees it, and its task, as a
-    // whole.
+    // relaxed: only this thread writes it. [O2] release: a thread that finds the entry sees all of it, and of its task.
     entry.shown_before = here.shown.load(relaxed);
     here.shown.store(&entry, release);
   }
@@ -128,7 +127,7 @@ class inspector {
     void at(const void* thing, Read read) noexcept {
       all_.watched_.store(reinterpret_cast<std::uintptr_t>(thing), seq_cst);  // [O1][O2]
       read();
-      // What was read comes before what a thread does after it has seen the change: seq_cst includes release.
+      // The reads come before what another thread does after it has seen this change: seq_cst includes release.
       all_.watched_.store(0, seq_cst);   // [O3]
       all_.round_.fetch_add(1, seq_cst);      // [O3]
       if (all_.waiting_.load(seq_cst) != 0) [[unlikely]]  // [O3]
@@ -139,7 +138,7 @@ class inspector {
     template <class Visit>
     void for_each_running(Visit visit) noexcept {
       for (const thread_context* t = all_.known_.load(acquire); t != nullptr; t = t->next_known) {  // [O4]
-        if (t->shown.load(relaxed) == nullptr) continue;  // relaxed: a fast check; a moment ago it ran nothing
+        if (t->shown.load(relaxed) == nullptr) continue;  // relaxed: a fast check; a moment ago the thread ran nothing
         at(t, [&]() noexcept {
           asymmetric_fence_heavy();  // [O2]
           const running_task* inner = nullptr;

@@ -6,11 +6,11 @@
 //     produces each value itself;
 //   - it owes credits: it has consumed values, and returns their credits only when half of all credits are owed.
 //
-// A reader that stops consuming may wait for something that the library does not see, a latch or a flag, and that only
-// the stream's own code would bring. Or another thread reads on and waits, and does not know of the credits that the
-// first reader owes. So if no value was consumed for `reader_patience`, the monitor returns the credits, and queues a
-// stream that is kept or waits for these credits. Every guarantee that keeping a stream, or owing it credits, changes
-// no program's end depends on this list.
+// A reader that stops consuming may wait for something that the library does not see, such as a latch or a flag, and
+// that only the stream's own code would set. Or another thread becomes the reader and waits for the next value, and
+// does not know of the credits that the first reader owes. So if no value was consumed for `reader_patience`, the
+// monitor returns the credits, and queues the stream if it is kept or waits for these credits. Only because of this
+// list can neither a kept stream nor owed credits make a program hang.
 //
 //            add(), by the reader
 //   unlisted ────────────────────▶ listed ───┐ values were consumed, or the reader owes credits again
@@ -38,9 +38,9 @@
 //      that unlists clears `listed` (seq_cst), then reads the mark (seq_cst), and lists the stream again if there is a
 //      mark.
 //
-// One mutex guards the list. Values pass without it: a reader locks it when it begins, when it comes back after a
-// pause, and when it ends; and the monitor locks it. No user code runs under it, not even the destructor of an
-// exception: the list has no reference on a stream, and the stream's end waits for the mutex.
+// One mutex guards the list. It is not locked for each value: a reader locks it when it begins and when it comes back
+// after a pause, the end of the stream locks it, and the monitor does. No user code runs under it, not even the
+// destructor of an exception: the list has no reference on a stream, and the stream's end waits for the mutex.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -53,7 +53,7 @@
 
 namespace dyngen::detail {
 
-/// In ms: if no value of a stream is consumed for so long, the stream runs without its reader. Written only by tests
+/// In ms: if no value of a stream is consumed for this time, the stream runs without its reader. Written only by tests
 /// and benchmarks, before they create pools.
 inline atomic<std::int64_t> reader_patience{10};
 
@@ -65,7 +65,7 @@ struct kept_entry {
   task_record& task;
   credited_stream& stream;
   const atomic<std::uint64_t>& taken;  ///< number of values that its reader has consumed
-  /// Count at which the reader returns credits; 0: at the next value; no_limit: it owes none.
+  /// The count of consumed values at which the reader returns credits; 0: at the next value; no_limit: it owes none.
   atomic<std::uint64_t>& mark;
   atomic<bool> known{false};           ///< add() was called for it
   atomic<bool> listed{false};
@@ -106,7 +106,7 @@ class kept_streams {
   /// Called by the monitor: releases the streams from which no value was consumed for `reader_patience`. Returns when
   /// to call it again; `never` if no stream is listed.
   deadline release_unused(deadline now) noexcept {
-    // [K4].
+    // [K4] seq_cst: the read of `taken`.
     release(now - patience(), now, [](const kept_entry& e) noexcept { return e.taken.load(seq_cst) == e.seen; });
     std::lock_guard lock(mutex_);
     return first_ != nullptr ? first_->since + patience() : never;
@@ -114,18 +114,19 @@ class kept_streams {
   /// Called by a thread that closes the pool: releases all streams.
   void release_all() noexcept {
     const deadline now = time_now();
-    // This terminates: a stream is listed again only if its reader has consumed a value meanwhile.
+    // This terminates: a stream is listed again only if its reader owes credits again, so has consumed a value
+    // meanwhile.
     release(now, now, [](const kept_entry&) noexcept { return true; });
   }
 
  private:
-  // relaxed: written before there are pools.
+  // relaxed: not written any more when there are pools.
   static std::chrono::milliseconds patience() noexcept { return std::chrono::milliseconds(reader_patience.load(relaxed)); }
 
   /// Returns the credits of the streams that are listed since `until` or earlier and for which `left_alone` is true,
-  /// and queues them. Under the mutex: no such stream can end meanwhile, because remove() waits, and return_credits()
-  /// only queues. In batches: not too many at once, because readers wait for the mutex; not one by one, because the
-  /// fence is expensive.
+  /// and queues them. Does so under the mutex: no such stream can end in the meantime, because remove() waits;
+  /// return_credits() only queues. Does so in batches: not too many streams at once, because readers wait for the
+  /// mutex; not one by one, because the fence is expensive.
   template <class LeftAlone>
   void release(deadline until, deadline now, LeftAlone left_alone) noexcept {
     constexpr unsigned batch = 32;
@@ -145,7 +146,7 @@ class kept_streams {
         if (left_alone(e) && !owes_after_unlisting(e)) {
           e.stream.return_credits(true);  // [K1]
         } else {
-          // relaxed: a reader that misses it calls add(), which reads it under the mutex.
+          // relaxed: a reader that does not see it calls add(), which reads it under the mutex.
           e.listed.store(true, relaxed);
           append(e, now);
         }

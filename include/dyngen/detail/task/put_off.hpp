@@ -2,8 +2,9 @@
 #pragma once
 // Tasks that become ready in a publication and whose executor may run them at once. They are handed to the executor
 // when the publication is over (thread_context.hpp), in the order in which they became ready. So none of their code
-// runs while waiters are claimed and not yet fired. Each task may wait for what another one brings; a wait therefore
-// hands over those that are left.
+// runs while waiters are claimed and not yet fired. Such a task may wait for the result of a later one; every wait
+// therefore first hands over the tasks that are left. Tasks that lose their last reference in a publication are freed
+// at the same time, for the same reason.
 
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/task_record.hpp>
@@ -13,7 +14,7 @@ namespace dyngen::detail {
 /// The tasks that were put off in one publication.
 class put_off_tasks final : public put_off_work {
  public:
-  /// In a publication: puts off the task, whose link the caller hands over, and returns true. Otherwise returns false.
+  /// In a publication: defers the task, takes over its link, and returns true. Otherwise returns false.
   static bool put_off(task_record& task) noexcept {
     thread_context& here = context();
     if (here.publishing == 0) [[likely]]
@@ -22,7 +23,7 @@ class put_off_tasks final : public put_off_work {
     here.after_publishing = &hand_over;
     return true;
   }
-  /// In a publication: frees the task, which has no references left, when the publication is over.
+  /// Frees the task, which has no references left, when the publication is over. Called in a publication.
   static void free_later(task_record& task) noexcept {
     thread_context& here = context();
     here.to_free.push(task);

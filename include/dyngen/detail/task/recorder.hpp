@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The interface by which tasks and workers of a traced pool record what they do. An interface, so that tasks and pools do
-// not depend on how a trace stores its events (trace_log.hpp).
+// The interface by which tasks and workers of a traced pool record what they do. An interface, so that tasks and pools
+// do not depend on how a trace stores its events (trace_log.hpp).
 
 #include <cstdint>
 #include <exception>
@@ -10,7 +10,7 @@
 namespace dyngen::detail {
 
 enum class trace_kind : std::uint8_t {
-  stretch,       ///< a task's code ran
+  stretch,       ///< a task's code ran, without a pause
   parks,         ///< a worker begins to sleep
   backpressure,  ///< a producer parks for credits
   awaits,        ///< a coroutine parks for what it awaits
@@ -28,7 +28,7 @@ class recorder {
   virtual void end(trace_event* outer) noexcept = 0;
   /// Records that the running task has failed and is tried again.
   virtual void begin_attempt(const std::exception_ptr& failed, std::uint64_t attempt) noexcept = 0;
-  /// Records an event in the slice that is open on this thread, if there is one.
+  /// Records an event of the task that runs on this thread; without one, of the thread.
   virtual void note(trace_kind what) noexcept = 0;
   virtual void note_error(const std::exception_ptr& e) noexcept = 0;
   /// Names the thread's row. Called before the thread records anything.

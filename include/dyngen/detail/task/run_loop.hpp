@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How a thread runs a task, until it parks, is queued again, or ends: the members of task_record that only a running
-// task needs.
+// How a thread runs a task, until the task parks, is queued again, or ends: the members of task_record that only a
+// running task needs.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -35,9 +35,9 @@ class task_scope {
     here_.tasks = entry_.outer;
     here_.destroying = destroying_;
     global_inspector().hide(here_, entry_);
-    // A thread that is not a worker may run for long after this task without another wait, and would keep the credits.
+    // A thread that is not a worker may run for long after this task without another wait, and would owe the credits.
     if (entry_.outer == nullptr) return_all_credits();
-    // Ends the publication that the task's end began, or the end of its turn at an actor.
+    // Ends the publication of the task's end, or of the end of its turn at an actor.
     publication::leave_all(here_);
   }
 
@@ -61,8 +61,8 @@ inline void task_record::end_queued() noexcept {
 }
 
 inline bool task_record::help(std::uint64_t wanted) noexcept {
-  // A worker that only ran tasks for its own waits would never let the rest of its queue run: if there is other work,
-  // it blocks now and then.
+  // A worker that only ran tasks for its own waits would never let the rest of its queue run. So when its time slice is
+  // over, it blocks instead.
   thread_context& here = context();
   if (!host_->helps() || !may_help(here) || slice_is_over(here)) return false;
   return run_for_waiter(wanted) == has_run::yes;
@@ -160,14 +160,14 @@ inline task_record::run_result task_record::go_on(std::uint64_t wanted, const st
   }
 }
 
-/// Called when `failure_` has left the task's code. Returns true if another attempt follows. Otherwise sets `last` to
-/// step::cancelled if the exception is a cancelled_error, or if the task was asked to stop before; one transition
-/// decides that, with which cancel() competes.
+/// Called when `failure_` has left the task's code. Returns true if another attempt follows. Otherwise returns false,
+/// and sets `last` to step::cancelled if the exception is a cancelled_error or the task was asked to stop before.
+/// Setting the flag `thrown` decides the latter: a later cancel() comes too late.
 DYNGEN_NOINLINE inline bool task_record::goes_on_after_exception(step& last) noexcept {
   const bool is_cancelled_error = is_cancellation(failure_);
   if (!is_cancelled_error && tries_again()) return true;
-  const bool requested_options = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
-  if (requested_options || is_cancelled_error || host_->cancelling() || !host_->allows_retries()) last = step::cancelled;
+  const bool asked_to_stop = (state_.set(state_word::thrown) & state_word::cancelled) != 0;
+  if (asked_to_stop || is_cancelled_error || host_->cancelling() || !host_->allows_retries()) last = step::cancelled;
   return false;
 }
 
@@ -201,7 +201,7 @@ inline bool task_record::awaits() noexcept {
 
 inline bool task_record::park_in(thread_wait& wait, std::uint32_t unless) noexcept {
   (void)uncounted(false);
-  wait.hold();  // the thread that wakes the task may have run it to its end before this thread reads the wait
+  wait.hold();  // once the task is parked, another thread may run it to its end before this thread reads the wait
   const bool parked = park(unless, [&wait]() noexcept { return wait.satisfied(); });
   wait.release_hold();
   return parked;
@@ -215,7 +215,8 @@ inline bool task_record::waits_for_children(run_result& left) noexcept {
     if (end.no_memory) left = requeue_and_return(true);  // it tries again each time it runs
     if (end.no_memory || end.wait == nullptr) return end.no_memory;
     if (host_->actor_id() != nullptr && (state_.load() & state_word::in_queue) != 0) {
-      // claim_to_end() has claimed it; another thread claims it again, until its children have ended.
+      // A thread that only ends the call has claimed it by claim_to_end(): give the claim back. Such a thread claims
+      // the call again later, until its children have ended.
       if (state_.hand_back() == state_word::next::push) {
         add_references(1);
         host_->push_back(*this);
@@ -253,7 +254,7 @@ DYNGEN_NOINLINE inline void task_record::report_if_unheld(unheld_failure what) n
     (void)settle_failure();
     return report_lost();
   }
-  // relaxed: a count of holders, one of which is the run. A holder dropped at this moment settles the failure itself.
+  // relaxed: the count includes the run. A thread that drops another holder at this moment settles the failure itself.
   const bool is_held = !only_end_carries_failure() || slot::holders_of(end_slot().word.load(relaxed)) > 1;
   if (!is_held && settle_failure()) report_lost();
 }
@@ -268,7 +269,7 @@ inline task_record::run_result task_record::finish(step last) noexcept {
   const std::uint32_t flags = state_.end();
   bool is_silent = true;
   if (failure_) [[unlikely]] {
-    // A dropped stream has given its failure up.
+    // Nothing reports the failure of a stream whose handle was destroyed.
     const bool is_given_up = !only_late && (flags & (state_word::abandoned | state_word::detached)) == state_word::abandoned;
     is_silent = last == step::cancelled || is_given_up;
     begin_failure(is_silent);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A limit that several streams share: the amount in use, its maximum, and a queue of the streams that wait for some of
-// it. A mutex guards all of it. It is locked for a few instructions, and never while user code runs.
+// A limit that several streams share: the amount in use, its maximum, and a queue of the streams that wait until a
+// value fits. A mutex guards all of it. It is locked for a few instructions at a time, and never while user code runs.
 //
 // A value is charged when it is constructed, before it is published. A value that does not fit stays in its slot
 // unpublished and suspends its producer. Progress rule: if its stream has no value that is stored and not consumed, the
@@ -40,7 +40,7 @@ class budget_state {
   const std::uint64_t limit_;
   mutable mutex mutex_;
   std::uint64_t used_ = 0;
-  budget_share* first_ = nullptr;  ///< of the waiting streams
+  budget_share* first_ = nullptr;  ///< the queue of waiting streams
   budget_share* last_ = nullptr;
 };
 
@@ -55,7 +55,7 @@ class budget_share {
 
   void belongs_to(task_record& task) noexcept { task_ = &task; }
 
-  /// Charges a value that was constructed. Returns false if it must wait; then waits() tells how long. Throws
+  /// Charges a value that was constructed. Returns false if the value must wait, until waits() returns false. Throws
   /// std::bad_alloc.
   bool charge(std::uint64_t cost) {
     // A value that costs more than the limit is admitted only alone, whatever it costs.
@@ -81,9 +81,9 @@ class budget_share {
   /// True while the producer waits for its value to fit.
   bool waits() const noexcept { return waiting_.load(seq_cst); }  // [T2]
 
-  /// Called when the first value was consumed.
+  /// Called when the reader has consumed its oldest value.
   void taken() noexcept {
-    const publication all;  // as in serve()
+    const publication all;  // no producer runs before all admitted ones are queued
     {
       std::lock_guard lock(budget_->mutex_);
       if (closed_) return;
@@ -94,7 +94,7 @@ class budget_share {
     budget_->serve();
   }
 
-  /// Called when the value that was charged last is not stored after all.
+  /// Undoes the last charge(): its value will not be stored.
   void take_back() noexcept {
     {
       std::lock_guard lock(budget_->mutex_);
@@ -197,7 +197,7 @@ class stream_budget : public budget_share {
   std::uint64_t cost_of(const T& value) { return cost_(*this, value); }
 
  private:
-  const cost_function cost_;  // no virtual function: g++ 12 warns if it sees that nothing overrides it
+  const cost_function cost_;  // not a virtual function: g++ 12 warns if it sees that nothing overrides it
 };
 
 }  // namespace dyngen::detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The lifecycle of a task: one atomic word, and a named function for each of its transitions. No other code accesses
-// the word. It knows nothing of queues or coroutines, only which thread may do what next.
+// The lifecycle of a task: one atomic word, and a named function for each of its transitions. No other code changes the
+// word. This class knows nothing of queues or coroutines, only which thread may do what next.
 //
 //            make_ready(), begin_queued()     pop(), claim_queued()          end()
 //        waiting ───────────────▶ queued ─────────────────────────▶ running ──────▶ ended
@@ -17,9 +17,10 @@
 // parked: suspended until something is ready: credits, an awaited value, a child.
 //
 // kept: a stream that is suspended behind a value although it has credits. Its reader claims it for the next value,
-// resumes it on its own thread up to that value, and keeps it again. make_ready() queues it if anything else needs the
-// task: a handle, the closing pool, or the pool's monitor when the reader has not asked for some time
-// (kept_streams.hpp). Only this word tells whether a stream is kept, so no thread acts on outdated information.
+// resumes it on its own thread up to that value, and keeps it again. make_ready() queues it if the task must run
+// without its reader: for another handle, for the closing pool, or for the pool's monitor when the reader has not
+// consumed a value for some time (kept_streams.hpp). Only this word tells whether a stream is kept, so no thread acts
+// on outdated information.
 //
 // Beside the phase the word has flags, which any thread may set at any time:
 //   in_queue    an executor's queue has the task's link, and a reference on the task. A waiting thread may claim a
@@ -36,14 +37,14 @@
 //   thrown      an exception has left the task's code and no attempt follows: a cancellation comes too late
 //   eager       its stream is never kept for its reader: a thread may wait for what the code does between two values
 //   doomed      a dependency failed: the task will end without running
-//   has_run     its code has run, and has returned control. An actor clears the flag when it hands the call on. As long
-//               as it is set, a queued call may be on its way back to the actor, on the thread that ran it, and no
-//               thread may claim it. Only actors read this flag.
+//   has_run     its code has run, and has returned control. While this is set, a queued call of an actor may be on its
+//               way back to the actor, on the thread that ran it, and no thread may claim it. The actor clears the flag
+//               when it hands the call to its base executor. Only actors read this flag.
 //
-// [T1] running is handed over by acquire and release: the next thread that runs the task sees all that the previous one
-//      did with it.
-// [T2] On one side park() or keep(), on the other side a thread that adds credits or sets a flag: both write (seq_cst),
-//      then read the other's word (seq_cst). A flag is in this same word.
+// [T1] Acquire and release hand over the right to run the task: the next thread that runs it sees all that the previous
+//      one did with it.
+// [T2] One side is park() or keep(); the other side is a thread that adds credits or sets a flag. Each writes
+//      (seq_cst), then reads what the other one writes (seq_cst). A flag is in this word itself.
 
 #include <dyngen/detail/base/atomic.hpp>
 
@@ -88,10 +89,10 @@ class state_word {
 
   /// Fast check by the thread that runs the task: has any thread asked for something?
   bool wants_attention() const noexcept {
-    // relaxed: reading it late is as good as the other thread asking later.
+    // relaxed: a late read has the same effect as a later request.
     return (word_.load(relaxed) & attention) != 0;
   }
-  /// The word, for callers that make this check once for every value.
+  /// The word, for code that makes the check of wants_attention() once for every value.
   const atomic<std::uint32_t>& flags() const noexcept { return word_; }
 
   /// waiting -> queued, with its link in the queue, while no other thread knows of the task. The push publishes it.
@@ -128,7 +129,8 @@ class state_word {
       const bool mine = phase_of(word) == phase::queued;
       const phase to = mine ? phase::running : phase_of(word);
       const std::uint32_t changed = (word & ~(phase_mask | in_queue)) | static_cast<std::uint32_t>(to);
-      // seq_cst: a reader that sees the stream not running yet has announced itself before the stream runs [W1].
+      // seq_cst: if a reader of the stream registers [W1] and then sees that the stream does not run yet, the stream
+      // will see the registration when it runs.
       if (word_.compare_exchange_weak(word, changed, seq_cst, relaxed)) return mine;  // [T1]
     }
   }
@@ -138,7 +140,7 @@ class state_word {
   bool drop_link() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (phase_of(word) != phase::queued)
-      // release: what read the link comes before its next use.
+      // release: all reads of the link come before its next use.
       if (word_.compare_exchange_weak(word, word & ~in_queue, release, relaxed)) return true;
     return false;
   }
@@ -146,15 +148,15 @@ class state_word {
   /// queued -> running, by a thread that waits for the task. The link stays in the queue.
   bool claim_queued() noexcept { return claim(phase::queued); }
 
-  /// queued -> running, for a call that its actor has handed on, by a thread that ends it.
+  /// queued -> running, by a thread that only ends the task, for a call that its actor has handed to its base executor.
   bool claim_handed_on() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (phase_of(word) == phase::queued && (word & (has_run | waiting_for_turn)) == 0)
       if (change(word, phase::running, 0)) return true;  // [T1]
     return false;
   }
-  /// Undoes claim_handed_on(): running -> queued; the call stays handed on. If it returns `push`, the link is in no
-  /// queue any more.
+  /// Undoes claim_handed_on(): running -> queued; the call stays handed on. If it returns `push`, the link is no longer
+  /// in a queue, and the caller must push it.
   next hand_back() noexcept {
     std::uint32_t word = word_.load(relaxed);  // relaxed: verified by the exchange
     while (!change(word, phase::queued, in_queue)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The second of the three interfaces of a host (task_host.hpp): which tasks are alive, which of them wait, and how they ended.
-// By this a pool knows when it may end, and what its statistics say.
+// The second of the three interfaces of a host (task_host.hpp): which tasks are alive, which of them wait, and how they
+// ended. A pool uses this to know when it may end, and for its statistics.
 
 #include <dyngen/detail/task/task_scheduling.hpp>
 
@@ -12,7 +12,7 @@ namespace dyngen::detail {
 /// How a task ended, for statistics.
 enum class task_outcome { completed, failed, cancelled };
 
-/// The result of asking whether a task may still start.
+/// Whether a task may still start. as_cancelled: yes, but as a cancelled task.
 enum class admission { granted, as_cancelled, refused };
 
 /// Only admit() may throw.
@@ -22,28 +22,29 @@ class task_accounting : public task_scheduling {
   virtual admission admit() { return admission::granted; }
   /// Undoes admit(): the task could not be constructed.
   virtual void retract() noexcept {}
-  /// admit() for a caller that can fail the task where it is submitted: counts the task in any case, and returns
-  /// `refused` instead of throwing.
+  /// admit() for a caller that can let the task itself fail: counts the task in any case, and returns `refused` instead
+  /// of throwing.
   virtual admission admit_late() noexcept { return admission::granted; }
-  /// Called when a task was cancelled that waits for its turn.
+  /// Called when a task that waits for its turn at an actor was cancelled.
   virtual void cancelled_while_waiting_for_turn(task_record&) noexcept {}
   /// Called before a task suspends for a dependency or for credits: a closing host must be able to find it.
   virtual void about_to_suspend(task_record&) noexcept {}
   /// Called once after each about_to_suspend(), when it is decided whether the task suspends.
   virtual void suspension_decided() noexcept {}
-  /// Called when the task's thread has parked it: left() followed by suspension_decided(), in this order. A closing
-  /// pool must not count an actor call as suspended while the call still has the actor's turn.
+  /// Called when the thread that ran the task has parked it, in place of left() and suspension_decided(). An actor does
+  /// both in this order: a closing pool must not count a call as suspended while the call still has the actor's turn.
   virtual void parks() noexcept { suspension_decided(); }
   /// Called before a waiting or parked task leaves that state.
   virtual void wakes() noexcept {}
-  /// Called when a queued task (not queued at its actor) was cancelled: it must end soon even if no thread becomes
-  /// free.
+  /// Called when a task that is queued, but not for its turn at an actor, was cancelled: it must end soon, even if no
+  /// thread becomes free.
   virtual void queued_cancelled(task_record&) noexcept {}
   /// True if all tasks that have not ended are being cancelled.
   virtual bool cancelling() const noexcept { return false; }
   /// True if another attempt may follow one that has failed.
   virtual bool allows_retries() const noexcept { return true; }
   virtual void count_retry() noexcept {}
+  /// Counts values that were stored, and values that were destroyed.
   virtual void count_values(std::uint64_t /*stored*/, std::uint64_t /*gone*/) noexcept {}
   /// Called before a task publishes its end. `stored`: number of values that count_values() has not counted.
   virtual void count_end(task_outcome, std::uint64_t /*stored*/) noexcept {}
@@ -51,8 +52,8 @@ class task_accounting : public task_scheduling {
   virtual void ended(task_record&) noexcept {}
   virtual void add_host_reference() noexcept {}
   virtual void drop_host_reference() noexcept {}
-  /// add_record() is called when a record is constructed, drop_record() when it is destroyed: the host must exist as
-  /// long. drop_record() gets what add_record() returned, and how many values were destroyed with the record.
+  /// add_record() is called when a record is constructed, drop_record() when it is destroyed: in between the host must
+  /// exist. drop_record() gets what add_record() returned, and how many values were destroyed with the record.
   virtual std::uint8_t add_record() noexcept {
     add_host_reference();
     return 0;

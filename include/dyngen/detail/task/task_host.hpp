@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// An executor as a task sees it, in three interfaces: it queues the task (task_scheduling.hpp), it counts the task and can find
-// it when everything is shut down (task_accounting.hpp), and it reports and records what becomes of it (here). Each interface
-// extends the one before, so that a host has one table of virtual functions. Implemented by the pool, by actors, which wrap
-// another host, and by the adapter behind on(); everything but push() has a default.
+// A host: an executor as a task sees it. It has three interfaces: it queues the task (task_scheduling.hpp); it counts
+// the task, and can find it when everything is shut down (task_accounting.hpp); it reports errors of the task, and
+// records what the task does (here). Each interface extends the one before, so that a host has one table of virtual
+// functions. Everything but push() has a default. Hosts are the pool, actors, which wrap another host, and the adapter
+// behind on().
 
 #include <dyngen/detail/task/recorder.hpp>
 #include <dyngen/detail/task/task_accounting.hpp>
@@ -19,16 +20,15 @@ namespace dyngen::detail {
 
 inline constexpr std::uint64_t no_limit = ~std::uint64_t{0};
 
-/// An executor as a task sees it.
 class task_host : public task_accounting {
  public:
   /// Reports an exception to the hook on this thread.
   virtual void report(std::exception_ptr e, std::string_view task) noexcept { print_unhandled(e, task); }
-  /// Called when the failure of `task`, which has ended, has no carrier any more. It must be reported, but not on this
-  /// thread, which may be in the middle of any user code. The caller keeps the task alive meanwhile.
+  /// Called when the failure of `task`, which has ended, has lost its last carrier. The failure must be reported, but
+  /// not on this thread, which may be in the middle of any user code. The caller keeps the task alive during the call.
   virtual void report_later(task_record& task) noexcept;
-  /// Records what only the host knows of one of its tasks: for which calls it waits at its actor, or in which wait its
-  /// thread is blocked.
+  /// Records what only the host knows of one of its tasks: which calls the task waits for at its actor, or the wait in
+  /// which its thread is blocked.
   virtual void observe(task_record&, task_snapshot&) noexcept {}
 
   /// The recorder of its tasks; null if they are not traced.

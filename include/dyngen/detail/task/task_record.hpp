@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One task, from submit to its end: its data, how it starts, is cancelled and is made ready. How a thread runs it is in
-// run_loop.hpp. What a task computes and where its values go is in the classes that derive from task_record; where and
-// when it runs is decided by its task_host.
+// One task, from submit to its end: its data, and how it starts, becomes ready and is cancelled. run_loop.hpp has how a
+// thread runs it. Derived classes know what the task computes and where its values go. Its task_host decides where and
+// when it runs.
 //
 // References on a record: one for the run (until its end is published), one for the link in an executor's queue, one
 // for each slot that has a holder, and one for each dependency with which it is registered.
@@ -40,9 +40,9 @@ enum class step : unsigned char {
   rescheduled    ///< other tasks are to run first
 };
 
-/// For a cancelled task: the state of the tasks that its code has started to run beside it.
+/// For a cancelled task: the state of its children, the tasks that its code has started to run concurrently.
 struct childrens_end {
-  thread_wait* wait = nullptr;  ///< a wait for one that has not ended, or null
+  thread_wait* wait = nullptr;  ///< a wait for a child that has not ended, or null
   bool no_memory = false;       ///< there was no memory for that wait
 };
 
@@ -63,7 +63,7 @@ struct task_extras {
   ~task_extras() { delete stop.load(relaxed); }
 };
 
-/// True for a cancelled_error, whether of this task or of one for which it has waited.
+/// True for a cancelled_error, of this task or of one that it has waited for.
 inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
   try {
     std::rethrow_exception(failure);
@@ -79,7 +79,7 @@ class task_record : public shared_state, public work_item {
   /// Called last in submit(): starts the task, or lets its dependencies start it. Takes over one reference for the
   /// queue.
   void start(admission how) noexcept;
-  /// start() for a task without dependencies of which no other thread can know yet.
+  /// start() for a task that has no dependencies and that no other thread can access yet.
   void start_at_once(admission how) noexcept {
     pending_.store(0, relaxed);  // relaxed: published by the push
     state_.begin_queued(how == admission::as_cancelled ? state_word::cancelled : 0);
@@ -93,8 +93,8 @@ class task_record : public shared_state, public work_item {
   /// the queue's reference. In inline_queue.hpp.
   void abandon_popped() noexcept;
 
-  /// Called by a queue that removes outdated links. Returns true, and drops the queue's reference, if the removed link
-  /// need not go back.
+  /// Called by a queue that has removed the link because it may be outdated. Drops the queue's reference and returns
+  /// true if it is; returns false if the link must go back.
   bool drop_stale_link() noexcept {
     if (!state_.drop_link()) return false;
     drop_references(1);
@@ -105,10 +105,10 @@ class task_record : public shared_state, public work_item {
   void observe(task_snapshot& o) noexcept final;
 
   bool help(std::uint64_t wanted) noexcept override;
-  /// Result of run_for_waiter(): the task was not run; it was run; or it was run, and is queued again behind all other
-  /// work, which is to come first.
+  /// Result of run_for_waiter(). behind: the task was run, and is queued again behind all other work, which is to come
+  /// first.
   enum class has_run : unsigned char { no, yes, behind };
-  /// help(), whether or not the task's host lets waiters help.
+  /// help(), even if the task's host does not let waiters help.
   has_run run_for_waiter(std::uint64_t wanted) noexcept;
   bool cancel() noexcept override;
   const void* pool_id() const noexcept override { return host_->pool_id(); }
@@ -128,12 +128,12 @@ class task_record : public shared_state, public work_item {
   state_word& state() noexcept { return state_; }
   const state_word& state() const noexcept { return state_; }
 
-  /// Ends a cancelled or doomed task on this thread if it is still queued. Runs none of its code but destructors. For a
-  /// thread that must not depend on the task's executor to run it.
+  /// Ends a cancelled or doomed task on this thread if it is still queued. Of its code only destructors run. For
+  /// threads that must not depend on the task's executor.
   void end_queued() noexcept;
 
-  // For work that a publication puts off, in put_off.hpp and inline_queue.hpp.
-  /// Hands the caller's link to the executor.
+  // For work that a publication defers; defined in put_off.hpp and inline_queue.hpp.
+  /// Hands the link, which the caller has, to the executor.
   void hand_over() noexcept;
   void drop_waiters_reference() noexcept final;
   void free_unreferenced() noexcept { failure() ? free_in_turn() : free_memory(); }
@@ -148,9 +148,9 @@ class task_record : public shared_state, public work_item {
     push_if(state_.make_ready());
   }
 
-  /// True if it waits for something that tasks of its own host cannot bring. Called by a host that closes.
+  /// True if the task waits for something that tasks of its own host cannot bring. Called by a host that closes.
   virtual bool waits_for_outside() noexcept {
-    // relaxed: if the task goes on meanwhile, the closing thread looks again.
+    // relaxed: if the task goes on in the meantime, the closing thread checks again.
     return (state_.load() & state_word::waiting_for_turn) == 0 && !awaits_own_host_.load(relaxed);
   }
   /// Called by the running task before it waits; `only`: it waits only for what tasks of its own host bring.
@@ -159,7 +159,7 @@ class task_record : public shared_state, public work_item {
 
   /// The task's token; the first call creates it. Called by the thread that runs the task. Throws std::bad_alloc.
   std::stop_token stop_token();
-  /// True if its code has asked for a token, so that it may run for long and poll the token.
+  /// True if its code has asked for a token: the code may run for long and poll the token.
   bool has_stop_token() const noexcept {
     const task_extras* const extras = extras_.load(acquire);  // [X1]
     return extras != nullptr && extras->stop.load(acquire) != nullptr;
@@ -170,11 +170,12 @@ class task_record : public shared_state, public work_item {
   bool stop_requested() const noexcept { return cancelled() || host_->cancelling(); }
   /// The call's state if the task is a call of an actor, else null.
   virtual actor_call* ticket() noexcept { return nullptr; }
-  /// How many times its callable was called: 1, 2, … Any thread.
+  /// How many times its callable was called: 1, 2, … Any thread may call this.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 
-  /// Guarded by the host. Only for a task that may suspend or has asked for its token.
-  // relaxed: set by this task.
+  /// Its links in the host's list of suspended tasks, guarded by the host. Only for a task that may suspend or has
+  /// asked for its token.
+  // relaxed: this task has set it.
   virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->dormant; }
 
  protected:
@@ -187,15 +188,15 @@ class task_record : public shared_state, public work_item {
 
   /// Runs the task's code until it has stored `stop_at` values, or something else happens.
   virtual step resume(std::uint64_t stop_at) noexcept = 0;
-  /// The outcome of a step that was made without resume().
+  /// Completes a step that the stream's reader has made itself, without resume(). Returns how the step ended.
   virtual step after(step last) noexcept { return last; }
   /// What its code awaits; null if nothing. Only for the thread that runs the task.
   virtual thread_wait* awaited() noexcept { return nullptr; }
-  /// Called when the task is cancelled: asks the tasks that its code has started to run beside it to stop.
+  /// Called when the task is cancelled: asks its children to stop.
   virtual childrens_end end_children() noexcept { return {}; }
   /// How many values are stored. Only for the thread that runs the task.
   virtual std::uint64_t made() const noexcept { return 0; }
-  /// How many values may be stored now, at most. Any thread.
+  /// How many values may be stored now, at most. Any thread may call this.
   virtual std::uint64_t credit_limit() const noexcept { return no_limit; }
   /// Spins for credits if they are expected soon. Returns whether some have come.
   virtual bool credits_come_soon(std::uint64_t /*made*/) noexcept { return false; }
@@ -205,8 +206,8 @@ class task_record : public shared_state, public work_item {
   /// The error of a task whose code has reached its end, if it stored too few values; else null.
   virtual std::exception_ptr check_arity() { return nullptr; }
   virtual std::exception_ptr too_many_values_error() { return nullptr; }
-  /// Called after its code has thrown `failure_`. If another attempt is allowed, makes everything as before the first
-  /// step, except the values, and returns true.
+  /// Called after its code has thrown `failure_`. If another attempt is allowed, resets everything but the stored
+  /// values to the state before the first step, and returns true.
   virtual bool try_again() noexcept { return false; }
   /// Result of seal().
   struct sealed {
@@ -223,7 +224,7 @@ class task_record : public shared_state, public work_item {
     if (unheld && failure_) drop_carriers(1);
     return unheld ? 1 : 0;
   }
-  /// How many stored values the host has not counted yet; lets the host count them, unless the task has ended.
+  /// Returns how many stored values the host has not counted yet. If not `ended`, lets the host count them.
   virtual std::uint64_t uncounted(bool ended) noexcept { return ended ? made() : 0; }
   /// The exception of a dependency that failed, or null. Sets `whose` to its thrower, with a share of the failure.
   virtual std::exception_ptr failed_dependency(shared_state*& /*whose*/) noexcept { return nullptr; }
@@ -237,7 +238,7 @@ class task_record : public shared_state, public work_item {
   /// Registers with all dependencies that are not ready. Returns false if there are none; then the task is not
   /// suspended.
   virtual bool register_dependencies() noexcept { return false; }
-  /// Called while it registers: true if there is nothing to wait for.
+  /// Called while the task registers: true if there is nothing to wait for.
   bool has_all_it_needs() const noexcept {
     // relaxed: a true result does not change any more, and start() reads again.
     const std::uint32_t pending = pending_.load(relaxed);
@@ -251,7 +252,7 @@ class task_record : public shared_state, public work_item {
     }
     // acq_rel: the thread that makes the task ready sees what the dependencies published.
     const std::uint32_t before = pending_.fetch_sub(1, acq_rel);
-    if ((before & registering) != 0) return;  // start() makes it ready: until then the arguments are in use
+    if ((before & registering) != 0) return;  // start() still uses the arguments, and then makes the task ready
     if (failed || (before & ~one_failed) == 1) make_ready();
   }
 
@@ -305,8 +306,8 @@ class task_record : public shared_state, public work_item {
   /// Continues after a step that a stream's reader has made itself, up to value `wanted`; a `task_scope` exists.
   /// Returns how many references the caller must drop.
   std::uint32_t go_on(std::uint64_t wanted, step last) noexcept { return go_on(wanted, &last).given_up; }
-  /// Called if the task is not pushed, because its phase does not allow it, or because it is queued and its link is in
-  /// the queue already. Tells the host of a queued task that only ends.
+  /// Tells the host if the task is queued and only ends. Called if its link is not pushed, because the task is in
+  /// another phase, or because the link is in the queue already.
   void note_queued() noexcept {
     const std::uint32_t word = state_.load();
     if (state_word::phase_of(word) == phase::queued && (word & state_word::only_ends) != 0) [[unlikely]]
@@ -325,8 +326,8 @@ class task_record : public shared_state, public work_item {
     std::uint32_t given_up = 0;  ///< number of references that the caller must drop
     bool behind = false;         ///< queued behind all other work, which is to come first
   };
-  /// Runs the task until it ends or cannot go on; after value `wanted` is stored, only until it may be queued. Inlined:
-  /// it adds a few instructions to go_on(), for each task.
+  /// Runs the task until it ends or cannot go on; after value `wanted` is stored, only until it may be queued. Inlined,
+  /// because it is only a few instructions around go_on(), for each task.
   DYNGEN_ALWAYS_INLINE inline run_result run(std::uint64_t wanted) noexcept;
   run_result run_traced(std::uint64_t wanted) noexcept;
   run_result go_on(std::uint64_t wanted, const step* made_already) noexcept;
@@ -388,7 +389,7 @@ class task_record : public shared_state, public work_item {
   atomic<bool> awaits_own_host_{false};
 
  public:
-  /// In the host's list of suspended tasks. Placed here because flags of derived classes follow in the same word.
+  /// Whether the task is in the host's list of suspended tasks. Placed last: flags of derived classes share its word.
   bool listed = false;
 };
 
@@ -396,8 +397,9 @@ inline void task_record::start(admission how) noexcept {
   if (how == admission::as_cancelled) state_.set(state_word::cancelled);
   const bool registered = register_dependencies();
   task_host& host = *host_;
-  // seq_cst: as in dependency_done(). Also, cancel() reads it after it has set its flag, and leaves a task that still
-  // registers to start().
+  // seq_cst: acquires as in dependency_done(). Also pairs with cancel(), which sets its flag, then reads `pending_`,
+  // and lets start() make ready a task that is still registering. Here `pending_` is written first, then the flag is
+  // read.
   const std::uint32_t before = pending_.fetch_sub(registering, seq_cst);
   const bool ready = before == registering || (before & one_failed) != 0 || (state_.load() & state_word::cancelled) != 0;
   if (ready && registered) host.wakes();
@@ -438,7 +440,7 @@ inline std::stop_token task_record::stop_token() {
   if (source == nullptr) {
     source = new std::stop_source;
     extras->stop.store(source, seq_cst);  // [X1][X2]
-    host_->about_to_suspend(*this);  // so that a host that cancels everything finds the task
+    host_->about_to_suspend(*this);  // lets a host that cancels everything find the task
     host_->suspension_decided();
     if (stop_requested()) source->request_stop();
   }

@@ -37,7 +37,7 @@ struct task_snapshot {
     shared_state_ptr from;
     std::int64_t value = wait_point::the_end;
   };
-  /// Why a call does not have its actor's turn: what the first of `things` does.
+  /// Why a call does not have its actor's turn: the calls in `things` have the turn, are in progress, or come first.
   enum class before_it : unsigned char { nothing, has_the_turn, is_in_progress, comes_first };
 
   bool is_task = false;
@@ -45,7 +45,7 @@ struct task_snapshot {
   std::uint64_t attempt = 1;
 
   static constexpr unsigned most = 8;
-  thing things[most];       ///< what it waits for; for its turn: the calls before it. Only the first few
+  thing things[most];       ///< what it waits for (for its turn: the calls before it), the first `most` of them
   unsigned count = 0;       ///< how many there are, which may exceed `most`
   std::int64_t needed = 0;  ///< how many of them must become ready
   bool awaits = false;      ///< its coroutine has suspended for them
