@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Text about a task from its snapshot (task_snapshot.hpp): its name, what it does, what it waits for. Each text is one
-// line, whatever names and messages contain. Every function here may throw std::bad_alloc.
+// line, even if a name or a message has line breaks. Every function here may throw std::bad_alloc.
 
 #include <dyngen/detail/task/task_record.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
@@ -53,7 +53,7 @@ inline std::string words_for(const task_snapshot::thing& t) {
   return "value " + std::to_string(t.value) + " of " + called(*t.from);
 }
 
-/// Lists the awaited items: `words(item)` for each.
+/// Lists the recorded things: `words(thing)` for each.
 template <class Words>
 std::string list_of(const task_snapshot& o, Words words) {
   std::string text;
@@ -102,7 +102,7 @@ inline std::string turn_words(const task_snapshot& o) {
   return text;
 }
 
-/// What a task that has not ended does. `with_turn`: for a call that is queued at its actor, also why it is.
+/// What a task that has not ended does. `with_turn`: also says why a call that is queued at its actor does not run.
 inline std::string state_words(const task_snapshot& o, bool with_turn) {
   switch (state_word::phase_of(o.word)) {
     case phase::waiting:

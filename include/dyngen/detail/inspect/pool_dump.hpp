@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Text about all tasks of a pool that have not ended. No list holds all of them, since it would cost a lock for each
-// task. Tasks that wait, or have waited, are in the list that closing uses (suspended_tasks.hpp); running tasks are
-// found through their threads (inspector.hpp); the others, which are queued and have never waited, are only counted.
+// Text about all tasks of a pool that have not ended. There is no list of all of them, because it would cost a lock for
+// each task. Tasks that wait, or have waited, are in the list that closing the pool uses (suspended_tasks.hpp). Running
+// tasks are found through their threads (inspector.hpp). The others, which are queued and have never waited, are only
+// counted.
 
 #include <dyngen/detail/inspect/describe_text.hpp>
 #include <dyngen/detail/pool/pool_core.hpp>
@@ -28,7 +29,7 @@ class pool_dump {
     std::string lines;
     std::uint64_t described = 0;
     for (shared_state_ptr& p : tasks_) {
-      const shared_state_ptr task = std::move(p);  // dropped at the end of this turn of the loop
+      const shared_state_ptr task = std::move(p);  // dropped at the end of this iteration
       const std::string line = description_of(*task);
       if ((*task).completed()) continue;
       lines += "  " + line + "\n";

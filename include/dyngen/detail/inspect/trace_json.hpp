@@ -15,7 +15,7 @@
 
 namespace dyngen::detail {
 
-/// Returns how many bytes of `text` from `at` on form one character of UTF-8; 0 if they form none.
+/// Returns the length in bytes of the UTF-8 character at position `at`; 0 if there is no valid one.
 inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
   const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
   const unsigned first = byte(0);
@@ -32,7 +32,7 @@ inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
   return too_long || no_character ? 0 : length;
 }
 
-/// Appends any bytes as a JSON string: valid UTF-8, with U+FFFD for each byte that belongs to no character.
+/// Appends `text` as a JSON string in valid UTF-8: each byte that belongs to no valid character becomes U+FFFD.
 inline void append_json(std::string& to, std::string_view text) {
   to += '"';
   for (std::size_t at = 0; at < text.size();) {
@@ -103,7 +103,7 @@ inline void append_event(std::string& to, const trace_event& e, std::size_t row,
   to += "}}";
 }
 
-/// Writes all that is recorded by calls of `out(const std::string&)`, one for each part of about 64 KiB.
+/// Writes the whole trace: calls `out(const std::string&)` for each part of about 64 KiB.
 template <class Out>
 void write_trace(const trace_log& log, Out out) {
   std::vector<const trace_row*> rows;

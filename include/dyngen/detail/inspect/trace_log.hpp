@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a trace records: a row of events for each thread, in the order in which they happened. Only its thread writes a
-// row, without a lock; any thread may read it at any time. Events are only appended, and counted when they are
-// complete. Only the end of a stretch and the number of stretches of an event change later. Nothing here throws: an
-// event for which there is no memory or no space is counted as dropped.
-//
-// A stretch is one run of a task's code. Stretches of one task that follow each other at once on a thread share one
+// What a trace records: a row of events for each thread, in the order in which they happened. A stretch is one run of a
+// task's code, from its start to its return. Stretches of one task that follow each other at once on a thread share one
 // event: a consumer that runs its producer for one value after the other would otherwise fill the trace.
+//
+// Only a row's own thread writes it, without a lock; any thread may read it at any time. Events are only appended, and
+// become visible when they are complete. Later changes are only those of an event's end and of its number of stretches.
+// Nothing here throws: an event for which there is no memory or no space is counted as dropped.
 //
 // [R1] `count` (release store by the row's thread) publishes the events below it, their texts, and the links between
 //      their chunks, to the reader's acquire load.
@@ -34,9 +34,9 @@ struct trace_event {
   std::int64_t at = 0;                ///< ns since the trace began
   atomic<std::int64_t> until{0};      ///< end of a stretch, in ns; 0: not over
   const std::string* text = nullptr;  ///< a stretch: the task's name; an error: its message; null: none
-  std::uint64_t task = 0;             ///< 0: none
+  std::uint64_t task = 0;             ///< the task's number; 0: none
   std::uint32_t attempt = 0;
-  atomic<std::uint32_t> stretches{1};  ///< how many stretches it stands for
+  atomic<std::uint32_t> stretches{1};  ///< how many stretches share the event
   trace_kind kind = trace_kind::stretch;
 };
 
@@ -57,8 +57,8 @@ struct trace_row {
     while (first != nullptr) delete std::exchange(first, first->next);
   }
 
-  const std::uint64_t thread;  ///< number of the thread among all threads
-  std::string name;            ///< empty: a thread of another pool, or of none
+  const std::uint64_t thread;  ///< the thread's thread_identity()
+  std::string name;            ///< empty for a thread that is not a worker of a traced pool
   trace_row* next = nullptr;   // [R2]
   atomic<std::uint64_t> count{0};
   atomic<std::uint64_t> dropped{0};
@@ -138,7 +138,7 @@ class trace_log final : public recorder {
   }
 
  private:
-  /// Returns the calling thread's row. If there is none, makes one with this name. Null if there is no memory for it.
+  /// Returns the calling thread's row. If it has none, creates one with this name; null if out of memory.
   trace_row* row_here(std::string* name = nullptr) noexcept {
     thread_context& here = context();
     if (here.row_of == number_) [[likely]]
@@ -177,8 +177,8 @@ class trace_log final : public recorder {
     }
   }
 
-  /// If the last event of the row is a stretch of this attempt that has just ended, continues it and returns it;
-  /// otherwise null. No other stretch has ended since, so it is nested in the same ones as before.
+  /// If the last event of the row is a stretch of this attempt that has just ended, reopens that event and returns it;
+  /// otherwise returns null. No other stretch has ended since, so the event is nested in the same stretches as before.
   trace_event* go_on_with(trace_row& row, std::uint64_t task, std::uint64_t attempt) const noexcept {
     trace_event* const e = row.over;
     if (e == nullptr || e->task != task || e->attempt != attempt || e != &row.last->events[row.used - 1])
@@ -221,7 +221,7 @@ class trace_log final : public recorder {
   /// Returns the place for the next event. If there is no space, counts one more as dropped and returns null.
   trace_event* place_in(trace_row& row) noexcept {
     if ((row.last == nullptr || row.used == row.last->room) && !grow(row)) {
-      // relaxed, both: only this thread writes it; as in dropped().
+      // relaxed, both: only this thread writes the number; readers need only the number (dropped()).
       row.dropped.store(row.dropped.load(relaxed) + 1, relaxed);
       return nullptr;
     }
@@ -250,13 +250,13 @@ class trace_log final : public recorder {
     return true;
   }
 
-  static constexpr std::int64_t at_once = 10'000;  ///< ns between two stretches that are one event
+  static constexpr std::int64_t at_once = 10'000;  ///< most ns between two stretches that share an event
 
   const std::uint64_t number_ = fresh_trace_number();
   const deadline began_ = time_now();
   atomic<std::uint64_t> room_;            ///< how many more events may be recorded
   atomic<trace_row*> rows_{nullptr};      ///< newest first; only grows
-  atomic<std::uint64_t> without_row_{0};  ///< events of threads for whose row there was no memory
+  atomic<std::uint64_t> without_row_{0};  ///< number of events dropped because there was no memory for a row
 };
 
 }  // namespace dyngen::detail

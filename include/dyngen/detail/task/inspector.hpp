@@ -12,9 +12,9 @@
 //     thread leaves a task, it takes the entry out of the list, and gives way before entry and task may be destroyed
 //     [O2].
 //
-// To give way is to wait until the inspecting thread no longer watches this thing. All other threads run on. If the
-// system suspends the inspecting thread while it reads, at most one thread is delayed: the one that is about to run the
-// watched task, or the one that leaves a task while its own list is watched. While the inspecting thread watches
+// To give way is to wait until the inspecting thread no longer watches that task or context. Other threads run on. If
+// the system suspends the inspecting thread while it reads, at most one thread is delayed: the one that is about to run
+// the watched task, or the one that leaves a task while its own list is watched. While the inspecting thread watches
 // something, it runs no user code, allocates nothing and locks no further mutex; it walks once through what one task
 // waits for, or through one stack. To watch a thread it also executes the heavy fence.
 //

@@ -9,8 +9,8 @@
 // A reader that stops consuming may wait for something that the library does not see, such as a latch or a flag, and
 // that only the stream's own code would set. Or another thread becomes the reader and waits for the next value, and
 // does not know of the credits that the first reader owes. So if no value was consumed for `reader_patience`, the
-// monitor returns the credits, and queues the stream if it is kept or waits for these credits. Only because of this
-// list can neither a kept stream nor owed credits make a program hang.
+// monitor returns the credits, and queues the stream if it is kept or waits for these credits. Without this
+// list a kept stream, or owed credits, could make a program hang.
 //
 //            add(), by the reader
 //   unlisted ────────────────────▶ listed ───┐ values were consumed, or the reader owes credits again
@@ -26,8 +26,8 @@
 // [K1] The reader keeps the stream (its state word, seq_cst), then reads `listed` (seq_cst). The thread that unlists a
 //      stream clears `listed` (seq_cst), then reads the state word (seq_cst), in return_credits(). At least one of the
 //      two sees the other's write.
-// [K2] any(): add() sets it (seq_cst), then rings the monitor; the monitor announces that it sleeps, then reads it: the
-//      pair [D1] of doorbell.hpp.
+// [K2] add() makes any() true (seq_cst), then rings the monitor. The monitor announces that it will sleep, then calls
+//      any(). This is the pair [D1] of doorbell.hpp.
 // [K3] The reader announces that the stream is to be listed (`known`, seq_cst), then reads in add() whether the task
 //      has ended (seq_cst). The thread that ends the task writes that (seq_cst), then reads `known` (seq_cst).
 // [K4] Owed credits, `mark`. The reader counts a value as consumed (`taken`, the light side), then reads the mark, the

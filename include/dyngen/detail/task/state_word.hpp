@@ -14,6 +14,8 @@
 //                                  └─────────────── kept ◀────────────────┘ │
 //                                                     └───── claim_kept() ──┘
 //
+// waiting: not started, because an argument is not ready.
+//
 // parked: suspended until something is ready: credits, an awaited value, a child.
 //
 // kept: a stream that is suspended behind a value although it has credits. Its reader claims it for the next value,
