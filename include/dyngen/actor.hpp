@@ -68,7 +68,7 @@ class actor_state final : public actor_executor {
   }
   /// Makes the actor end after the calls that are queued.
   void end() noexcept {
-    if (!ending_.exchange(true, relaxed)) over.set_value();  // relaxed: exactly one caller sets it, any one
+    if (!ending_.exchange(true, relaxed)) over.set_value();  // relaxed: only decides which caller fulfils the promise
   }
 
   promise<void> over;  ///< fulfilled when the actor is to end
@@ -147,7 +147,7 @@ template <class A, class F, class... Q>
 struct call_signature<actor_method<A, F>, std::tuple<Q...>>
     : decltype(rest_of<1, call_signature<F, std::tuple<A&, Q...>>>()) {};
 
-/// Submits a call of the actor.
+/// Submits a call of the actor, which the actor runs as `f(object, args...)`.
 template <class A, class... Os, class F, class... Args>
 auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args&&... args) {
   using callable = std::decay_t<F>;
@@ -162,7 +162,7 @@ auto submit_call(actor_state<A>& state, const std::tuple<Os...>& os, F&& f, Args
   }
 }
 
-/// The result of actor.options(...). Keeps the actor alive.
+/// The result of actor.options(...). Holds a handle to the actor. Different threads may use it at once.
 template <class A, class... Os>
 class actor_options {
  public:
@@ -185,14 +185,15 @@ class actor_options {
 
 }  // namespace detail
 
-/// A shared handle to an object of type A. The methods of the object are submitted as tasks and run one at a time.
-/// Calls that one thread or task submits run in the order of the submits. A call that waits for its arguments delays
-/// only later calls of the same submitter. A method that suspends, for example a generator whose stream is full, keeps
-/// its turn unless the option max_concurrency allows several methods in progress.
+/// A shared handle to an object of type A, made by make_actor. Calls of the object's methods are submitted as tasks,
+/// and run one at a time on the executor on which the actor was made. Calls that one thread or task submits run in the
+/// order of the submits. A call that waits for its arguments delays only later calls of the same submitter. While a
+/// method is suspended, for example a generator whose stream is full, no other method runs, unless the option
+/// max_concurrency allows several methods in progress.
 ///
 /// A method may call other actors and wait for them. If such calls form a ring, the last call waits for the first
-/// actor, whose turn is still taken, and all wait forever. So a method in a ring must wait by co_await, and its actor
-/// must have max_concurrency.
+/// actor, which is still in its method, and all wait forever. So a method in a ring must wait by co_await, and its
+/// actor must have max_concurrency.
 ///
 /// When the last handle is destroyed, a worker destroys the object after all its calls. An actor does not outlive its
 /// pool. Calls after the pool's end, after kill(), and after a constructor that threw, return refs that hold
@@ -224,10 +225,10 @@ class actor {
   bool valid() const noexcept { return state_ != nullptr; }
 
   /// Submits a call: `f` is a member function of A, or a callable whose first parameter is an A&. Returns what
-  /// thread_pool::submit returns, except that streams are unbounded by default. A method that waits for another call of
-  /// its own actor gets an error; it must call that method directly. Throws what copying or moving the callable and the
-  /// arguments throws, std::bad_alloc, std::invalid_argument for a null callable, empty_ref for an empty ref or handle;
-  /// never pool_stopped. Thread-safe.
+  /// thread_pool::submit returns, except that streams are unbounded by default. If a method waits for another call of
+  /// its own actor, the wait throws error: it must call that method directly. Throws what copying or moving the
+  /// callable and the arguments throws, std::bad_alloc, std::invalid_argument for a null callable, empty_ref for an
+  /// empty ref or handle; never pool_stopped. Thread-safe.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_call(state(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
@@ -243,12 +244,13 @@ class actor {
     }(detail::make_pack(std::forward<Os>(os)...));
   }
 
-  /// Cancels the queued and suspended calls, and the construction if it has not begun. Asks running methods to stop: a
-  /// coroutine ends at its next co_yield or co_await, a plain function sees stop_requested(). The refs of a stopped
-  /// call hold cancelled_error; values stored before remain. A constructor that is running goes on; if it throws, its
-  /// exception is not reported. Then a worker destroys the object. Later calls return refs that are ready at once and
-  /// hold actor_died. Runs no code of the actor on the calling thread, except stop callbacks. Any thread may call it,
-  /// any number of times, also a method, a stop callback or the destructor of the object. Throws empty_ref.
+  /// Ends the actor. Cancels the queued and suspended calls, and the construction if it has not begun. Asks a running
+  /// method to stop: a coroutine ends at its next co_yield or co_await, a plain function sees stop_requested(). The
+  /// refs of a stopped call hold cancelled_error; values stored before remain. A constructor that is running goes on;
+  /// if it throws, its exception is not reported. When all calls have ended, a worker destroys the object. Later calls
+  /// return refs that are ready at once and hold actor_died. Does not wait. Runs no code of the actor on the calling
+  /// thread, except stop callbacks. Any thread may call it, any number of times, also a method, a stop callback or the
+  /// destructor of the object. Throws empty_ref.
   void kill() const {
     state().kill();
     state().end();

@@ -10,13 +10,13 @@
 
 namespace dyngen {
 
-/// The argument returned by unresolved(): the task gets the ref itself.
+/// An argument of submit, made by unresolved(): the task gets the ref itself.
 template <class T>
 struct unresolved_ref {
   /// The ref that is passed.
   ref<T> handle;
 };
-/// The argument returned by consume(): the task gets the ref's value as an rvalue.
+/// An argument of submit, made by consume(): the task gets the ref's value as an rvalue.
 template <class T>
 struct consumed_ref {
   /// The ref whose value is passed.

@@ -28,9 +28,10 @@ class budget {
       : state_(std::make_shared<detail::budget_state>(
             detail::checked_integer(limit, 1, std::uint64_t{1} << 48, "budget{", "}: give a limit from 1 to 2^48"))) {}
 
-  /// The limit given to the constructor.
+  /// Returns the limit given to the constructor.
   std::uint64_t limit() const noexcept { return state_->limit(); }
-  /// The total cost of the values that are buffered now. A value that costs more than the limit counts as limit() + 1.
+  /// Returns the total cost of the values that are buffered now. A value that costs more than the limit counts as
+  /// limit() + 1.
   std::uint64_t used() const noexcept { return state_->used(); }
 
   /// For the library.
@@ -43,7 +44,7 @@ class budget {
 /// The option returned by backpressure_by(budget, cost).
 template <class Cost>
 struct backpressure_by_option {
-  /// A copy of the given budget, with the same limit.
+  /// A copy of the given budget, which shares its limit.
   dyngen::budget budget;
   /// Computes the cost of a value. Copied into each stream.
   Cost cost;
@@ -70,8 +71,8 @@ class costed_stream final : public stream_budget<T> {
 };
 
 struct backpressure_by_function {
-  /// Returns an option for submits of streams: the producer suspends while its next value does not fit into what the
-  /// buffered values of all streams with this budget leave of the limit. A stream with no buffered value may always
+  /// Returns an option of a stream: the producer suspends while the cost of its next value, added to the costs of the
+  /// values buffered in all streams with this budget, exceeds the limit. A stream with no buffered value may always
   /// store one. `cost(const T&)` returns the cost as a non-negative integer. It is called once for each value, on the
   /// thread that runs the task; an exception from it, and the std::invalid_argument for a negative cost, fail the task.
   /// Throws what moving `cost` throws.

@@ -30,8 +30,9 @@ struct describe_function {
   /// arguments; queued (for a call of an actor, also which call has the turn); running, perhaps blocked; suspended
   /// because its buffer is full; awaiting; completed, failed or cancelled. The wording may change between versions.
   ///
-  /// Any thread may call this at any time. Nothing stops meanwhile, so the text describes a moment during the call. A
-  /// task in a timed wait is described as running. Runs no code of the task. Throws empty_ref and std::bad_alloc.
+  /// Any thread may call this at any time. The task does not stop meanwhile, so the text describes a moment during the
+  /// call. A task in a timed wait is described as running. Runs no code of the task. Throws empty_ref and
+  /// std::bad_alloc.
   template <class Handle>
   std::string operator()(const Handle& handle) const {
     constexpr bool fits = any_ref<Handle> || is_list<Handle> || is_stream<Handle>;

@@ -41,13 +41,13 @@ class DYNGEN_VISIBLE type_order_error : public error {
   using error::error;
 };
 
-/// The task was cancelled, or its executor was destroyed, before it stored this value. If the task's code threw an
-/// exception after the task was asked to stop, this one nests that exception (std::rethrow_if_nested). A task that
-/// throws a cancelled_error itself ends as cancelled.
+/// The task was cancelled, or its executor was destroyed, before it stored the value. If the task's code threw an
+/// exception after the task was asked to stop, the cancelled_error nests it (std::rethrow_if_nested). A task whose own
+/// code throws a cancelled_error ends as cancelled.
 class DYNGEN_VISIBLE cancelled_error : public error {
  public:
   using error::error;
-  /// For code of a task that ends the task as cancelled.
+  /// Constructs the error that a task's code throws to end the task as cancelled.
   cancelled_error() : error("dyngen: the task was cancelled") {}
 };
 
@@ -63,8 +63,8 @@ class DYNGEN_VISIBLE nondeterministic_error : public error {
   using error::error;
 };
 
-/// A call of a dead actor: the actor was killed, its pool was destroyed, or its constructor threw. In the last case
-/// this nests the constructor's exception (std::rethrow_if_nested).
+/// A call did not run because its actor is dead: the actor was killed, its pool was destroyed, or its constructor
+/// threw. In the last case the actor_died nests the constructor's exception (std::rethrow_if_nested).
 class DYNGEN_VISIBLE actor_died : public error {
  public:
   using error::error;

@@ -83,7 +83,7 @@ namespace detail {
               "with the iterator that begin() returned");
 }
 
-/// Suspends if told so; with a constructor, since g++ 12 destroys aggregate awaiters twice.
+/// The awaiter of a co_yield. It has a constructor, since g++ 12 destroys aggregate awaiters twice.
 class suspend_if {
  public:
   explicit suspend_if(bool suspend) noexcept : suspend_(suspend) {}
@@ -153,7 +153,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     template <class Range>
     auto yield_value(elements_of<Range>&& elements) {
       if constexpr (!std::ranges::input_range<Range>) {
-        return std::suspend_never();  // elements_of itself says so
+        return std::suspend_never();  // elements_of has a static_assert for this
       } else if constexpr (std::is_same_v<std::remove_cvref_t<Range>, generator>) {
         return nested(*this, elements.range.give_up());
       } else {
@@ -176,7 +176,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
       return {};
     }
 
-    /// A generator of the elements of a range.
+    /// Returns a generator of the elements of a range.
     template <class Range>
     static generator all_of(Range range) {
       for (auto&& element : range) co_yield static_cast<detail::element_of<Range>&&>(element);
@@ -197,8 +197,9 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
       return detail::suspend_if(to.commit_next());
     }
 
-    /// A value for which there is no place yet, that is charged to a budget, or not stored at all: built and dropped if
-    /// it repeats one of an earlier attempt. Returns whether to suspend.
+    /// Called if the sink cannot take the next value at once: the value has no place yet, is charged to a budget, or
+    /// must not be stored. Builds and destroys a value that repeats one of an earlier attempt. Returns whether to
+    /// suspend.
     template <class Construct>
     DYNGEN_NOINLINE static bool store_unusually(detail::sink<T>& to, Construct construct) {
       const detail::permission may = to.ask();
@@ -274,7 +275,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     if (!local_->over) detail::throw_begun();
     return false;
   }
-  /// Gives up the coroutine, for another one to run. Null if it has ended, or was given up before.
+  /// Gives the coroutine up, so that another coroutine runs it. Returns null if it has ended or was given up before.
   detail::frame_owner give_up() { return can_start() ? std::move(frame_) : detail::frame_owner(); }
 
   /// What iteration in place needs beside the frame: storage for one value. Iterators point to it, so that they stay
@@ -321,9 +322,8 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
   std::unique_ptr<local> local_;
 };
 
-/// Input iterator of a generator that is iterated in place. The value is destroyed by the next increment. The iterator
-/// is valid as long as the coroutine exists, also after the generator was moved. Incrementing it at the end does
-/// nothing.
+/// Input iterator of a generator that is iterated in place. The next increment destroys the value. The iterator is
+/// valid as long as the coroutine exists, also after the generator was moved. Incrementing it at the end does nothing.
 template <class T>
 class generator<T>::iterator {
  public:
@@ -356,8 +356,8 @@ class generator<T>::iterator {
 
 /// A coroutine that yields exactly one value of each type of `Ts`, in this order; each becomes ready when it is
 /// yielded. Pass the function to submit(), which returns a std::tuple<ref<Ts>...>: the coroutine cannot be iterated in
-/// place. A value that does not convert to the next type fails the task with type_order_error, too few values with
-/// arity_error. Move-only.
+/// place. A value that does not convert to the next type fails the task with type_order_error; too few values fail it
+/// with arity_error. Move-only.
 template <class... Ts>
 class [[nodiscard("a tuple_generator does nothing by itself; submit the function that returns it")]] tuple_generator {
   static_assert(sizeof...(Ts) > 0 && sizeof...(Ts) < detail::slots_per_group,
@@ -423,7 +423,7 @@ class [[nodiscard("a tuple_generator does nothing by itself; submit the function
 template <class T>
 inline constexpr bool std::ranges::enable_view<dyngen::generator<T>> = true;
 
-// Where the parameters of a coroutine can be seen.
+// Checks the parameters of each coroutine of these types.
 template <class T, class... Parameters>
 struct std::coroutine_traits<dyngen::generator<T>, Parameters...> {
   static_assert(dyngen::detail::check_parameters<Parameters...>());

@@ -30,9 +30,10 @@ constexpr std::uint64_t checked_count(Integer n, const char* option) {
 
 }  // namespace detail
 
-/// The caller sets the number of values. With `num_returns<N>{}` submit returns std::array<ref<T>, N> (a std::tuple of
-/// refs for tuples, pairs and tuple_generators), with `num_returns{n}` a std::vector<ref<T>>. submit returns the refs
-/// before the task runs. If the task produces another number of values, it fails with arity_error.
+/// Option of a task with several values, whose number the caller sets. With `num_returns<N>{}` submit returns
+/// std::array<ref<T>, N> (a std::tuple of refs for tuples, pairs and tuple_generators), with `num_returns{n}` a
+/// std::vector<ref<T>>. submit returns the refs before the task runs. If the task produces another number of values, it
+/// fails with arity_error.
 template <std::size_t N = detail::at_run_time>
 struct num_returns {
   static_assert(N <= (std::size_t{1} << 31), "dyngen: num_returns<N>: at most 2^31 values");
@@ -71,9 +72,11 @@ struct all_or_nothing_option {
   explicit all_or_nothing_option() = default;
 };
 
-/// The task sets the number of values: submit returns a ref<ref_list<T>>, ready when the task has ended.
+/// Option of a task that sets the number of its values itself: submit returns a ref<ref_list<T>>, ready when the task
+/// has ended.
 inline constexpr dynamic_option dynamic{};
-/// The task sets the number of values: submit returns a ref_stream<T>. The default for generators.
+/// Option of a task that sets the number of its values itself: submit returns a ref_stream<T>, which delivers each
+/// value when it is yielded. The default for generators.
 inline constexpr streaming_option streaming{};
 /// Option of a stream: its producer never suspends to wait for its consumer, so the buffer may grow without limit.
 inline constexpr unbounded_option unbounded{};
@@ -94,7 +97,7 @@ struct backpressure {
   }
 };
 
-/// The name of the task in error messages, traces, describe() and dump(); of an actor for make_actor.
+/// Option: the name of the task, or in make_actor of the actor, for error messages, traces, describe() and dump().
 struct name {
   /// The name.
   std::string text;
@@ -102,10 +105,10 @@ struct name {
   explicit name(std::string t) : text(std::move(t)) {}
 };
 
-/// If the task throws, it runs again, at most `n` times. Each attempt calls a new copy of the callable, with the same
-/// arguments as const lvalues. Values that earlier attempts have stored remain, and the new attempt's values at their
-/// positions are discarded, so a reader sees each value once. An attempt with fewer values than were stored fails with
-/// nondeterministic_error.
+/// Option: if the task throws, it runs again, at most `n` times. Each attempt calls a new copy of the callable, with
+/// the same arguments as const lvalues. Values that earlier attempts have stored remain, and the new attempt's values
+/// at their positions are discarded, so a reader sees each value once. An attempt with fewer values than were stored
+/// fails with nondeterministic_error.
 struct max_retries {
   /// The maximum number of attempts after the first.
   std::uint64_t count;
@@ -114,9 +117,9 @@ struct max_retries {
   explicit constexpr max_retries(Integer n) : count(detail::checked_count(n, "max_retries{")) {}
 };
 
-/// Restricts max_retries: another attempt follows only if `predicate(std::exception_ptr)` returns true for the
-/// exception. The thread that runs the task calls the predicate after the objects of the failed attempt are destroyed.
-/// If the predicate throws, its exception goes to on_unhandled_error, and there is no further attempt.
+/// Option that restricts max_retries: another attempt follows only if `predicate(std::exception_ptr)` returns true for
+/// the exception. The thread that runs the task calls the predicate after the objects of the failed attempt are
+/// destroyed. If the predicate throws, its exception goes to on_unhandled_error, and there is no further attempt.
 template <class Predicate>
 struct retry_if {
   static_assert(std::is_invocable_r_v<bool, Predicate&, const std::exception_ptr&>,
@@ -127,8 +130,8 @@ struct retry_if {
   explicit retry_if(Predicate p) : predicate(std::move(p)) {}
 };
 
-/// Cancels the task, as cancel() does, when stop is requested of a token that the caller provides. The thread that
-/// requests the stop runs no code of the task, except stop callbacks.
+/// Option: the task is cancelled, as by cancel(), when stop is requested through a std::stop_token of the caller. The
+/// thread that requests the stop runs no code of the task, except stop callbacks.
 struct stop_on {
   /// The token that cancels the task.
   std::stop_token token;
@@ -136,8 +139,8 @@ struct stop_on {
   explicit stop_on(std::stop_token t) noexcept : token(std::move(t)) {}
 };
 
-/// Option of make_actor: up to `n` methods of the actor may be in progress at once. Still only one of them runs at a
-/// time, until it ends or suspends. Default: 1.
+/// Option of make_actor: up to `n` methods of the actor may be in progress at once, that is, begun and not ended. Only
+/// one of them runs at a time, until it ends or suspends. Default: 1.
 struct max_concurrency {
   /// The maximum number of methods in progress.
   std::uint64_t count;

@@ -257,7 +257,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
         kept.hold(t);
       if (t.has_value()) return true;
       if (t.completed()) return t.has_value();  // published before it completed
-      if (t.is_left()) return false;            // the task's own code has destroyed or detached the stream
+      if (t.is_left()) return false;            // the task's own code has given the stream up
       if (until == detail::never) {
         if (made == made_here::something) {
           made = t.make_next(false);

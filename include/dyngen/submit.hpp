@@ -24,18 +24,18 @@ namespace dyngen::detail {
 template <class A>
 struct actor_maker;
 
-/// The result of pool.options(...) and on(executor).options(...): submits tasks there with these options. May be stored
-/// and copied. Different threads may use it at once. The pool or executor must outlive its use.
+/// The result of pool.options(...) and on(executor).options(...): submits tasks to that pool or executor with these
+/// options. May be stored and copied. Different threads may use it at once. The pool or executor must outlive its use.
 template <class Target, class... Os>
 class bound_options {
  public:
   /// For the library.
   bound_options(Target target, option_pack<Os...> pack) : target_(std::move(target)), pack_(std::move(pack)) {}
 
-  /// Submits the call f(args...) as a task with these options. May be called any number of times. What it returns
-  /// depends on the type that `f` returns, and on the options num_returns, dynamic and streaming: see README.md and
-  /// options.hpp. Throws what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped,
-  /// std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
+  /// Submits the call f(args...) as a task with these options. May be called any number of times. Returns at once: refs
+  /// with num_returns, a ref<ref_list<T>> with dynamic, a ref_stream<T> with streaming; without these options, what
+  /// thread_pool::submit returns. Throws what copying or moving the callable and the arguments throws, std::bad_alloc,
+  /// pool_stopped, std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
@@ -63,17 +63,18 @@ bound_options<Target, Os...> make_bound(Target target, option_pack<Os...> pack) 
 
 namespace dyngen {
 
-/// The result of on(executor): submits tasks to the executor. May be stored and copied. The executor must outlive its
-/// use, and the tasks.
+/// The result of on(executor): submits tasks to the executor. May be stored and copied. Different threads may use it at
+/// once. The executor must outlive its use, and the tasks.
 class executor_target {
  public:
   /// For the library: write on(executor).
   explicit executor_target(detail::host_ptr host) noexcept : host_(std::move(host)) {}
 
   /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
-  /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. Throws what copying or moving
-  /// the callable and the arguments throws, std::bad_alloc, pool_stopped, std::invalid_argument for a null callable,
-  /// empty_ref for an empty ref; then nothing was submitted.
+  /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. Does not wait for the task;
+  /// under inline_executor it runs the task first. Throws what copying or moving the callable and the arguments throws,
+  /// std::bad_alloc, pool_stopped, std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing
+  /// was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(host_.host(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);

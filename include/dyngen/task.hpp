@@ -24,18 +24,18 @@ namespace detail {
 template <class Bound, class Coroutine>
 class coroutine_body;
 
-/// Where the result of a task<R> goes: into its frame, or, when it was submitted, straight into the return buffer.
+/// Stores the result of a task<R>: in its frame, or, if the task<R> was submitted, directly in the return buffer.
 template <class R>
 class task_result : public coroutine_promise {
  public:
   using sink_type = sink_base;
 
-  /// `co_return x;` constructs the result, once. A throwing construction comes out of the co_return.
+  /// `co_return x;` constructs the result, once. An exception of that construction leaves the co_return statement.
   template <class U = R>
     requires std::convertible_to<U&&, R>
   void return_value(U&& value) {
     if (this->destruction != nullptr) return;
-    clear();  // a local's destructor may throw after a co_return, and the body catch it and return again
+    clear();  // a local's destructor may throw after a co_return, and the body may catch that and return again
     construct<R>(place_, std::forward<U>(value));
     full_ = true;
   }
@@ -133,7 +133,7 @@ namespace detail {
   throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
 }
 
-/// Of the coroutine of a task<R> that has ended well.
+/// Returns the result of the coroutine of a task<R>, which has ended without an exception.
 template <class R>
 R take_result_of(frame_promise& coroutine) {
   return static_cast<typename task<R>::promise_type&>(coroutine).take_result();

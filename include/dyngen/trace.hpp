@@ -27,18 +27,19 @@ namespace dyngen {
 ///     …
 ///     t.write(file);
 ///
-/// A slice bears the name of its task, or the task's number, and tells number and attempt. The rows also show these
-/// events: `park`, a worker goes to sleep; `backpressure`, a producer suspends because its buffer is full; `await`, a
-/// coroutine suspends in a co_await; `cancelled`, a task ends as cancelled; `error`, an attempt has failed, with the
-/// exception's message. Tasks of other executors are not recorded.
+/// The title of a slice is the name of its task, or its number if it has no name; the details show number and attempt.
+/// The rows also show these events: `park`, a worker goes to sleep; `backpressure`, a producer suspends because its
+/// buffer is full; `await`, a coroutine suspends in a co_await; `cancelled`, a task ends as cancelled; `error`, an
+/// attempt has failed, with the exception's message. Tasks of other executors are not recorded.
 ///
-/// Consecutive runs of one task on a thread that are less than 10 us apart form one slice, which tells their number.
+/// Consecutive runs of one task on a thread that are less than 10 us apart form one slice, which shows their count.
 /// Tracing changes scheduling: the readers of a traced pool do not resume the producers of cheap streams value by
 /// value, so that each run of a producer is visible as a slice.
 ///
 /// Recording takes no lock. The trace keeps the first events up to its capacity; dropped() counts the later ones, and
 /// those for which there was no memory. The recorded events remain after the pool is destroyed. A trace may be
-/// destroyed before the tasks of its pools: these go on recording, invisibly, and the last of them frees the memory.
+/// destroyed before the tasks of its pools: they go on recording, without effect, and the last of them frees the
+/// memory.
 class trace {
  public:
   /// A trace with a capacity of a million events. An event takes about 50 bytes, allocated when it happens. Throws
@@ -63,7 +64,8 @@ class trace {
         *log_, [&os](const std::string& part) { os.write(part.data(), static_cast<std::streamsize>(part.size())); });
   }
 
-  /// Returns the number of events that were not recorded, because the capacity or the memory was exhausted. Any thread.
+  /// Returns the number of events that were not recorded, because the capacity or the memory was exhausted.
+  /// Thread-safe.
   std::uint64_t dropped() const noexcept { return log_->dropped(); }
 
   /// For the library.
