@@ -32,9 +32,9 @@ struct unresolved_function {
   }
 };
 struct consume_function {
-  /// Wraps `r` as an argument of submit: the task waits for the ref and gets its value as `T&&`, by the rules of `get()
-  /// &&`. The value is moved out if no other handle shares it and copied if enable_copy<T> is true; otherwise the task
-  /// fails with shared_value. Leaves `r` empty.
+  /// Wraps `r` as an argument of submit: the task waits for the ref and gets its value as `T&&`. The value is moved out
+  /// if no other handle shares it, else copied if enable_copy<T> is true; otherwise the task fails with shared_value.
+  /// Leaves `r` empty.
   template <class T>
   auto operator()(ref<T>&& r) const {
     static_assert(!std::is_void_v<T>, "dyngen: consume: a ref<void> has no value to consume; pass the ref itself");
@@ -55,7 +55,7 @@ struct consume_function {
 /// unresolved(r), as an argument of submit: the task gets the ref itself and does not wait for it.
 inline constexpr detail::unresolved_function unresolved{};
 /// consume(std::move(r)), as an argument of submit: the task waits for the ref and gets its value as an rvalue, moved
-/// out if no other handle shares it, copied if enable_copy allows it; otherwise the task fails with shared_value.
+/// out if no other handle shares it, else copied if enable_copy allows it; otherwise the task fails with shared_value.
 inline constexpr detail::consume_function consume{};
 
 }  // namespace dyngen

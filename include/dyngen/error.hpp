@@ -27,7 +27,7 @@ class DYNGEN_VISIBLE arity_error : public error {
       : error(what), expected_(expected), yielded_(yielded) {}
   /// The number of values that the caller asked for.
   std::uint64_t expected() const noexcept { return expected_; }
-  /// The number of values that the task yielded; expected() + 1 if a yield too many stopped the task.
+  /// The number of values that the task yielded; expected() + 1 if a surplus yield stopped the task.
   std::uint64_t yielded() const noexcept { return yielded_; }
 
  private:

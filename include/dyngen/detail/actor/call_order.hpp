@@ -113,8 +113,8 @@ class call_order {
     return nullptr;
   }
 
-  /// Takes a call that is ready and has not begun out of the order. Returns false if it is another one, or the end of
-  /// the actor. A ready call holds up no other, so no other call can begin because of this.
+  /// Takes a call out of the order if it is ready, has not begun, and is not the end of the actor. Returns whether it
+  /// did. A ready call holds up no other, so no other call can begin because of this.
   bool take_out(actor_call& t) noexcept {
     if (t.begun || !t.ready || t.is == actor_call::kind::ender) return false;
     leave_line(t);

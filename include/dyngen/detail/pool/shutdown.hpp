@@ -28,8 +28,8 @@
 //      counts the end, then reads closing_. The closer changes closing_ (seq_cst), executes the heavy fence, then sums
 //      the counts.
 // [C4] closing_ and the kept streams. A consumer lists its stream, then reads closing_. The closer changes closing_,
-//      then goes through the list (seq_cst, and the list's mutex). A stream that is kept after that is not listed, so
-//      its consumer calls is_kept() again.
+//      then goes through the list and unlists every stream (seq_cst, and the list's mutex). A consumer that keeps an
+//      unlisted stream calls is_kept() again, and so reads closing_.
 // [C5] over_ and the counts. A thread that queues a report counts it, then reads over_ (seq_cst). The thread that ends
 //      the pool sets over_ (seq_cst), executes the heavy fence, then sums once more. So a report that was queued before
 //      over_ was set is made before the workers leave; one that a worker queues, before that worker leaves. Any other

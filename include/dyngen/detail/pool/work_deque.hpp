@@ -11,7 +11,7 @@
 //     item, item, item, ... , item, item, (free), ...     the cell of index i is cells_[i % capacity]
 //
 // The items have the indices top_ <= i < bottom_. `top_` only grows: the thread that moves it from i to i + 1 takes
-// item i. The owner may also call steal(), which takes its oldest item as for any thief.
+// item i. The owner may also call steal(), which takes its oldest item, as a thief does.
 //
 // Dekker pairs, seq_cst on all four operations of each:
 //   [V1] The owner pops index i: it sets bottom_ = i, then reads top_.

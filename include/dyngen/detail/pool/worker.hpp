@@ -3,9 +3,10 @@
 // What a pool knows of one worker. work_search.hpp uses it to find work; pool_threads.hpp implements the worker's
 // hooks.
 //
-// A stretch is a time in which the worker runs a task without blocking. It begins when the task starts or a blocking
-// wait ends, and ends when the task is left or blocks. Both add 1 to `stretch`, so it is odd during a stretch. The
-// monitor compares it with the value it saw before, to find a task that has used up its time slice (monitor.hpp).
+// A stretch is a period in which the worker runs a task without blocking. It begins when the task starts or a blocking
+// wait ends, and ends when the task returns to the worker or blocks. Both add 1 to `stretch`, so it is odd during a
+// stretch. The monitor compares it with the value it saw before, to find a task that has used up its time slice
+// (monitor.hpp).
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>

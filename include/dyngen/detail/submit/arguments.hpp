@@ -194,8 +194,7 @@ decltype(auto) unwrap_unresolved(A&& a) {
     return std::forward<A>(a);
 }
 
-/// Returns for each argument the index of its parameter. An argument that is not passed has none: its number means
-/// nothing.
+/// Returns for each argument the index of its parameter. The index of an argument that is not passed is not used.
 template <class... Args, std::size_t... At>
 constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<At...>) {
   constexpr std::array<bool, sizeof...(Args)> places{takes_a_place<Args>...};

@@ -74,8 +74,8 @@ inline constexpr unsigned most_nested_cancels = 16;
 
 /// A cancellation that stop_on passes down, on the stack of the thread that cancels. Its stop callbacks may cancel
 /// further tasks: those cancellations are nested in it, and happen at once, since a user's stop callback may wait for
-/// their effect. At the depth `most_nested_cancels`, they wait in this object's list until the cancellation has
-/// returned. So a chain of linked tasks of any length uses constant stack.
+/// their effect. A cancellation at the depth `most_nested_cancels` puts further ones into its list, to be done when it
+/// has returned. So a chain of linked tasks of any length uses constant stack.
 class put_off_cancels final : public put_off_work {
  public:
   explicit put_off_cancels(thread_context& here) noexcept
