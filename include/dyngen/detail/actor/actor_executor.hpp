@@ -56,7 +56,7 @@ class actor_executor : public task_host, private call_order {
     const bool is_method = t.is == actor_call::kind::method;
     t.dead = is_method && (closed_ || how == admission::refused);
     t.inlined = t.dead || how == admission::refused;
-    if (t.dead) task.state().set(state_word::cancelled);  // so it does not wait for its arguments
+    if (t.dead) task.state().set(state_word::cancelled);  // it does not wait for its arguments
     if (t.inlined || t.is == actor_call::kind::ender) return;
     line_up(t);
     unready_.append(t);
