@@ -32,10 +32,11 @@ class bound_options {
   /// For the library.
   bound_options(Target target, option_pack<Os...> pack) : target_(std::move(target)), pack_(std::move(pack)) {}
 
-  /// Submits the call f(args...) as a task with these options. May be called any number of times. Returns at once: refs
-  /// with num_returns, a ref<ref_list<T>> with dynamic, a ref_stream<T> with streaming; without these options, what
-  /// thread_pool::submit returns. Throws what copying or moving the callable and the arguments throws, std::bad_alloc,
-  /// pool_stopped, std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing was submitted.
+  /// Submits the call f(args...) as a task with these options. May be called any number of times. Returns refs with
+  /// num_returns, a ref<ref_list<T>> with dynamic, a ref_stream<T> with streaming; without these options, what
+  /// thread_pool::submit returns. Does not wait for the task; under inline_executor it runs the task first. Throws what
+  /// copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped, std::invalid_argument for a
+  /// null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
@@ -85,9 +86,9 @@ class executor_target {
   auto options(Os&&... os) const {
     return detail::make_bound(host_, detail::make_pack(std::forward<Os>(os)...));
   }
-  /// Returns an actor<A> at once; the executor constructs its object as A(args...). The executor must outlive the
-  /// actor, which ends after its last call, once its last handle is destroyed. Throws what copying or moving the
-  /// arguments throws, std::bad_alloc, pool_stopped, empty_ref; then there is no actor.
+  /// Returns an actor<A> at once; the executor constructs its object as A(args...), after the ref arguments are ready.
+  /// The executor must outlive the actor, which ends after its last call, once its last handle is destroyed. Throws
+  /// what copying or moving the arguments throws, std::bad_alloc, pool_stopped, empty_ref; then there is no actor.
   template <class A, class... Args>
   auto make_actor(Args&&... args) const {
     return detail::actor_maker<A>::make(host_.host(), std::tuple<>(), std::forward<Args>(args)...);

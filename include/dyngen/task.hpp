@@ -78,10 +78,11 @@ class task_result<void> : public coroutine_promise {
 
 }  // namespace detail
 
-/// A coroutine with one result of type R, or none if R is void. It starts when it is awaited, once, as an rvalue: `R x
-/// = co_await compute(…);`. To run it as a task of its own, submit the function that returns it. `co_return x` stores
-/// the result; an exception that leaves the coroutine is rethrown by the co_await, or stored in the ref. Move-only. Its
-/// destructor destroys the coroutine in its current state. Two threads must not use one task object at once.
+/// A coroutine with one result of type R, or none if R is void. It starts when it is awaited, once, as an rvalue, as in
+/// `R x = co_await compute(…);`. To run it as a task of its own, submit the function that returns it. `co_return x`
+/// stores the result; an exception that leaves the coroutine is rethrown by the co_await, or stored in the ref.
+/// Move-only. Its destructor destroys the coroutine in its current state. Two threads must not use one task object at
+/// once.
 ///
 /// The coroutine stores its parameters by the language's rules: an object passed by reference must exist until the
 /// coroutine has ended. This holds for arguments of submit(), and for `co_await f(local)`.

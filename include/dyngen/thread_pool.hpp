@@ -86,15 +86,15 @@ struct thread_pool_options {
   std::uint32_t max_spare_threads = 64;
   /// Called once with each failure of a task that no handle holds, or whose last holder is destroyed before any holder
   /// has seen it. The second argument is the name or number of the task that threw. Holders are refs, list items,
-  /// completion() refs and dependent tasks. A function that throws or returns the exception has seen it, and so has a
-  /// failed() that returns true; waiting and describing have not. Not called for cancelled_error, broken_promise and
+  /// completion() refs and dependent tasks. A failure is seen when a function throws or returns the exception, or when
+  /// failed() returns true; waiting and describing do not count. Not called for cancelled_error, broken_promise and
   /// actor_died, nor for a failure that a destroyed stream had not delivered.
   ///
   /// If no handle holds the failure when the task ends, the thread that ends the task calls the hook before the task's
   /// completion is ready. If the last holder is destroyed later, a worker calls it, never the thread that destroys the
   /// handle. Several threads may call it at once. It may use the pool. If it throws, both errors are written to stderr.
-  /// ~thread_pool waits for the calls for all failures that were lost before. Afterwards, and without a hook, a failure
-  /// is written to stderr as one line.
+  /// ~thread_pool returns only after all calls that are due by then. Later failures, and all failures of a pool without
+  /// a hook, are written to stderr as one line each.
   unhandled_error_hook on_unhandled_error{};
   /// Where the pool's threads record what they run; null disables tracing. Several pools may share one trace.
   dyngen::trace* trace = nullptr;

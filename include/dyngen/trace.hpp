@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // trace: a timeline of what ran on which thread and when. https://ui.perfetto.dev and chrome://tracing open the file
-// that write() writes. The timeline has a row for each worker, and for each other thread that has run a task while it
-// waited for it. On a row, a slice shows each run of a task's code, from its begin or resumption to its end or
-// suspension.
+// that write() writes. The timeline has a row for each worker, and for each other thread that has run a task for which
+// it waited. On a row, a slice shows each run of a task's code, from its begin or resumption to its end or suspension.
 
 #include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/inspect/trace_json.hpp>

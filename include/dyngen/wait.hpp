@@ -296,8 +296,8 @@ struct wait_function {
   /// the calling thread. The refs are copied once; if the container is given by std::move and the call does not throw,
   /// they are moved.
   ///
-  /// The time is proportional to the number of refs. To find all ready refs without blocking: `wait(refs, refs.size(),
-  /// 0s)`.
+  /// The time is proportional to the number of refs. To find all ready refs without blocking, call
+  /// `wait(refs, refs.size(), 0s)`.
   ///
   /// Throws std::invalid_argument if there are fewer than `num_ready` refs; empty_ref; error in a task on which so many
   /// of the refs depend that the wait would never end; std::bad_alloc.
