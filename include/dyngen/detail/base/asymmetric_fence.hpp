@@ -73,7 +73,7 @@ inline bool register_membarrier() noexcept {
   return granted;
 }
 
-/// True once membarrier is registered; never reset. Then a light side's store is an ordinary one.
+/// True once membarrier is registered: from then on the light side may store with an ordinary store.
 // relaxed: a stale false only selects the slower seq_cst store.
 inline bool has_membarrier() noexcept { return membarrier_is_registered.load(relaxed); }
 

@@ -147,16 +147,16 @@ struct thread_context {
   void* freed_frame = nullptr;   ///< the coroutine frame that was deallocated last
   /// The innermost task of this thread that inspectors may read (inspector.hpp).
   atomic<running_task*> shown{nullptr};
-  thread_context* next_known = nullptr;  ///< in the inspector's list of threads; guarded by the inspector
+  thread_context* next_known = nullptr;  ///< the next one in the inspector's list; guarded by the inspector
   thread_memory* memory = nullptr;   ///< the thread's memory cache (memory.hpp)
   bool memory_over = false;          ///< the cache was released, because the thread is ending
-  std::uint64_t identity = 0;        ///< see thread_identity()
+  std::uint64_t identity = 0;        ///< the thread's number (thread_identity() in memory.hpp); 0: none yet
   trace_row* row = nullptr;      ///< this thread's row in the trace with the number `row_of`
   std::uint64_t row_of = 0;
 };
 
-/// The context of the calling thread; all objects of the process share it (process.hpp). The reference is valid until
-/// the thread ends. Never keep it across a suspension.
+/// The context of the calling thread; all loaded objects of the process share it (process.hpp). The reference is valid
+/// until the thread ends. Never keep it across a suspension.
 DYNGEN_ALWAYS_INLINE inline thread_context& context() noexcept { return thread_wide<thread_context>(); }
 
 inline put_off_work::put_off_work(thread_context& here) noexcept : here_(here), outer_(here.put_off) { here.put_off = this; }

@@ -58,7 +58,7 @@ struct trace_row {
   }
 
   const std::uint64_t thread;  ///< the thread's thread_identity()
-  std::string name;            ///< empty for a thread that is not a worker of a traced pool
+  std::string name;            ///< empty for a thread that is not a worker of a pool with this trace
   trace_row* next = nullptr;   // [R2]
   atomic<std::uint64_t> count{0};
   atomic<std::uint64_t> dropped{0};

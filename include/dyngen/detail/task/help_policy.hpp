@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Helping: a thread that waits for a task may run that task itself. Tasks that wait for each other so nest on one
-// stack; this header limits how deeply.
+// Helping: a thread that waits for a task may run that task itself. If that task waits, too, the next one nests on the
+// same stack; this header limits how deeply.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/thread_context.hpp>

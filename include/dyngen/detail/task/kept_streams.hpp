@@ -9,8 +9,8 @@
 // A reader that stops consuming may wait for something that the library does not see, such as a latch or a flag, and
 // that only the stream's own code would set. Or another thread becomes the reader and waits for the next value, and
 // does not know of the credits that the first reader owes. So if no value was consumed for `reader_patience`, the
-// monitor returns the credits, and queues the stream if it is kept or waits for these credits. Without this
-// list a kept stream, or owed credits, could make a program hang.
+// monitor returns the credits, and queues the stream if it is kept or waits for these credits. Without this list a kept
+// stream, or owed credits, could make a program hang.
 //
 //            add(), by the reader
 //   unlisted ────────────────────▶ listed ───┐ values were consumed, or the reader owes credits again
@@ -114,8 +114,7 @@ class kept_streams {
   /// Called by a thread that closes the pool: releases all streams.
   void release_all() noexcept {
     const deadline now = time_now();
-    // This terminates: a stream is listed again only if its reader owes credits again, so has consumed a value
-    // meanwhile.
+    // This terminates: a stream is listed again only if its reader has consumed a value since.
     release(now, now, [](const kept_entry&) noexcept { return true; });
   }
 

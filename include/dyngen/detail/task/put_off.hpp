@@ -4,7 +4,7 @@
 // when the publication is over (thread_context.hpp), in the order in which they became ready. So none of their code
 // runs while waiters are claimed and not yet fired. Such a task may wait for the result of a later one; every wait
 // therefore first hands over the tasks that are left. Tasks that lose their last reference in a publication are freed
-// at the same time, for the same reason.
+// after it, too, because that runs destructors of the user.
 
 #include <dyngen/detail/base/thread_context.hpp>
 #include <dyngen/detail/task/task_record.hpp>

@@ -120,7 +120,7 @@ class budget_share {
       }
       for (std::uint64_t cost : costs_) budget_->used_ -= cost;
       costs_.clear();
-      waiting_.store(false, relaxed);  // relaxed: abandon(), called next, wakes the producer
+      waiting_.store(false, relaxed);  // relaxed: the caller then calls abandon(), which wakes the producer
     }
     budget_->serve();
   }

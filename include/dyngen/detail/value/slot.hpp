@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A slot: a 64-bit word with the stage of one value and the number of its holders. A holder is a handle (a
-// ref, a list or a stream) or, until it publishes the slot, the producer.
+// A slot: a 64-bit word with the stage of one value and the number of its holders. A holder is a handle (a ref, a list
+// or a stream) or, until it publishes the slot, the producer.
 //
 // Up to 64 slots follow a `slot_group` in memory, and their values follow the slots. The group belongs to a
 // `shared_state`: a task, a promise or a plain value.
@@ -25,6 +25,7 @@
 //
 // [S1] publish (acq_rel or stronger) makes the value visible to every acquire load of the word.
 // [S2] The last holder's decrement acquires what the other holders did with the value before their own decrements.
+// The tags [W1] to [W4] are those of waiter.hpp.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/value/waiter.hpp>

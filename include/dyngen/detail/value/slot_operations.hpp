@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Operations on a slot: publish it, read its stage, drop a holder, destroy its value when the last holder is gone.
-// The tags are those of slot.hpp.
+// The tags are those of slot.hpp and waiter.hpp.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
@@ -15,7 +15,7 @@
 
 namespace dyngen::detail {
 
-/// Releases the memory of a slot that has neither holders nor a value.
+/// Drops a slot's reference on the memory that contains it. The slot has neither holders nor a value.
 inline void release_slot(slot& s, std::uint32_t index) noexcept {
   slot_group& g = slot_group::of(s, index);
   if (g.is_segment())

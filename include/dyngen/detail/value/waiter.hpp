@@ -14,8 +14,8 @@
 // Exactly one thread claims a waiter. The list has a reference on each linked waiter, so a thread that leaves does not
 // unlink its waiter. `settle` drops that reference, once for each add(), whether the waiter is fired or discarded.
 //
-// [W1] No wake-up is lost. The publisher stores (seq_cst), then reads head_ (seq_cst). The registering thread pushes to
-//      head_ (seq_cst), then reads whether it is published (seq_cst). At least one of the two sees the other's write.
+// [W1] No wake-up is lost. The publisher stores to the slot (seq_cst), then reads head_ (seq_cst). The registering
+//      thread pushes to head_ (seq_cst), then reads the slot (seq_cst). At least one of the two sees the other's write.
 //      The producer of a stream is the light side of this pair: a thread that waits for it executes the heavy fence
 //      between its push and its read.
 // [W2] A thread that sweeps and puts waiters back acts like a registering thread: it pushes them, then reads what they
