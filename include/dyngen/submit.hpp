@@ -34,9 +34,9 @@ class bound_options {
 
   /// Submits the call f(args...) as a task with these options. May be called any number of times. Returns refs with
   /// num_returns, a ref<ref_list<T>> with dynamic, a ref_stream<T> with streaming; without these options, what
-  /// thread_pool::submit returns. Does not wait for the task; under inline_executor it runs the task first. Throws what
-  /// copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped, std::invalid_argument for a
-  /// null callable, empty_ref for an empty ref; then nothing was submitted.
+  /// thread_pool::submit returns. Does not wait for the task; under inline_executor it may run the task first. Throws
+  /// what copying or moving the callable and the arguments throws, std::bad_alloc, pool_stopped, std::invalid_argument
+  /// for a null callable, empty_ref for an empty ref; then nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(target_.host(), pack_.tuple(), std::forward<F>(f), std::forward<Args>(args)...);
@@ -73,9 +73,9 @@ class executor_target {
 
   /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
   /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. Does not wait for the task;
-  /// under inline_executor it runs the task first. Throws what copying or moving the callable and the arguments throws,
-  /// std::bad_alloc, pool_stopped, std::invalid_argument for a null callable, empty_ref for an empty ref; then nothing
-  /// was submitted.
+  /// under inline_executor it may run the task first. Throws what copying or moving the callable and the arguments
+  /// throws, std::bad_alloc, pool_stopped, std::invalid_argument for a null callable, empty_ref for an empty ref; then
+  /// nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
     return detail::submit_to(host_.host(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
