@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace test_seeing {
+namespace test_inspect {
 
 namespace {
 
@@ -183,4 +183,4 @@ TEST_CASE("tasks are described and dumped all the time while they run", "[stress
   CHECK(support::pieces_alive() == before);
 }
 
-}  // namespace test_seeing
+}  // namespace test_inspect

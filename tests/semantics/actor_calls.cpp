@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: MIT
-// The order in which calls of an actor run: by submitter, resumed calls against new ones, rings of actors, kill, and
-// the effects of cancellation, retries, budgets and tokens. S-ACTOR, S-DETAIL-7, L-12, and the other rules as far as
-// they apply to methods.
+// The order in which calls of an actor run: by submitter, resumed calls against new ones, rings of actors, and the
+// effects of options and cancellation. S-ACTOR, S-DETAIL-7, and the other rules as far as they apply to methods.
 
 #include "../catch.hpp"
+#include "actor_fixtures.hpp"
 #include "probes.hpp"
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -25,87 +22,7 @@ namespace test_actor_calls {
 using namespace std::chrono_literals;
 using support::boom;
 using support::later;
-
-namespace {
-
-/// Records its calls in order, detects two threads inside, and counts its live instances.
-class recorder {
- public:
-  static inline std::atomic<int> alive{0};
-  static inline std::atomic<bool> overlapped{false};
-
-  recorder() { ++alive; }
-  ~recorder() { --alive; }
-  recorder(const recorder&) = delete;
-  recorder& operator=(const recorder&) = delete;
-
-  /// Occupies the actor for a moment.
-  class here {
-   public:
-    explicit here(recorder& r) : inside_(r.inside_) {
-      if (++inside_ != 1) overlapped = true;
-    }
-    here(const here&) = delete;
-    here& operator=(const here&) = delete;
-    ~here() { --inside_; }
-
-   private:
-    std::atomic<int>& inside_;
-  };
-
-  void note(const std::string& what) {
-    const here only(*this);
-    log += what;
-  }
-  std::string text() const { return log; }
-  int add(int n) {
-    const here only(*this);
-    return sum += n;
-  }
-  dg::task<int> awaits(dg::ref<int> r, std::string before, std::string after) {
-    note(before);
-    const int v = co_await r;
-    note(after);
-    co_return v;
-  }
-  dg::task<int> spins() {
-    int n = 0;
-    while (!flag) {
-      { const here only(*this); }
-      ++n;
-      co_await dg::this_task::yield();
-    }
-    co_return n;
-  }
-  void raise() { flag = true; }
-  dg::generator<int> count(int n) {
-    const support::witness frame(frames);
-    for (int i = 0; i < n; ++i) {
-      const int v = add(1);
-      co_yield v;
-    }
-  }
-
-  std::string log;
-  int sum = 0;
-  bool flag = false;
-  std::atomic<int> frames{0};
-
- private:
-  std::atomic<int> inside_{0};
-};
-
-bool actor_is_dead(const std::exception_ptr& e) {
-  try {
-    std::rethrow_exception(e);
-  } catch (const dg::actor_died&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
-
-}  // namespace
+using support::recorder;
 
 TEST_CASE("a method that only yields lets new calls begin and suspended ones resume", "[actor][S-ACTOR-2][L-18]") {
   support::watchdog dog("yielding methods");
@@ -309,31 +226,6 @@ TEST_CASE("a closed ring of actors that wait for each other is ended by a cancel
   }
 }
 
-TEST_CASE("a destructor that the end of a pool runs may still call the pool's actors",
-          "[actor][S-STOP-1][S-DETAIL-10]") {
-  support::watchdog dog("calls while draining");
-  dg::ref<int> told;
-  later never;
-  {
-    dg::thread_pool pool(2);
-    auto a = pool.make_actor<recorder>();
-    auto stuck = pool.submit([](dg::ref<int> r) -> dg::task<int> { co_return co_await r; }, dg::unresolved(never.ref));
-    told = pool.submit(
-        [](dg::actor<recorder> actor, dg::ref<int> r) -> dg::task<int> {
-          bool cancelled = false;
-          try {
-            co_await r;
-          } catch (const dg::cancelled_error&) {
-            cancelled = true;
-          }
-          co_return cancelled ? co_await actor.submit(&recorder::add, 5) : 0;
-        },
-        a, dg::unresolved(stuck));
-  }
-  CHECK(told.get() == 5);
-  CHECK(recorder::alive == 0);
-}
-
 TEST_CASE("methods of every kind that are dropped half-way free their actor", "[actor][S-ACTOR-5][S-CANCEL-7]") {
   support::watchdog dog("dropped methods");
   struct bodies {
@@ -425,106 +317,6 @@ TEST_CASE("a frame of a method is destroyed in the actor's turn only", "[actor][
   CHECK(support::eventually(
       [&] { return a.submit(&recorder::text).get().size() == static_cast<std::size_t>(expected); }));
   CHECK_FALSE(recorder::overlapped);
-}
-
-TEST_CASE("a call that gets its turn while its actor is being killed is cancelled like the others",
-          "[actor][S-DETAIL-7]") {
-  dg::inline_executor at_once;
-  auto a = dg::on(at_once).make_actor<recorder>();
-  later never;
-  auto unready = a.submit(&recorder::add, never.ref);
-  auto held_up = a.options(dg::num_returns<2>{}).submit(&recorder::count, 2);
-  a.kill();  // it cancels the first one, whose end gives the turn to the second one before that is cancelled
-  CHECK(support::holds<dg::cancelled_error>(unready));
-  CHECK(support::holds<dg::cancelled_error>(held_up[0]));
-  CHECK(actor_is_dead(a.submit(&recorder::text).error()));
-}
-
-TEST_CASE("kill ends queued, waiting and suspended calls, with any limit of concurrency", "[actor][S-DETAIL-7]") {
-  support::watchdog dog("kill at every stage");
-  for (int limit : {1, 2, 8}) {
-    dg::thread_pool pool(2);
-    later never;
-    auto a = pool.options(dg::max_concurrency{limit}, dg::name{"target"}).make_actor<recorder>();
-    std::vector<dg::ref<int>> calls;
-    for (int i = 0; i < 4; ++i) calls.push_back(a.submit(&recorder::awaits, dg::unresolved(never.ref), "<", ">"));
-    auto full = a.options(dg::backpressure{1}).submit(&recorder::count, 100);
-    auto unready = a.submit(&recorder::add, never.ref);
-    auto after = a.options(dg::after(never.ref)).submit(&recorder::note, "never");
-    auto list = a.options(dg::dynamic).submit(&recorder::count, 3);
-    auto fixed = a.options(dg::num_returns<2>{}).submit(&recorder::count, 2);
-    a.kill();
-    for (auto& c : calls) CHECK(support::holds<dg::cancelled_error>(c));
-    CHECK(support::holds<dg::cancelled_error>(unready));
-    CHECK(support::holds<dg::cancelled_error>(after));
-    CHECK(list.error() != nullptr);
-    CHECK(support::holds<dg::cancelled_error>(fixed[1]));
-    while (auto item = full.next())
-      if (item->failed()) CHECK(support::holds<dg::cancelled_error>(*item));
-    CHECK(support::eventually([] { return recorder::alive == 0; }));
-    auto late = a.submit(&recorder::text);
-    CHECK(actor_is_dead(late.error()));
-    CHECK(support::message_of([&] { late.get(); }).find("'target'") != std::string::npos);
-    CHECK(actor_is_dead(a.options(dg::max_retries{3}).submit(&recorder::text).error()));
-    CHECK(actor_is_dead(a.options(dg::dynamic).submit(&recorder::count, 3).error()));
-  }
-}
-
-TEST_CASE("an actor may be killed before it is built, by itself, and by several at once", "[actor][S-DETAIL-7]") {
-  support::watchdog dog("kill in corners");
-  dg::thread_pool pool(2);
-  {
-    later input;
-    struct takes {
-      explicit takes(int) {}
-      int one() { return 1; }
-    };
-    auto a = pool.make_actor<takes>(input.ref);
-    auto call = a.submit(&takes::one);
-    a.kill();
-    CHECK(support::holds<dg::cancelled_error>(call));
-    CHECK(actor_is_dead(a.submit(&takes::one).error()));
-    input.promise.set_value(1);
-  }
-  {
-    auto a = pool.make_actor<recorder>();
-    auto kills = a.submit([a](recorder& self) {
-      a.kill();
-      return self.sum + 1;
-    });
-    CHECK(kills.get() == 1);  // it runs to its end
-    CHECK(actor_is_dead(a.submit(&recorder::text).error()));
-    CHECK(support::eventually([] { return recorder::alive == 0; }));
-  }
-  for (int round = 0; round < 100; ++round) {
-    auto a = pool.make_actor<recorder>();
-    std::vector<std::thread> killers;
-    for (int i = 0; i < 3; ++i) killers.emplace_back([a] { a.kill(); });
-    auto call = a.submit(&recorder::add, 1);
-    call.wait();
-    for (auto& t : killers) t.join();
-    CHECK(actor_is_dead(a.submit(&recorder::add, 1).error()));
-  }
-  CHECK(support::eventually([] { return recorder::alive == 0; }));
-}
-
-TEST_CASE("an attempt that fails after its actor was killed is the last one", "[actor][S-DETAIL-7][L-19]") {
-  support::watchdog dog("kill against retries");
-  dg::thread_pool pool(2);
-  for (int round = 0; round < 50; ++round) {
-    auto a = pool.make_actor<recorder>();
-    std::atomic<int> attempts{0};
-    auto endless = a.options(dg::max_retries{2'000'000'000}).submit([&attempts](recorder&) {
-      ++attempts;
-      throw boom();
-    });
-    while (attempts < round % 3) std::this_thread::yield();
-    a.kill();
-    endless.wait();
-    const int ended_at = attempts;
-    CHECK(support::eventually([] { return recorder::alive == 0; }));
-    CHECK(attempts == ended_at);
-  }
 }
 
 TEST_CASE("calls take every option of submit", "[actor][S-ACTOR]") {
@@ -675,64 +467,6 @@ TEST_CASE("cancelling a call runs none of its code, nor its actor's, on the canc
       }
     }
     CHECK(support::eventually([&] { return gone == 3; }));
-  }
-}
-
-TEST_CASE("an actor whose last handle is dropped ends after its queued calls, also if some of them wait",
-          "[actor][S-ACTOR-3]") {
-  support::watchdog dog("the last handle");
-  recorder::overlapped = false;
-  dg::thread_pool pool(2);
-  later input;
-  dg::ref<int> waits, suspended;
-  {
-    auto a = pool.make_actor<recorder>();
-    waits = a.submit(&recorder::add, input.ref);
-    suspended = a.submit(&recorder::awaits, dg::unresolved(input.ref), "", "");
-  }
-  CHECK(support::eventually([] { return recorder::alive == 1; }));
-  CHECK_FALSE(suspended.wait_for(5ms));  // its calls follow
-  input.promise.set_value(4);
-  CHECK(waits.get() == 4);
-  CHECK(suspended.get() == 4);
-  CHECK(support::eventually([] { return recorder::alive == 0; }));
-  // A suspended stream keeps it alive as any call does; options keep it alive as a handle does.
-  std::optional<dg::ref_stream<int>> stream;
-  {
-    auto options = pool.make_actor<recorder>().options(dg::backpressure{1});
-    stream = options.submit(&recorder::count, 3);
-  }
-  CHECK(stream->next_value() == 1);
-  CHECK(recorder::alive == 1);
-  CHECK(stream->next_value() == 2);
-  CHECK(stream->next_value() == 3);
-  CHECK_FALSE(stream->next_value().has_value());
-  CHECK(support::eventually([] { return recorder::alive == 0; }));
-}
-
-TEST_CASE("ten thousand actors work at once, and keep each other alive in a chain", "[actor][S-ACTOR-3][L-14]") {
-  support::watchdog dog("a chain of ten thousand actors", 120);
-  struct link {
-    static std::atomic<int>& alive() {
-      static std::atomic<int> n{0};
-      return n;
-    }
-    dg::actor<link> next;
-    explicit link(dg::actor<link> to) : next(std::move(to)) { ++alive(); }
-    ~link() { --alive(); }
-    dg::task<int> length() {
-      if (!next.valid()) co_return 1;
-      co_return 1 + co_await next.submit(&link::length);
-    }
-  };
-  for (int threads : {1, 2}) {
-    dg::thread_pool pool(threads);
-    dg::actor<link> first;
-    for (int i = 0; i < 10'000; ++i) first = pool.make_actor<link>(std::move(first));
-    CHECK(first.submit(&link::length).get() == 10'000);
-    CHECK(link::alive() == 10'000);
-    first = {};  // each drops the next
-    CHECK(support::eventually([] { return link::alive() == 0; }, 60s));
   }
 }
 

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Actors: S-ACTOR, S-DETAIL-7, L-12, and the other rules as far as they apply to methods.
+// Actors: their methods as tasks, one call at a time, in the order of their submits. S-ACTOR, L-12, and the other rules
+// as far as they apply to methods.
 
 #include "../catch.hpp"
+#include "actor_fixtures.hpp"
 #include "probes.hpp"
 
 #include <array>
-#include <atomic>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <numeric>
-#include <optional>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -21,83 +19,9 @@ namespace test_actors {
 
 using namespace std::chrono_literals;
 using support::boom;
+using support::account;
+using support::alone;
 using support::later;
-
-namespace {
-
-/// Detects two threads inside at once.
-class alone {
- public:
-  explicit alone(std::atomic<int>& inside) : inside_(inside) {
-    if (++inside_ != 1) overlapped = true;
-  }
-  alone(const alone&) = delete;
-  alone& operator=(const alone&) = delete;
-  ~alone() { --inside_; }
-  static inline std::atomic<bool> overlapped{false};
-
- private:
-  std::atomic<int>& inside_;
-};
-
-struct account {
-  static inline std::atomic<int> alive{0};
-  std::string log;
-  int value = 0;
-  std::atomic<int> inside{0};
-
-  account() { ++alive; }
-  explicit account(int start) : value(start) {
-    if (start < 0) throw boom("below zero");
-    ++alive;
-  }
-  account(const std::string& text, const int& added) : log(text), value(added) { ++alive; }
-  ~account() { --alive; }
-
-  int add(int n) {
-    alone here(inside);
-    return value += n;
-  }
-  int get() const { return value; }
-  void note(const std::string& text) { log += text; }
-  std::string text() const { return log; }
-  void fails() { throw boom("method"); }
-  std::pair<int, std::string> both() { return {value, log}; }
-  std::vector<int> some(int n) { return std::vector<int>(static_cast<std::size_t>(n), value); }
-  dg::generator<int> count(int n) {
-    for (int i = 0; i < n; ++i) {
-      alone here(inside);
-      co_yield ++value;
-    }
-  }
-  dg::tuple_generator<int, std::string> two() {
-    co_yield value;
-    co_yield log;
-  }
-  dg::task<int> awaits(dg::ref<int> r) {
-    log += "<";
-    value += co_await r;
-    log += ">";
-    co_return value;
-  }
-};
-
-std::string nested_message(const std::exception_ptr& e) {
-  try {
-    std::rethrow_exception(e);
-  } catch (const dg::actor_died& died) {
-    try {
-      std::rethrow_if_nested(died);
-    } catch (const std::exception& inner) {
-      return inner.what();
-    }
-    return "nothing nested";
-  } catch (...) {
-  }
-  return "not actor_died";
-}
-
-}  // namespace
 
 TEST_CASE("methods of all kinds are submitted like other tasks", "[actor][S-ACTOR]") {
   support::watchdog dog("kinds of methods");
@@ -288,236 +212,6 @@ TEST_CASE("several methods may be in progress, and switch where one suspends", "
   CHECK(nested.get() == 2000);
 }
 
-TEST_CASE("constructor and destructor run on a worker, before and after all calls", "[actor][S-ACTOR-3]") {
-  support::watchdog dog("life of an actor");
-  struct traced {
-    std::vector<std::string>* log;
-    std::vector<std::thread::id>* on;
-    void say(const char* what) {
-      log->push_back(what);
-      on->push_back(std::this_thread::get_id());
-    }
-    traced(std::vector<std::string>* l, std::vector<std::thread::id>* o) : log(l), on(o) { say("made"); }
-    ~traced() { say("gone"); }
-    void call() { say("call"); }
-  };
-  std::vector<std::string> log;
-  std::vector<std::thread::id> on;
-  dg::thread_pool pool(1);
-  {
-    auto a = pool.make_actor<traced>(&log, &on);
-    auto copy = a;
-    CHECK(copy == a);
-    for (int i = 0; i < 3; ++i) copy.submit(&traced::call);
-  }
-  pool.shutdown(dg::shutdown_mode::drain);
-  CHECK(log == std::vector<std::string>{"made", "call", "call", "call", "gone"});
-  for (auto id : on) CHECK(id != std::this_thread::get_id());
-}
-
-TEST_CASE("an actor's constructor waits for its arguments, and its calls for it", "[actor][S-ACTOR-3]") {
-  support::watchdog dog("late constructor");
-  dg::thread_pool pool(2);
-  later start;
-  auto a = pool.make_actor<account>(start.ref);
-  auto r = a.submit(&account::add, 1);
-  dg::ref<int> by_another;
-  std::jthread([&] { by_another = a.submit(&account::add, 1); }).join();
-  CHECK_FALSE(r.wait_for(20ms));
-  CHECK_FALSE(by_another.ready());
-  start.promise.set_value(41);
-  CHECK(r.get() == 42);
-  CHECK(by_another.get() == 43);
-}
-
-TEST_CASE("a constructor that throws fails every call", "[actor][S-ACTOR]") {
-  support::watchdog dog("failed constructor");
-  support::error_log log;
-  {
-    dg::thread_pool pool({.threads = 2, .on_unhandled_error = log.hook()});
-    auto a = pool.options(dg::name{"poor"}).make_actor<account>(-1);
-    auto early = a.submit(&account::get);
-    auto stream = a.submit(&account::count, 3);
-    CHECK(nested_message(early.error()) == "below zero");
-    CHECK_THROWS_AS(stream.next_value(), dg::actor_died);
-    auto late = a.options(dg::num_returns<2>{}).submit(&account::both);
-    CHECK(nested_message(std::get<1>(late).error()) == "below zero");
-    CHECK(support::message_of([&] { early.get(); }).find("'poor'") != std::string::npos);
-    // So does an argument that failed.
-    auto b = pool.make_actor<account>(pool.submit([]() -> int { throw boom("argument"); }));
-    CHECK(nested_message(b.submit(&account::get).error()) == "argument");
-    CHECK(log.count() == 0);
-    // If no call holds the exception, it is reported to the hook.
-    pool.make_actor<account>(-2);
-  }
-  REQUIRE(log.count() == 1);
-  CHECK(support::message_of([&] { std::rethrow_exception(log.at(0).error); }) == "below zero");
-  CHECK(account::alive == 0);
-}
-
-TEST_CASE("kill cancels waiting calls, lets the running method end, and refuses new calls", "[actor][S-DETAIL-7]") {
-  support::watchdog dog("kill");
-  support::gate inside, go;
-  dg::thread_pool pool(2);
-  auto a = pool.make_actor<account>();
-  auto running = a.submit([&](account& self) {
-    inside.open();
-    go.pass();
-    return self.value + 1;
-  });
-  later never;
-  auto queued = a.submit(&account::get);
-  auto waiting = a.submit(&account::add, never.ref);
-  auto stream = a.submit(&account::count, 5);
-  inside.pass();
-  a.kill();
-  CHECK(support::holds<dg::cancelled_error>(queued));
-  CHECK(support::holds<dg::cancelled_error>(waiting));
-  CHECK_THROWS_AS(stream.next_value(), dg::cancelled_error);
-  auto refused = a.submit(&account::get);
-  CHECK(nested_message(refused.error()) == "nothing nested");
-  CHECK(account::alive == 1);
-  go.open();
-  CHECK(running.get() == 1);
-  CHECK(support::eventually([] { return account::alive == 0; }));
-  CHECK_THROWS_AS(a.submit(&account::get).get(), dg::actor_died);
-  a.kill();  // again: nothing
-  // A call whose method is suspended.
-  auto b = pool.make_actor<account>();
-  auto suspended = b.submit(&account::awaits, dg::unresolved(never.ref));
-  auto full = pool.make_actor<account>();
-  auto room = full.options(dg::backpressure{1}).submit(&account::count, 5);
-  CHECK(room.next_value() == 1);
-  b.kill();
-  full.kill();
-  CHECK(support::holds<dg::cancelled_error>(suspended));
-  CHECK(support::eventually([] { return account::alive == 0; }));
-}
-
-TEST_CASE("an actor killed while a method runs cancels it when it suspends", "[actor][S-DETAIL-7]") {
-  support::watchdog dog("kill before suspension");
-  dg::thread_pool pool(1);
-  for (int round = 0; round < 100; ++round) {
-    auto a = pool.make_actor<account>();
-    later never;
-    auto suspends = a.submit(&account::awaits, dg::unresolved(never.ref));
-    if (round % 2 == 0) std::this_thread::yield();
-    a.kill();
-    suspends.wait();
-    const std::exception_ptr e = suspends.error();
-    REQUIRE(e);
-  }
-  CHECK(support::eventually([] { return account::alive == 0; }));
-}
-
-TEST_CASE("an actor killed while a method runs lets it suspend, and cancels it then", "[actor][S-DETAIL-7]") {
-  support::watchdog dog("kill, then suspension");
-  struct waits_later {
-    dg::task<int> method(support::gate& begun, support::gate& goes_on, dg::ref<int> r) {
-      begun.open();
-      goes_on.pass();
-      co_return co_await r;
-    }
-  };
-  dg::thread_pool pool(1);
-  later never;
-  support::gate begun, goes_on;
-  auto a = pool.make_actor<waits_later>();
-  auto suspends = a.submit(&waits_later::method, std::ref(begun), std::ref(goes_on), dg::unresolved(never.ref));
-  begun.pass();
-  a.kill();
-  goes_on.open();
-  CHECK(suspends.wait_for(30s));
-  CHECK(support::holds<dg::cancelled_error>(suspends));
-}
-
-TEST_CASE("handles may outlive their pool", "[actor][S-DETAIL-7]") {
-  support::watchdog dog("actors outlive pools");
-  for (bool cancelled : {false, true}) {
-    std::optional<dg::thread_pool> pool(std::in_place, 2);
-    auto a = pool->make_actor<account>();
-    auto value = a.submit(&account::add, 3);
-    if (cancelled)
-      pool->shutdown(dg::shutdown_mode::cancel);
-    else
-      pool->shutdown(dg::shutdown_mode::drain);  // idle actors do not delay it
-    CHECK(account::alive == 0);
-    if (!cancelled) CHECK(value.get() == 3);
-    auto after = a.submit(&account::get);
-    CHECK(nested_message(after.error()) == "nothing nested");
-    CHECK_THROWS_AS(pool->make_actor<account>(), dg::pool_stopped);
-    pool.reset();
-    CHECK_THROWS_AS(a.submit(&account::count, 3).next_value(), dg::actor_died);
-    auto refs = a.options(dg::num_returns<2>{}).submit(&account::both);
-    CHECK_THROWS_AS(std::get<0>(refs).get(), dg::actor_died);
-    a.kill();
-  }
-}
-
-TEST_CASE("a pool that ends runs the calls that are queued behind a suspended method",
-          "[actor][S-DETAIL-10][S-STOP-1]") {
-  support::watchdog dog("draining actors");
-  later never;
-  dg::ref<int> suspended, behind;
-  {
-    dg::thread_pool pool(2);
-    auto a = pool.make_actor<account>(5);
-    suspended = a.submit(&account::awaits, dg::unresolved(never.ref));
-    behind = a.submit(&account::add, 2);
-  }
-  CHECK(support::holds<dg::cancelled_error>(suspended));
-  CHECK(behind.get() == 7);
-  CHECK(account::alive == 0);
-}
-
-TEST_CASE("a pool that ends cancels one suspended method after the other", "[actor][S-DETAIL-10][S-STOP-1]") {
-  support::watchdog dog("draining actors with several suspended methods");
-  dg::ref_stream<int> first, second, third;
-  dg::actor<account> a;
-  {
-    dg::thread_pool pool(2);
-    a = pool.make_actor<account>();
-    first = a.options(dg::backpressure{1}).submit(&account::count, 5);
-    second = a.options(dg::backpressure{2}).submit(&account::count, 5);
-    third = a.options(dg::backpressure{3}).submit(&account::count, 5);
-  }
-  CHECK(account::alive == 0);
-  int values = 0;
-  for (dg::ref_stream<int>* stream : {&first, &second, &third}) {
-    while (auto item = stream->next()) {
-      if (item->failed())
-        CHECK(support::holds<dg::cancelled_error>(*item));
-      else
-        ++values;
-    }
-  }
-  CHECK(values == 6);
-}
-
-TEST_CASE("a pool that ends does not cancel a call whose turn is just given to it",
-          "[actor][S-STOP-1][S-DETAIL-10][L-11]") {
-  support::watchdog dog("a turn given as the pool ends");
-  struct answers {
-    int answer() { return 7; }
-    dg::task<int> asks(dg::actor<answers>* self) {
-      const dg::ref<int> r = self->submit(&answers::answer);  // has its turn when this one waits
-      co_return co_await r;
-    }
-  };
-  int failed = 0;
-  for (int round = 0; round < 5000; ++round) {
-    dg::actor<answers> a;
-    dg::ref<int> r;
-    {
-      dg::thread_pool pool(static_cast<std::size_t>(1 + round % 2));
-      a = pool.options(dg::max_concurrency{2}).make_actor<answers>();
-      r = a.submit(&answers::asks, &a);
-    }
-    failed += r.failed() ? 1 : 0;
-  }
-  CHECK(failed == 0);
-}
-
 TEST_CASE("a method that waits for its own actor gets an error", "[actor][S-ACTOR-4][L-12]") {
   support::watchdog dog("self waits");
   dg::thread_pool pool(2);
@@ -664,33 +358,6 @@ TEST_CASE("the tasks of a when_all in a method follow each other", "[actor][S-DE
   CHECK_FALSE(alone::overlapped);
 }
 
-TEST_CASE("an actor may own another one, and a method may drop the last handle", "[actor][S-MEM-8]") {
-  support::watchdog dog("actors that hold actors");
-  struct owner {
-    dg::actor<account> held;
-    explicit owner(dg::actor<account> a) : held(std::move(a)) {}
-    dg::task<int> asks(int n) { co_return co_await held.submit(&account::add, n); }
-    int blocks(int n) { return held.submit(&account::add, n).get(); }
-    void lets_go() { held = {}; }
-  };
-  for (int threads : {1, 2}) {
-    dg::thread_pool pool(threads);
-    auto o = pool.make_actor<owner>(pool.make_actor<account>(1));
-    CHECK(o.submit(&owner::asks, 2).get() == 3);
-    CHECK(o.submit(&owner::blocks, 3).get() == 6);
-    o.submit(&owner::lets_go).get();
-    CHECK(support::eventually([] { return account::alive == 0; }));
-    // A method drops the last handle of its own actor.
-    auto self = std::make_shared<dg::actor<account>>(pool.make_actor<account>());
-    auto& handle = *self;
-    handle.submit([self = std::move(self)](account& inner) mutable {
-      inner.value = 1;
-      *self = {};
-    });
-    CHECK(support::eventually([] { return account::alive == 0; }));
-  }
-}
-
 TEST_CASE("ten thousand actors live at once", "[actor][S-ACTOR]") {
   support::watchdog dog("ten thousand actors", 120);
   {
@@ -723,38 +390,6 @@ TEST_CASE("an empty handle of an actor says so", "[actor]") {
   auto b = std::move(a);
   CHECK_THROWS_AS(a.submit(&account::get), dg::empty_ref);
   CHECK(b.submit(&account::get).get() == 0);
-}
-
-TEST_CASE("an exception from the destructor of an actor is reported", "[actor][S-ERR-10]") {
-  support::watchdog dog("throwing destructor");
-  support::error_log log;
-  struct thrower {
-    ~thrower() noexcept(false) { throw boom("destructor"); }
-    int one() { return 1; }
-  };
-  {
-    dg::thread_pool pool({.threads = 1, .on_unhandled_error = log.hook()});
-    auto a = pool.make_actor<thrower>();
-    CHECK(a.submit(&thrower::one).get() == 1);
-  }
-  REQUIRE(log.count() == 1);
-  CHECK(support::message_of([&] { std::rethrow_exception(log.at(0).error); }) == "destructor");
-}
-
-TEST_CASE("actors leak no memory", "[actor][S-MEM-4]") {
-  support::watchdog dog("memory of actors");
-  const long before = dg::detail::memory_counter::live(dg::detail::memory_kind::record);
-  {
-    dg::thread_pool pool(2);
-    for (int i = 0; i < 100; ++i) {
-      auto a = pool.make_actor<account>(i - 3);
-      auto stream = a.options(dg::backpressure{2}).submit(&account::count, 10);
-      a.submit(&account::add, 1);
-      if (i % 2 == 0) a.kill();
-    }
-  }
-  CHECK(dg::detail::memory_counter::live(dg::detail::memory_kind::record) == before);
-  CHECK(account::alive == 0);
 }
 
 }  // namespace test_actors

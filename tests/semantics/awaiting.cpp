@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Coroutines that wait without a thread: task<R>, refs, all and any of several, streams, yield. S-AWAIT, S-WAIT-6, and
-// S-CANCEL, S-STOP and S-ERR for a coroutine that is suspended in a co_await.
+// Coroutines that wait without a thread: task<R>, refs, streams, yield. S-AWAIT, S-WAIT-6, and S-CANCEL, S-STOP and
+// S-ERR for a coroutine that is suspended in a co_await.
 
 #include "../catch.hpp"
 #include "probes.hpp"
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,27 +13,17 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace test_awaiting {
 
 using namespace std::chrono_literals;
-
-namespace {
-
 using support::awaits;
 using support::count_to;
+using support::gives;
 using support::later;
-
-dg::task<int> gives(int i) { co_return i; }
-dg::task<int> throws_boom(std::string what) {
-  throw support::boom(what);
-  co_return 0;
-}
-dg::task<void> nothing() { co_return; }
-
-}  // namespace
+using support::nothing;
+using support::throws_boom;
 
 TEST_CASE("a submitted task gives one ref, ready when it has ended", "[await][S-WAIT-7]") {
   support::watchdog dog("submitted tasks");
@@ -530,125 +519,6 @@ TEST_CASE("a reader that is cancelled while its producer stores ends, and its st
     }
   }
   CHECK(support::tracked::live == 0);
-}
-
-TEST_CASE("when_all waits for all, then rethrows the first failure in argument order", "[await][S-AWAIT-1]") {
-  support::watchdog dog("when_all");
-  std::atomic<int> ended{0};
-  dg::thread_pool pool(2);
-  auto mixed = [](dg::ref<int> r) -> dg::task<int> {
-    auto [a, b, c, d] = co_await dg::when_all(r, gives(20), nothing(), dg::put(300));
-    static_assert(std::is_same_v<decltype(a), const int&> && std::is_same_v<decltype(c), std::monostate>);
-    co_return a + b + d;
-  };
-  CHECK(pool.submit(mixed, dg::unresolved(dg::put(1))).get() == 321);
-
-  auto slow = [](std::atomic<int>* n) -> dg::task<int> {
-    for (int i = 0; i < 100; ++i) co_await dg::this_task::yield();
-    ++*n;
-    co_return 1;
-  };
-  auto failing = [&]() -> dg::task<int> {
-    co_await dg::when_all(slow(&ended), throws_boom("second"), throws_boom("third"), slow(&ended));
-    co_return 0;
-  };
-  CHECK(support::message_of([&] { pool.submit(failing).get(); }) == "second");
-  CHECK(ended == 2);
-
-  auto range = [](int n) -> dg::task<int> {
-    std::vector<dg::task<int>> tasks;
-    for (int i = 0; i < n; ++i) tasks.push_back(gives(i));
-    std::vector<int> values = co_await dg::when_all(std::move(tasks));
-    std::vector<dg::ref<int>> refs{dg::put(1), dg::put(2)};
-    std::vector<int> copies = co_await dg::when_all(refs);
-    std::vector<dg::ref<std::unique_ptr<int>>> owned;
-    owned.push_back(dg::put(std::make_unique<int>(3)));
-    auto moved = co_await dg::when_all(std::move(owned));
-    co_return std::accumulate(values.begin(), values.end(), 0) + copies[1] + *moved[0];
-  };
-  CHECK(pool.submit(range, 100).get() == 4950 + 5);
-  CHECK(pool.submit(range, 0).get() == 5);
-}
-
-TEST_CASE("the tasks of a when_all are in progress at the same time", "[await][S-AWAIT-1]") {
-  support::watchdog dog("when_all in parallel");
-  dg::thread_pool pool(1);
-  // Each waits for the other: run one after the other, they would never end.
-  auto meet = []() -> dg::task<int> {
-    dg::promise<int> left, right;
-    auto side = [](dg::promise<int>& mine, dg::ref<int> other) -> dg::task<int> {
-      mine.set_value(1);
-      co_return co_await other;
-    };
-    auto [a, b] = co_await dg::when_all(side(left, right.get_ref()), side(right, left.get_ref()));
-    co_return a + b;
-  };
-  CHECK(pool.submit(meet).get() == 2);
-}
-
-TEST_CASE("in a generator that is iterated in place the tasks of a when_all run one after the other",
-          "[await][S-DETAIL-7]") {
-  support::watchdog dog("when_all in place");
-  struct body {
-    static dg::generator<std::string> run(std::string& log) {
-      auto part = [&log](char c) -> dg::task<char> {
-        log += c;
-        if (c == '!') throw support::boom();
-        co_return c;
-      };
-      auto [a, b, c] = co_await dg::when_all(part('a'), dg::put(7), part('c'));
-      co_yield std::string(1, a) + std::to_string(b) + c;
-      co_await dg::when_all(part('!'), part('d'));
-    }
-  };
-  std::string log;
-  auto gen = body::run(log);
-  auto at = gen.begin();
-  CHECK(*at == "a7c");
-  CHECK_THROWS_AS(++at, support::boom);
-  CHECK(log == "ac!d");
-}
-
-TEST_CASE("cancelling a task that awaits a when_all cancels the children that it has started", "[await][S-CANCEL-5]") {
-  support::watchdog dog("cancelled when_all");
-  std::atomic<int> alive{0}, begun{0};
-  later never;
-  dg::thread_pool pool(2);
-  auto part = [](std::atomic<int>* lives, std::atomic<int>* count, dg::ref<int> in) -> dg::task<int> {
-    support::witness here(*lives);
-    ++*count;
-    co_return co_await in;
-  };
-  auto r = pool.submit([&]() -> dg::task<int> {
-    co_await dg::when_all(part(&alive, &begun, never.ref), part(&alive, &begun, never.ref), part(&alive, &begun, never.ref));
-    co_return 0;
-  });
-  REQUIRE(support::eventually([&] { return begun == 3; }));
-  CHECK(r.cancel());
-  CHECK(support::holds<dg::cancelled_error>(r));
-  CHECK(support::eventually([&] { return alive == 0; }));
-}
-
-TEST_CASE("when_any gives the index of a ready operand, and consumes nothing", "[await][S-AWAIT-1]") {
-  support::watchdog dog("when_any");
-  dg::thread_pool pool(2);
-  later never, value;
-  dg::manual_executor manual;
-  auto idle = dg::on(manual).submit(count_to, 3);
-  auto stream = pool.submit(count_to, 3);
-  auto body = [&]() -> dg::task<std::size_t> {
-    const std::size_t first = co_await dg::when_any(never.ref, stream);
-    const std::size_t second = co_await dg::when_any(never.ref, idle, value.ref);
-    std::vector<dg::ref<int>> range{never.ref, never.ref, value.ref};
-    co_return first * 100 + second * 10 + co_await dg::when_any(range);
-  };
-  auto r = pool.submit(body);
-  value.promise.set_value(1);
-  CHECK(r.get() == 122);
-  CHECK(stream.next_value() == 0);
-  CHECK_FALSE(never.ref.ready());
-  auto none = [](std::vector<dg::ref<int>> refs) -> dg::task<std::size_t> { co_return co_await dg::when_any(refs); };
-  CHECK(support::holds<std::invalid_argument>(pool.submit(none, std::vector<dg::ref<int>>())));
 }
 
 TEST_CASE("yield lets other tasks run first", "[await][L-14]") {

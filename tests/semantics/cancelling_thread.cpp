@@ -86,7 +86,9 @@ TEST_CASE("whatever a task waits for, the thread that cancels it runs none of it
     auto after = pool.options(dg::after(outside)).submit([w = local()] {});
     struct bodies {
       static dg::task<int> awaits(dg::ref<int> r, destruction_probe) { co_return co_await r; }
-      static dg::task<int> any(dg::ref<int> r, destruction_probe) { co_return static_cast<int>(co_await dg::when_any(r)); }
+      static dg::task<int> any(dg::ref<int> r, destruction_probe) {
+        co_return static_cast<int>(co_await dg::when_any(r));
+      }
       static dg::task<int> all(dg::ref<int> r, destruction_probe) { co_return std::get<0>(co_await dg::when_all(r)); }
       static dg::generator<int> yields(dg::ref<int> r, destruction_probe) {
         co_yield 1;
@@ -159,11 +161,13 @@ TEST_CASE("a suspended task whose executor is gone is ended by the thread that c
   std::thread::id where;
   std::optional<dg::manual_executor> manual(std::in_place);
   const auto submit = [&] {
-    return dg::on(*manual).submit(bodies::awaits, dg::unresolved(later.get_ref()), destruction_probe(&gone, nullptr, &where));
+    return dg::on(*manual).submit(bodies::awaits, dg::unresolved(later.get_ref()),
+                                  destruction_probe(&gone, nullptr, &where));
   };
   auto cancelled = submit();
   auto woken = submit();
-  auto dropped = dg::on(*manual).submit(bodies::yields, dg::unresolved(later.get_ref()), destruction_probe(&gone, nullptr, &where));
+  auto dropped = dg::on(*manual).submit(bodies::yields, dg::unresolved(later.get_ref()),
+                                        destruction_probe(&gone, nullptr, &where));
   manual->run_all();
   manual.reset();
   CHECK_FALSE(cancelled.ready());  // it waits for something else

@@ -3,12 +3,14 @@
 // called.
 
 #include "../catch.hpp"
+#include "actor_fixtures.hpp"
 #include "probes.hpp"
 
 #include <atomic>
 #include <exception>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -16,12 +18,16 @@
 
 namespace test_killing {
 
+using namespace std::chrono_literals;
+using support::account;
+using support::actor_is_dead;
 using support::boom;
 using support::holds;
+using support::later;
+using support::nested_message;
+using support::recorder;
 
 namespace {
-
-using namespace std::chrono_literals;
 
 /// Counts its constructed and its live instances.
 struct subject {
@@ -374,6 +380,182 @@ TEST_CASE("kill after the end of the pool", "[actor][S-DETAIL-7]") {
   a.kill();
   a.kill();
   CHECK(holds<dg::actor_died>(a.submit(&subject::one)));
+}
+
+TEST_CASE("kill cancels waiting calls, lets the running method end, and refuses new calls", "[actor][S-DETAIL-7]") {
+  support::watchdog dog("kill");
+  support::gate inside, go;
+  dg::thread_pool pool(2);
+  auto a = pool.make_actor<account>();
+  auto running = a.submit([&](account& self) {
+    inside.open();
+    go.pass();
+    return self.value + 1;
+  });
+  later never;
+  auto queued = a.submit(&account::get);
+  auto waiting = a.submit(&account::add, never.ref);
+  auto stream = a.submit(&account::count, 5);
+  inside.pass();
+  a.kill();
+  CHECK(support::holds<dg::cancelled_error>(queued));
+  CHECK(support::holds<dg::cancelled_error>(waiting));
+  CHECK_THROWS_AS(stream.next_value(), dg::cancelled_error);
+  auto refused = a.submit(&account::get);
+  CHECK(nested_message(refused.error()) == "nothing nested");
+  CHECK(account::alive == 1);
+  go.open();
+  CHECK(running.get() == 1);
+  CHECK(support::eventually([] { return account::alive == 0; }));
+  CHECK_THROWS_AS(a.submit(&account::get).get(), dg::actor_died);
+  a.kill();  // again: nothing
+  // A call whose method is suspended.
+  auto b = pool.make_actor<account>();
+  auto suspended = b.submit(&account::awaits, dg::unresolved(never.ref));
+  auto full = pool.make_actor<account>();
+  auto room = full.options(dg::backpressure{1}).submit(&account::count, 5);
+  CHECK(room.next_value() == 1);
+  b.kill();
+  full.kill();
+  CHECK(support::holds<dg::cancelled_error>(suspended));
+  CHECK(support::eventually([] { return account::alive == 0; }));
+}
+
+TEST_CASE("an actor killed while a method runs cancels it when it suspends", "[actor][S-DETAIL-7]") {
+  support::watchdog dog("kill before suspension");
+  dg::thread_pool pool(1);
+  for (int round = 0; round < 100; ++round) {
+    auto a = pool.make_actor<account>();
+    later never;
+    auto suspends = a.submit(&account::awaits, dg::unresolved(never.ref));
+    if (round % 2 == 0) std::this_thread::yield();
+    a.kill();
+    suspends.wait();
+    const std::exception_ptr e = suspends.error();
+    REQUIRE(e);
+  }
+  CHECK(support::eventually([] { return account::alive == 0; }));
+}
+
+TEST_CASE("an actor killed while a method runs lets it suspend, and cancels it then", "[actor][S-DETAIL-7]") {
+  support::watchdog dog("kill, then suspension");
+  struct waits_later {
+    dg::task<int> method(support::gate& begun, support::gate& goes_on, dg::ref<int> r) {
+      begun.open();
+      goes_on.pass();
+      co_return co_await r;
+    }
+  };
+  dg::thread_pool pool(1);
+  later never;
+  support::gate begun, goes_on;
+  auto a = pool.make_actor<waits_later>();
+  auto suspends = a.submit(&waits_later::method, std::ref(begun), std::ref(goes_on), dg::unresolved(never.ref));
+  begun.pass();
+  a.kill();
+  goes_on.open();
+  CHECK(suspends.wait_for(30s));
+  CHECK(support::holds<dg::cancelled_error>(suspends));
+}
+
+TEST_CASE("a call that gets its turn while its actor is being killed is cancelled like the others",
+          "[actor][S-DETAIL-7]") {
+  dg::inline_executor at_once;
+  auto a = dg::on(at_once).make_actor<recorder>();
+  later never;
+  auto unready = a.submit(&recorder::add, never.ref);
+  auto held_up = a.options(dg::num_returns<2>{}).submit(&recorder::count, 2);
+  a.kill();  // it cancels the first one, whose end gives the turn to the second one before that is cancelled
+  CHECK(support::holds<dg::cancelled_error>(unready));
+  CHECK(support::holds<dg::cancelled_error>(held_up[0]));
+  CHECK(actor_is_dead(a.submit(&recorder::text).error()));
+}
+
+TEST_CASE("kill ends queued, waiting and suspended calls, with any limit of concurrency", "[actor][S-DETAIL-7]") {
+  support::watchdog dog("kill at every stage");
+  for (int limit : {1, 2, 8}) {
+    dg::thread_pool pool(2);
+    later never;
+    auto a = pool.options(dg::max_concurrency{limit}, dg::name{"target"}).make_actor<recorder>();
+    std::vector<dg::ref<int>> calls;
+    for (int i = 0; i < 4; ++i) calls.push_back(a.submit(&recorder::awaits, dg::unresolved(never.ref), "<", ">"));
+    auto full = a.options(dg::backpressure{1}).submit(&recorder::count, 100);
+    auto unready = a.submit(&recorder::add, never.ref);
+    auto after = a.options(dg::after(never.ref)).submit(&recorder::note, "never");
+    auto list = a.options(dg::dynamic).submit(&recorder::count, 3);
+    auto fixed = a.options(dg::num_returns<2>{}).submit(&recorder::count, 2);
+    a.kill();
+    for (auto& c : calls) CHECK(support::holds<dg::cancelled_error>(c));
+    CHECK(support::holds<dg::cancelled_error>(unready));
+    CHECK(support::holds<dg::cancelled_error>(after));
+    CHECK(list.error() != nullptr);
+    CHECK(support::holds<dg::cancelled_error>(fixed[1]));
+    while (auto item = full.next())
+      if (item->failed()) CHECK(support::holds<dg::cancelled_error>(*item));
+    CHECK(support::eventually([] { return recorder::alive == 0; }));
+    auto late = a.submit(&recorder::text);
+    CHECK(actor_is_dead(late.error()));
+    CHECK(support::message_of([&] { late.get(); }).find("'target'") != std::string::npos);
+    CHECK(actor_is_dead(a.options(dg::max_retries{3}).submit(&recorder::text).error()));
+    CHECK(actor_is_dead(a.options(dg::dynamic).submit(&recorder::count, 3).error()));
+  }
+}
+
+TEST_CASE("an actor may be killed before it is built, by itself, and by several at once", "[actor][S-DETAIL-7]") {
+  support::watchdog dog("kill in corners");
+  dg::thread_pool pool(2);
+  {
+    later input;
+    struct takes {
+      explicit takes(int) {}
+      int one() { return 1; }
+    };
+    auto a = pool.make_actor<takes>(input.ref);
+    auto call = a.submit(&takes::one);
+    a.kill();
+    CHECK(support::holds<dg::cancelled_error>(call));
+    CHECK(actor_is_dead(a.submit(&takes::one).error()));
+    input.promise.set_value(1);
+  }
+  {
+    auto a = pool.make_actor<recorder>();
+    auto kills = a.submit([a](recorder& self) {
+      a.kill();
+      return self.sum + 1;
+    });
+    CHECK(kills.get() == 1);  // it runs to its end
+    CHECK(actor_is_dead(a.submit(&recorder::text).error()));
+    CHECK(support::eventually([] { return recorder::alive == 0; }));
+  }
+  for (int round = 0; round < 100; ++round) {
+    auto a = pool.make_actor<recorder>();
+    std::vector<std::thread> killers;
+    for (int i = 0; i < 3; ++i) killers.emplace_back([a] { a.kill(); });
+    auto call = a.submit(&recorder::add, 1);
+    call.wait();
+    for (auto& t : killers) t.join();
+    CHECK(actor_is_dead(a.submit(&recorder::add, 1).error()));
+  }
+  CHECK(support::eventually([] { return recorder::alive == 0; }));
+}
+
+TEST_CASE("an attempt that fails after its actor was killed is the last one", "[actor][S-DETAIL-7][L-19]") {
+  support::watchdog dog("kill against retries");
+  dg::thread_pool pool(2);
+  for (int round = 0; round < 50; ++round) {
+    auto a = pool.make_actor<recorder>();
+    std::atomic<int> attempts{0};
+    auto endless = a.options(dg::max_retries{2'000'000'000}).submit([&attempts](recorder&) {
+      ++attempts;
+      throw boom();
+    });
+    while (attempts < round % 3) std::this_thread::yield();
+    a.kill();
+    endless.wait();
+    const int ended_at = attempts;
+    CHECK(support::eventually([] { return recorder::alive == 0; }));
+    CHECK(attempts == ended_at);
+  }
 }
 
 }  // namespace test_killing

@@ -156,6 +156,12 @@ std::string printed(const T& value) {
   return out.str();
 }
 
+/// The message of the exception that `r` holds, or "" if it holds a value. Blocks.
+template <class Ref>
+std::string message_in(const Ref& r) {
+  return message_of([&] { r.get(); });
+}
+
 /// The numbers of an `arity_error`; {-1, -1} for any other outcome.
 struct arity {
   long expected = -1, yielded = -1;
@@ -192,6 +198,23 @@ struct later {
 };
 
 inline dg::task<int> awaits(dg::ref<int> r) { co_return co_await r; }
+inline dg::task<int> gives(int i) { co_return i; }
+inline dg::task<int> gives_slowly(int i, int yields) {
+  for (int k = 0; k < yields; ++k) co_await dg::this_task::yield();
+  co_return i;
+}
+inline dg::task<int> throws_boom(std::string what) {
+  throw boom(what);
+  co_return 0;
+}
+inline dg::task<void> nothing() { co_return; }
+
+/// Runs a coroutine on a pool of its own, and returns its result.
+template <class F>
+auto run_on_pool(F f, int threads = 2) {
+  dg::thread_pool pool(threads);
+  return pool.submit(std::move(f)).get();
+}
 
 /// Yields 0 … n-1, as values that count themselves.
 inline dg::generator<tracked> tracked_to(int n) {
@@ -227,14 +250,15 @@ inline dg::generator<int> throw_after(int n) {
   throw boom("after " + std::to_string(n));
 }
 
-/// The progress of a producer: yields begun, and yields that have returned.
+/// The progress of a producer: yields begun, yields that have returned, and frames alive.
 struct progress {
-  std::atomic<int> begun{0}, passed{0};
+  std::atomic<int> begun{0}, passed{0}, frames{0};
   std::atomic<bool> ended{false};
 };
 
 /// Yields 0 … n-1, and records its progress.
 inline dg::generator<int> watched(progress* seen, int n) {
+  const witness frame(seen->frames);
   for (int i = 0; i < n; ++i) {
     ++seen->begun;
     co_yield i;

@@ -3,6 +3,7 @@
 
 #include "../catch.hpp"
 #include "../support.hpp"
+#include "failures.hpp"
 #include "probes.hpp"
 
 #include <stdexcept>
@@ -13,11 +14,9 @@
 
 namespace test_stop_requests {
 
-namespace {
+using support::disk_full;
 
-struct disk_full : std::runtime_error {
-  disk_full() : std::runtime_error("disk full") {}
-};
+namespace {
 
 /// The text of `error`: "disk full", "cancelled", "cancelled[disk full]", …, from the outer to the nested exception.
 std::string layers(std::exception_ptr error) {

@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-namespace test_tracing {
+namespace test_trace {
 
 namespace {
 
@@ -567,4 +567,4 @@ TEST_CASE("calls of an actor are recorded like other tasks", "[trace][S-ACTOR]")
   CHECK(seen.slices.size() == 3);  // its constructor and its end too
 }
 
-}  // namespace test_tracing
+}  // namespace test_trace

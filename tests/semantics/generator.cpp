@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace test_generators {
+namespace test_generator {
 
 using support::boom;
 using support::count_to;
@@ -124,4 +124,4 @@ TEST_CASE("a generator works with range algorithms and views", "[generator]") {
   CHECK(even == std::vector<int>{0, 2, 4, 6, 8});
 }
 
-}  // namespace test_generators
+}  // namespace test_generator

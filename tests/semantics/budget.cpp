@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace test_budgets {
+namespace test_budget {
 
 using namespace std::chrono_literals;
 using support::boom;
@@ -371,4 +371,4 @@ TEST_CASE("streams of one budget are read, dropped and cancelled by several thre
   CHECK(support::tracked::live == 0);
 }
 
-}  // namespace test_budgets
+}  // namespace test_budget

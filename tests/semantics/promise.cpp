@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace test_promises {
+namespace test_promise {
 
 using namespace std::chrono_literals;
 
@@ -287,4 +287,4 @@ TEST_CASE("a promise may be fulfilled by a task, and be destroyed by the task th
   CHECK(support::tracked::live == 0);
 }
 
-}  // namespace test_promises
+}  // namespace test_promise
