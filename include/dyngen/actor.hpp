@@ -209,20 +209,20 @@ class actor {
  public:
   /// Makes an empty handle.
   actor() = default;
-  actor(const actor& other) noexcept : state_(other.state_) { retain(); }
-  actor(actor&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  actor(const actor& other) noexcept : state_(other.state_) {
+    if (state_) state_->add_handle();
+  }
+  actor(actor&&) noexcept = default;
   actor& operator=(actor other) noexcept {
     std::swap(state_, other.state_);
     return *this;
   }
   ~actor() {
-    if (state_ == nullptr) return;
-    state_->drop_handle();
-    state_->drop_host_reference();
+    if (state_) state_->drop_handle();
   }
 
   /// Returns false for an empty handle.
-  bool valid() const noexcept { return state_ != nullptr; }
+  bool valid() const noexcept { return static_cast<bool>(state_); }
 
   /// Submits a call: `f` is a member function of A, or a callable whose first parameter is an A&. Returns what
   /// thread_pool::submit returns, except that streams are unbounded by default. If a method waits for another call of
@@ -257,7 +257,7 @@ class actor {
   }
 
   /// Returns whether both refer to the same actor, or both are empty.
-  friend bool operator==(const actor& a, const actor& b) noexcept { return a.state_ == b.state_; }
+  friend bool operator==(const actor& a, const actor& b) noexcept { return a.state_.get() == b.state_.get(); }
 
  private:
   template <class>
@@ -265,19 +265,15 @@ class actor {
   template <class, class...>
   friend class detail::actor_options;
 
-  explicit actor(detail::actor_state<A>& state) noexcept : state_(&state) {}  // takes over both counts
+  // Takes over both counts.
+  explicit actor(detail::actor_state<A>& state) noexcept : state_(state, detail::adopt_reference{}) {}
 
   detail::actor_state<A>& state() const {
-    if (state_ == nullptr) detail::throw_empty("actor");
+    if (!state_) detail::throw_empty("actor");
     return *state_;
   }
-  void retain() noexcept {
-    if (state_ == nullptr) return;
-    state_->add_handle();
-    state_->add_host_reference();
-  }
 
-  detail::actor_state<A>* state_ = nullptr;
+  detail::intrusive_ptr<detail::actor_state<A>> state_;
 };
 
 namespace detail {

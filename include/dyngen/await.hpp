@@ -5,6 +5,7 @@
 // iterated in place, without a task, blocks its thread instead.
 
 #include <dyngen/detail/base/compiler.hpp>
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/pool/stealable_child.hpp>
 #include <dyngen/ref.hpp>
@@ -100,12 +101,7 @@ class stream_awaiter {
  private:
   using made_here = typename sequence_task<T>::made_here;
 
-  void hold(made_here made) noexcept {
-    if (made == made_here::something || made == made_here::behind)
-      kept_.adopt(*task_);
-    else if (!kept_.holds())
-      kept_.hold(*task_);
-  }
+  void hold(made_here made) noexcept { stream_access::hold(kept_, *task_, made); }
   /// Returns false if the coroutine must suspend until the next item is ready, or stop.
   DYNGEN_NOINLINE bool arrives(made_here made) {
     sequence_task<T>& t = *task_;
@@ -127,7 +123,7 @@ class stream_awaiter {
   suspension suspension_;
   ref_stream<T>& stream_;
   sequence_task<T>* task_ = nullptr;
-  stream_access::keep<T> kept_;
+  intrusive_ptr<sequence_task<T>> kept_;
 };
 
 template <class T, bool Value>

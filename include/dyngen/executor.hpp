@@ -4,6 +4,7 @@
 // inline_executor runs a task on the thread that makes it ready; manual_executor, for tests, runs tasks when the test
 // calls run_one() or run_all().
 
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/task/inline_queue.hpp>
 #include <dyngen/detail/task/put_off.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
@@ -149,13 +150,10 @@ class inline_executor {
 class manual_executor {
  public:
   /// Constructs an executor with an empty queue. Throws std::bad_alloc.
-  manual_executor() : host_(new detail::manual_host) {}
+  manual_executor() : host_(*new detail::manual_host, detail::adopt_reference{}) {}
   manual_executor(const manual_executor&) = delete;
   manual_executor& operator=(const manual_executor&) = delete;
-  ~manual_executor() {
-    host_->close();
-    host_->drop_host_reference();
-  }
+  ~manual_executor() { host_->close(); }
 
   /// Queues the work. During the executor's destruction it destroys the work instead, which cancels its task.
   void execute(work w) noexcept { host_->push(w.release(), false); }
@@ -182,7 +180,7 @@ class manual_executor {
   detail::task_host& task_host_of() noexcept { return *host_; }
 
  private:
-  detail::manual_host* host_;
+  const detail::intrusive_ptr<detail::manual_host> host_;
 };
 
 static_assert(executor<inline_executor> && executor<manual_executor>);
@@ -212,22 +210,6 @@ class executor_adapter final : public task_host {
  private:
   E& executor_;
   atomic<std::uint32_t> references_{1};
-};
-
-/// A pointer to a host that holds a reference to it.
-class host_ptr {
- public:
-  explicit host_ptr(task_host& host) noexcept : host_(&host) {}  // takes over one reference
-  host_ptr(const host_ptr& other) noexcept : host_(other.host_) { host_->add_host_reference(); }
-  host_ptr& operator=(host_ptr other) noexcept {
-    std::swap(host_, other.host_);
-    return *this;
-  }
-  ~host_ptr() { host_->drop_host_reference(); }
-  task_host& host() const noexcept { return *host_; }
-
- private:
-  task_host* host_;
 };
 
 }  // namespace dyngen::detail

@@ -5,6 +5,7 @@
 // stream cancels the task, runs none of its code, and destroys the values that were not consumed.
 
 #include <dyngen/detail/base/compiler.hpp>
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/detail/results/stream_access.hpp>
 #include <dyngen/ref.hpp>
@@ -77,8 +78,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   std::optional<ref<T>> try_next() {
     task& t = checked();
     if (t.has_value()) return handed_over(t);
-    keep kept;
-    kept.hold(t);
+    const keep kept(t);
     t.watch();
     if (t.has_value()) return handed_over(t);
     if (!t.completed()) return std::nullopt;
@@ -113,8 +113,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   /// Never blocks. Throws empty_ref.
   bool finished() const {
     task& t = checked();
-    keep kept;
-    kept.hold(t);
+    const keep kept(t);
     if (!t.completed()) t.watch();
     return t.completed() && !t.has_value() && !t.final_pending();
   }
@@ -214,32 +213,9 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
     return std::nullopt;
   }
 
-  /// Keeps a reference to the task while a member function runs the task's code or waits for the task: that code may
-  /// destroy this stream.
-  struct keep {
-    keep() = default;
-    keep(const keep&) = delete;
-    keep& operator=(const keep&) = delete;
-    ~keep() {
-      if (task_ != nullptr) task_->drop_references(1);
-    }
-    /// Adds a reference.
-    void hold(task& t) noexcept {
-      t.add_references(1);
-      adopt(t);
-    }
-    /// Takes over a reference.
-    void adopt(task& t) noexcept {
-      if (task_ != nullptr)
-        t.drop_references(1);  // one is enough
-      else
-        task_ = &t;
-    }
-    bool holds() const noexcept { return task_ != nullptr; }
-
-   private:
-    task* task_ = nullptr;
-  };
+  /// Holds the task while a member function runs the task's code or waits for the task: that code may destroy this
+  /// stream.
+  using keep = detail::intrusive_ptr<task>;
 
   /// Called if no value is ready: produces the next one on this thread, or blocks. Returns true if a value is ready,
   /// false at the end. Throws timeout_error. If it returns false or throws, `kept` holds a reference to the task.
@@ -251,10 +227,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
   DYNGEN_NOINLINE static bool await_item(task& t, detail::deadline until, keep& kept, typename task::made_here made) {
     using made_here = typename task::made_here;
     for (;;) {
-      if (made == made_here::something || made == made_here::behind)
-        kept.adopt(t);
-      else if (!kept.holds())
-        kept.hold(t);
+      detail::stream_access::hold(kept, t, made);
       if (t.has_value()) return true;
       if (t.completed()) return t.has_value();  // published before it completed
       if (t.is_left()) return false;            // the task's own code has given the stream up
@@ -332,29 +305,15 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     using difference_type = std::ptrdiff_t;
 
     /// For the library.
-    explicit iterator(task& t) : task_(&t) {
-      t.add_references(1);
-      try {
-        arrive();
-      } catch (...) {
-        t.drop_references(1);
-        throw;
-      }
-    }
-    iterator(iterator&& other) noexcept
-        : task_(std::exchange(other.task_, nullptr)),
-          at_(std::exchange(other.at_, {})) {}
+    explicit iterator(task& t) : task_(t) { arrive(); }
+    iterator(iterator&& other) noexcept : task_(std::move(other.task_)), at_(std::exchange(other.at_, {})) {}
     iterator& operator=(iterator&& other) noexcept {
       iterator moved(std::move(other));
       std::swap(task_, moved.task_);
       std::swap(at_, moved.at_);
       return *this;
     }
-    ~iterator() {
-      if (task_ == nullptr) return;
-      finish_value();
-      task_->drop_references(1);
-    }
+    ~iterator() { finish_value(); }
 
     /// Returns the value, which may be moved from; destroyed by the next increment.
     T&& operator*() const noexcept { return std::move(*at_.value); }
@@ -390,7 +349,7 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
       task_->destroyed_in_place(*at.block);
     }
 
-    task* task_;
+    keep task_;
     typename task::place at_{};  ///< of the current value
   };
 

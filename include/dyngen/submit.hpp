@@ -5,6 +5,7 @@
 // runs none of the task's code, except under inline_executor.
 
 #include <dyngen/arguments.hpp>
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/submit/submission.hpp>
 #include <dyngen/executor.hpp>
 #include <dyngen/generator.hpp>
@@ -69,7 +70,9 @@ namespace dyngen {
 class executor_target {
  public:
   /// For the library: write on(executor).
-  explicit executor_target(detail::host_ptr host) noexcept : host_(std::move(host)) {}
+  explicit executor_target(detail::intrusive_ptr<detail::task_host> host) noexcept : host_(std::move(host)) {}
+  executor_target(const executor_target&) = default;  // and no move: a target that was moved from still works
+  executor_target& operator=(const executor_target&) = default;
 
   /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
   /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. Does not wait for the task;
@@ -78,24 +81,27 @@ class executor_target {
   /// nothing was submitted.
   template <class F, class... Args>
   auto submit(F&& f, Args&&... args) const {
-    return detail::submit_to(host_.host(), std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
+    return detail::submit_to(*host_, std::tuple<>(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// Returns an object with submit() and make_actor() that use the options `os`. It may be stored, copied and reused
   /// while the executor exists. Throws what copying or moving the options throws.
   template <class... Os>
   auto options(Os&&... os) const {
-    return detail::make_bound(host_, detail::make_pack(std::forward<Os>(os)...));
+    return detail::make_bound(*this, detail::make_pack(std::forward<Os>(os)...));
   }
   /// Returns an actor<A> at once; the executor constructs its object as A(args...), after the ref arguments are ready.
   /// The executor must outlive the actor, which ends after its last call, once its last handle is destroyed. Throws
   /// what copying or moving the arguments throws, std::bad_alloc, pool_stopped, empty_ref; then there is no actor.
   template <class A, class... Args>
   auto make_actor(Args&&... args) const {
-    return detail::actor_maker<A>::make(host_.host(), std::tuple<>(), std::forward<Args>(args)...);
+    return detail::actor_maker<A>::make(*host_, std::tuple<>(), std::forward<Args>(args)...);
   }
 
+  /// For the library.
+  detail::task_host& host() const noexcept { return *host_; }
+
  private:
-  detail::host_ptr host_;
+  detail::intrusive_ptr<detail::task_host> host_;
 };
 
 namespace detail {
@@ -108,9 +114,9 @@ struct on_function {
     if constexpr (!executor<E>)
       std::terminate();
     else if constexpr (requires { e.task_host_of(); })
-      return executor_target(retained(e.task_host_of()));
+      return executor_target(intrusive_ptr<task_host>(e.task_host_of()));
     else
-      return executor_target(host_ptr(*new executor_adapter<E>(e)));
+      return executor_target(intrusive_ptr<task_host>(*new executor_adapter<E>(e), adopt_reference{}));
   }
   /// Does not compile: the executor must outlive its tasks, so it cannot be a temporary.
   template <class E>
@@ -118,12 +124,6 @@ struct on_function {
     static_assert(!sizeof(E),
                   "dyngen: on(e) takes an executor that outlives its tasks; give it a name, and write on(name)");
     std::terminate();
-  }
-
- private:
-  static host_ptr retained(task_host& host) noexcept {
-    host.add_host_reference();
-    return host_ptr(host);
   }
 };
 }  // namespace detail

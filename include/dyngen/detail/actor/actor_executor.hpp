@@ -23,11 +23,14 @@
 // handed on (ending_tasks.hpp). If such a call must first wait for its children, it keeps the turn: its link is in the
 // pool's queue, so it cannot give the turn up.
 //
+// Member functions during which other threads may drop their references to the actor hold one of their own.
+//
 // [M1] Waiting and cancelled. push() marks a call as waiting for its turn (seq_cst), then checks whether it is
 //      cancelled. A thread that cancels sets that flag (seq_cst) and learns in the same operation whether the call
 //      waits for its turn.
 
 #include <dyngen/detail/actor/call_order.hpp>
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/base/memory.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/inline_queue.hpp>
@@ -118,7 +121,7 @@ class actor_executor : public task_host, private call_order {
   }
 
   void push(task_record& task, bool) noexcept override {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     actor_call& t = *task.ticket();
     if (t.inlined) return task.run_popped();
     const publication all;
@@ -152,7 +155,7 @@ class actor_executor : public task_host, private call_order {
   }
 
   void cancelled_while_waiting_for_turn(task_record& task) noexcept override {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     {
       std::lock_guard lock(mutex_);
       if (!take_out(*task.ticket())) return;
@@ -160,7 +163,7 @@ class actor_executor : public task_host, private call_order {
     hand_on(task);
   }
   void queued_cancelled(task_record& task) noexcept override {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     {
       std::lock_guard lock(mutex_);
       if (!is_handed_on(task)) return;  // push() sees the flag
@@ -178,7 +181,7 @@ class actor_executor : public task_host, private call_order {
   void link_left_behind() noexcept override { base_.link_left_behind(); }
 
   void left() noexcept override {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     ++context().publishing;  // the scope that ran the task decrements it when this thread has left the task
     task_record* next = nullptr;
     {
@@ -189,13 +192,13 @@ class actor_executor : public task_host, private call_order {
     if (next != nullptr) hand_on(*next);
   }
   void parks() noexcept override {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     left();
     base_.suspension_decided();
   }
 
   void ended(task_record& task) noexcept override {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     actor_call& t = *task.ticket();
     std::exception_ptr why;
     bool failed = false;
@@ -269,18 +272,6 @@ class actor_executor : public task_host, private call_order {
   virtual void free() noexcept = 0;
 
  private:
-  /// Keeps the actor alive during a member function, since other threads may drop their references meanwhile.
-  class keeper {
-   public:
-    explicit keeper(actor_executor& a) noexcept : actor_(a) { actor_.add_host_reference(); }
-    keeper(const keeper&) = delete;
-    keeper& operator=(const keeper&) = delete;
-    ~keeper() { actor_.drop_host_reference(); }
-
-   private:
-    actor_executor& actor_;
-  };
-
   void hand_on(task_record& task) noexcept {
     base_.wakes();
     task.state().clear(state_word::waiting_for_turn | state_word::has_run);
@@ -307,10 +298,10 @@ class actor_executor : public task_host, private call_order {
   /// stop callbacks of the others may wait for them. With `dead`, cancels only calls that have not begun; these fail
   /// with actor_died.
   void cancel_calls(bool dead) noexcept {
-    const keeper alive(*this);
+    const intrusive_ptr alive(*this);
     const publication all;
     for (;;) {
-      task_record* found = nullptr;
+      intrusive_ptr<task_record> found;
       {
         std::lock_guard lock(mutex_);
         actor_call* t = calls_.first();
@@ -328,11 +319,9 @@ class actor_executor : public task_host, private call_order {
         }
         if (t == nullptr || t->told_to_stop) return;
         t->told_to_stop = true;
-        found = t->task;
-        found->add_references(1);
+        found = intrusive_ptr(*t->task);
       }
       found->cancel();
-      found->drop_references(1);
     }
   }
 

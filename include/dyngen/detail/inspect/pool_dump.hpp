@@ -5,6 +5,7 @@
 // tasks are found through their threads (inspector.hpp). The others, which are queued and have never waited, are only
 // counted.
 
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/inspect/describe_text.hpp>
 #include <dyngen/detail/pool/pool_core.hpp>
 
@@ -28,10 +29,10 @@ class pool_dump {
     const std::uint64_t others = collect();
     std::string lines;
     std::uint64_t described = 0;
-    for (shared_state_ptr& p : tasks_) {
-      const shared_state_ptr task = std::move(p);  // dropped at the end of this iteration
+    for (intrusive_ptr<shared_state>& p : tasks_) {
+      const intrusive_ptr<shared_state> task = std::move(p);  // dropped at the end of this iteration
       const std::string line = description_of(*task);
-      if ((*task).completed()) continue;
+      if (task->completed()) continue;
       lines += "  " + line + "\n";
       ++described;
     }
@@ -67,11 +68,11 @@ class pool_dump {
       });
     }
     std::vector<const shared_state*> running;
-    for (const shared_state_ptr& p : tasks_) running.push_back(p.get());
+    for (const intrusive_ptr<shared_state>& p : tasks_) running.push_back(p.get());
     std::sort(running.begin(), running.end());
-    std::vector<shared_state_ptr> dormant;
+    std::vector<intrusive_ptr<shared_state>> dormant;
     pool_.suspended_.collect(dormant);
-    for (shared_state_ptr& p : dormant)
+    for (intrusive_ptr<shared_state>& p : dormant)
       if (!std::binary_search(running.begin(), running.end(), p.get())) tasks_.push_back(std::move(p));
     const pool_counters::totals now = pool_.count();
     const std::uint64_t alive = now.started - now.ended;
@@ -79,7 +80,7 @@ class pool_dump {
   }
 
   pool_core& pool_;
-  std::vector<shared_state_ptr> tasks_;
+  std::vector<intrusive_ptr<shared_state>> tasks_;
 };
 
 }  // namespace dyngen::detail

@@ -6,6 +6,7 @@
 //     end of an actor is such a task, too (actor_call.hpp, kind `ender`).
 //   - Tasks whose code blocks a thread, while it does.
 
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/task_record.hpp>
@@ -65,7 +66,7 @@ class suspended_tasks {
   }
 
   /// Sets `tasks` to the listed tasks that have not ended, the oldest first. Throws std::bad_alloc.
-  void collect(std::vector<shared_state_ptr>& tasks) {
+  void collect(std::vector<intrusive_ptr<shared_state>>& tasks) {
     for (std::size_t room = 64;; room *= 2) {
       tasks.clear();
       tasks.reserve(room);  // allocates, so not under the mutex
@@ -108,17 +109,14 @@ class suspended_tasks {
   /// that waits and is not the end of an actor. `idle_actors`: an end of an actor that waits. `also_polling`: one that
   /// waits, or runs and has a stop token. Returns false if there is none.
   bool cancel_one(which wanted) noexcept {
-    task_record* found = nullptr;
+    intrusive_ptr<task_record> found;
     {
       std::lock_guard lock(mutex_);
-      for (task_record* t = first_; t != nullptr && found == nullptr; t = t->links_when_suspended().next)
-        if (is_among(*t, wanted)) found = t;
-      if (found != nullptr) found->add_references(1);
+      for (task_record* t = first_; t != nullptr && !found; t = t->links_when_suspended().next)
+        if (is_among(*t, wanted)) found = intrusive_ptr(*t);
     }
-    if (found == nullptr) return false;
-    found->cancel();
-    found->drop_references(1);
-    return true;
+    if (found) found->cancel();
+    return static_cast<bool>(found);
   }
 
  private:

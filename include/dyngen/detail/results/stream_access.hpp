@@ -2,6 +2,7 @@
 #pragma once
 // How the library reaches the task behind a ref_stream<T>, which is a public class: this header needs only its name.
 
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/results/sequence_task.hpp>
 
 #include <optional>
@@ -34,8 +35,16 @@ struct stream_access {
   static std::optional<ref<T>> item_or_end(sequence_task<T>& t) {
     return t.has_value() ? ref_stream<T>::handed_over(t) : ref_stream<T>::final_item(t);
   }
+  /// Makes `kept` hold the task, after make_next() returned `made` and perhaps gave a reference with it.
   template <class T>
-  using keep = typename ref_stream<T>::keep;
+  static void hold(intrusive_ptr<sequence_task<T>>& kept, sequence_task<T>& t,
+                   typename sequence_task<T>::made_here made) noexcept {
+    using made_here = typename sequence_task<T>::made_here;
+    if (made == made_here::something || made == made_here::behind)
+      kept = intrusive_ptr(t, adopt_reference{});
+    else if (!kept)
+      kept = intrusive_ptr(t);
+  }
 };
 template <class S>
 inline constexpr bool is_stream = false;

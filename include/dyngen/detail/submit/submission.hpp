@@ -312,9 +312,8 @@ class submission {
   /// Starts a task that may have no handle at all (num_returns of 0); a reference keeps its record alive meanwhile.
   template <class Record>
   void start_kept(Record& r) const noexcept {
-    r.add_references(1);
+    const intrusive_ptr alive(r);
     r.start(how_);
-    r.drop_references(1);
   }
 
   /// A class rather than a lambda, which would be a different type for each callable.

@@ -3,38 +3,18 @@
 // What describe() and dump() read of a task (inspector.hpp): numbers, and counted pointers to what the task waits for.
 // Taking a snapshot does not allocate; describe_text.hpp turns it into words later.
 
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/value/shared_state.hpp>
 
 #include <cstdint>
 #include <string_view>
-#include <utility>
 
 namespace dyngen::detail {
-
-/// A reference-counting pointer to a shared state.
-class shared_state_ptr {
- public:
-  shared_state_ptr() = default;
-  explicit shared_state_ptr(shared_state& p) noexcept : producer_(&p) { p.add_references(1); }
-  shared_state_ptr(shared_state_ptr&& other) noexcept : producer_(std::exchange(other.producer_, nullptr)) {}
-  shared_state_ptr& operator=(shared_state_ptr&& other) noexcept {
-    std::swap(producer_, other.producer_);
-    return *this;
-  }
-  ~shared_state_ptr() {
-    if (producer_ != nullptr) producer_->drop_references(1);
-  }
-  shared_state* get() const noexcept { return producer_; }
-  shared_state& operator*() const noexcept { return *producer_; }
-
- private:
-  shared_state* producer_ = nullptr;
-};
 
 struct task_snapshot {
   /// Something awaited: the value of `from` with that number, or one of the constants of wait_point.
   struct thing {
-    shared_state_ptr from;
+    intrusive_ptr<shared_state> from;
     std::int64_t value = wait_point::the_end;
   };
   /// Why a call does not have its actor's turn: the calls in `things` have the turn, are in progress, or come first.
@@ -62,7 +42,7 @@ struct task_snapshot {
   before_it reason = before_it::nothing;
 
   void add(shared_state& from, std::int64_t value) noexcept {
-    if (count < most) things[count] = {shared_state_ptr(from), value};
+    if (count < most) things[count] = {intrusive_ptr(from), value};
     ++count;
   }
 };

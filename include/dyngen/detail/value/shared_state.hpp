@@ -120,16 +120,15 @@ class shared_state {
   }
   /// Drops one reference unless it is the last one. Returns whether it did. For threads that must not run user code.
   bool drop_reference_unless_last() noexcept {
-    // relaxed: verified by the exchange. [P1] release: as in drop_references().
+    // relaxed: verified by the exchange. [P1] release: as in subtract_references().
     std::uint32_t count = references_.load(relaxed);
     while (count != 1)
       if (references_.compare_exchange_weak(count, count - 1, release, relaxed)) return true;
     return false;
   }
-  void drop_references(std::uint32_t n = 1) noexcept {
-    // [P1] acquire: pairs with the release of the other drops, so that the last one sees all that the others did.
-    if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) failure_ ? free_in_turn() : free_memory();
-  }
+  // Two functions: nearly all calls drop one reference, and a call that passes no number is shorter.
+  void drop_references() noexcept { subtract_references(1); }
+  void drop_references(std::uint32_t n) noexcept { n == 1 ? drop_references() : subtract_references(n); }
 
   slot_group& results() noexcept { return *results_; }
   slot& completion() noexcept { return results_->slot_array()[0]; }
@@ -284,6 +283,10 @@ class shared_state {
   void free_in_turn() noexcept;
 
  private:
+  DYNGEN_ALWAYS_INLINE void subtract_references(std::uint32_t n) noexcept {
+    // [P1] acquire: pairs with the release of the other drops, so that the last one sees all that the others did.
+    if (references_.load(acquire) == n || references_.fetch_sub(n, acq_rel) == n) failure_ ? free_in_turn() : free_memory();
+  }
   static void free_with_failure(shared_state& p) noexcept {
     shared_state& t = p.thrower();
     const bool is_own = &t == &p;
