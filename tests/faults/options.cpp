@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The options of submit that determine how a task is run, and its arguments, on every kind of executor: each allocation,
-// each function and each destructor of user code fails once.
+// The options of submit that determine how a task is run, and its arguments, on every kind of executor: each
+// allocation, each function and each destructor of user code fails once.
 
 #include "submit_checks.hpp"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Everything that a submitted task may be and return, on every kind of executor: each allocation, each function and each
-// destructor of user code fails once. submit throws its own failures, and then nothing was submitted; failures of the
-// task are in its refs.
+// Everything that a submitted task may be and return, on every kind of executor: each allocation, each function and
+// each destructor of user code fails once. submit throws its own failures, and then nothing was submitted; failures of
+// the task are in its refs.
 
 #include "submit_checks.hpp"
 

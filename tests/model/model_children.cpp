@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The children of a when_all in a thread_pool: each runs once, in its parent's place or on the worker that steals it, also
-// while the pool is destroyed or cancels its tasks.
+// The children of a when_all in a thread_pool: each runs once, in its parent's place or on the worker that steals it,
+// also while the pool is destroyed or cancels its tasks.
 
 #include "pool_model.hpp"
 

@@ -22,8 +22,6 @@ using support::tracked;
 using support::tracked_to;
 using support::values_of;
 
-// ---------------------------------------------------------------------------------------------- 5
-
 TEST_CASE("all_or_nothing: no ref is ready before the task has ended", "[arity][S-ARITY-5]") {
   support::watchdog dog("arity: all or nothing, waiting");
   gate last;

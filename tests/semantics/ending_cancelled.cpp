@@ -3,6 +3,7 @@
 
 #include "../catch.hpp"
 #include "../support.hpp"
+#include "probes.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -14,37 +15,7 @@
 namespace test_ending_cancelled {
 
 using namespace std::chrono_literals;
-
-namespace {
-
-/// Keeps all workers of a pool busy in user code until it is destroyed.
-class busy_workers {
- public:
-  busy_workers(dg::thread_pool& pool, int workers) {
-    for (int i = 0; i < workers; ++i) {
-      busy_.push_back(pool.submit([this] {
-        ++started_;
-        over_.pass();
-      }));
-    }
-    while (started_ != workers) std::this_thread::yield();
-  }
-  busy_workers(const busy_workers&) = delete;
-  busy_workers& operator=(const busy_workers&) = delete;
-  ~busy_workers() {
-    over_.open();
-    for (const dg::ref<void>& each : busy_) each.wait();
-  }
-
- private:
-  std::atomic<int> started_{0};
-  support::gate over_;
-  std::vector<dg::ref<void>> busy_;
-};
-
-}  // namespace
-
-// --- cancelled tasks end ---
+using support::busy_workers;
 
 TEST_CASE("refs of cancelled tasks are ready although no worker becomes free", "[cancel][S-CANCEL-9][L-29]") {
   support::watchdog dog("cancelled while all workers are busy");

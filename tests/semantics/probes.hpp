@@ -54,6 +54,33 @@ struct destruction_probe {
   }
 };
 
+/// Keeps the workers of a pool busy in user code until it is released or destroyed.
+class busy_workers {
+ public:
+  explicit busy_workers(dg::thread_pool& pool) : busy_workers(pool, static_cast<int>(pool.threads())) {}
+  busy_workers(dg::thread_pool& pool, int workers) {
+    for (int i = 0; i < workers; ++i) {
+      busy_.push_back(pool.submit([this] {
+        ++started_;
+        over_.pass();
+      }));
+    }
+    while (started_ != workers) std::this_thread::yield();
+  }
+  busy_workers(const busy_workers&) = delete;
+  busy_workers& operator=(const busy_workers&) = delete;
+  ~busy_workers() {
+    release();
+    for (const dg::ref<void>& each : busy_) each.wait();
+  }
+  void release() { over_.open(); }
+
+ private:
+  std::atomic<int> started_{0};
+  gate over_;
+  std::vector<dg::ref<void>> busy_;
+};
+
 /// Records the errors that were reported to a pool's hook.
 class error_log {
  public:

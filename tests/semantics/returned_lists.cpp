@@ -27,8 +27,6 @@ using support::reporting_to;
 using support::tracked;
 using support::values_of;
 
-// ---------------------------------------------------------------------------------------------- 7
-
 TEST_CASE("a plain function's container fills the refs by move", "[arity][S-ARITY-7]") {
   tracked::reset();
   dg::inline_executor here;

@@ -14,8 +14,6 @@
 
 namespace test_self_drops {
 
-// --- streams that their own code drops ---
-
 namespace {
 
 using text_stream = dg::ref_stream<std::string>;

@@ -25,8 +25,6 @@ using support::values_of;
 using support::watched;
 using support::witness;
 
-// ---------------------------------------------------------------------------------------------- 4
-
 TEST_CASE("a surplus yield never returns: the frame is destroyed, the refs keep their values", "[arity][S-ARITY-4]") {
   support::watchdog dog("arity: surplus");
   for (int n : {1, 2, 3, 64, 65}) {

@@ -4,7 +4,6 @@
 #include "../catch.hpp"
 #include "failures.hpp"
 #include "probes.hpp"
-#include "small_stack.hpp"
 
 #include <array>
 #include <atomic>

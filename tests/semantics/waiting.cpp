@@ -3,6 +3,7 @@
 
 #include "../catch.hpp"
 #include "../support.hpp"
+#include "probes.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -12,6 +13,7 @@
 namespace test_waiting {
 
 using namespace std::chrono_literals;
+using support::busy_workers;
 
 namespace {
 
@@ -50,31 +52,6 @@ int tree(dg::thread_pool* pool, int depth) {
   for (auto& child : children) sum += child.get();
   return sum;
 }
-
-/// Keeps the workers of a pool busy until it is released.
-class blocker {
- public:
-  explicit blocker(dg::thread_pool& pool) {
-    for (std::size_t i = 0; i < pool.threads(); ++i)
-      tasks_.push_back(pool.submit([this] {
-        ++inside_;
-        free_.pass();
-      }));
-    while (inside_ != static_cast<int>(tasks_.size())) std::this_thread::yield();
-  }
-  blocker(const blocker&) = delete;
-  blocker& operator=(const blocker&) = delete;
-  ~blocker() {
-    release();
-    for (auto& task : tasks_) task.wait();
-  }
-  void release() { free_.open(); }
-
- private:
-  std::atomic<int> inside_{0};
-  support::gate free_;
-  std::vector<dg::ref<void>> tasks_;
-};
 
 }  // namespace
 
@@ -195,7 +172,7 @@ TEST_CASE("a blocked get runs the queued task on the waiting thread", "[wait][S-
   support::watchdog dog("helping");
   std::atomic<bool> other_ran{false};
   dg::thread_pool pool(1);
-  blocker busy(pool);
+  busy_workers busy(pool);
   dg::ref<void> other = pool.submit([&] { other_ran = true; });
   dg::ref<std::thread::id> where = pool.submit([] { return std::this_thread::get_id(); });
   CHECK(where.get() == std::this_thread::get_id());
@@ -213,7 +190,7 @@ TEST_CASE("a helper leaves a generator when the awaited value is stored", "[wait
   dg::thread_pool pool(1);
   dg::ref<int> first, second, third;
   {
-    blocker busy(pool);
+    busy_workers busy(pool);
     auto refs = pool.options(dg::num_returns<3>{}).submit([&]() -> dg::generator<int> {
       ++steps;
       co_yield 1;
@@ -241,7 +218,7 @@ TEST_CASE("a helper leaves a generator when the awaited value is stored", "[wait
 TEST_CASE("a stream is read by helping while every worker is busy", "[wait][S-WAIT-4][L-3]") {
   support::watchdog dog("streams by helping");
   dg::thread_pool pool(1);
-  blocker busy(pool);
+  busy_workers busy(pool);
   for (int room : {1, 3, 64}) {
     auto stream = pool.options(dg::backpressure{room}).submit([]() -> dg::generator<int> {
       for (int i = 0; i < 2000; ++i) co_yield i;
@@ -262,7 +239,7 @@ TEST_CASE("timed waits never run the task on the waiting thread", "[wait][S-WAIT
   std::thread::id where;
   dg::ref<void> task;
   {
-    blocker busy(pool);
+    busy_workers busy(pool);
     task = pool.submit([&] {
       where = std::this_thread::get_id();
       ran = true;
@@ -289,7 +266,7 @@ TEST_CASE("waits for any of several never run a task on the waiting thread", "[w
   support::watchdog dog("wait_any does not help");
   dg::thread_pool pool(1);
   for (int round = 0; round < 20; ++round) {
-    blocker busy(pool);
+    busy_workers busy(pool);
     dg::ref<std::thread::id> a = pool.submit([] { return std::this_thread::get_id(); });
     dg::ref<std::thread::id> b = pool.submit([] { return std::this_thread::get_id(); });
     std::atomic<bool> waiting{false};
@@ -310,7 +287,7 @@ TEST_CASE("without waiters_help tasks run on workers only", "[wait][S-WAIT-4]") 
   support::watchdog dog("waiters_help off");
   dg::thread_pool pool({.threads = 1, .waiters_help = false});
   for (int round = 0; round < 20; ++round) {
-    blocker busy(pool);
+    busy_workers busy(pool);
     dg::ref<std::thread::id> where = pool.submit([] { return std::this_thread::get_id(); });
     auto stream = pool.options(dg::backpressure{1}).submit([]() -> dg::generator<std::thread::id> {
       for (int i = 0; i < 10; ++i) {
