@@ -32,6 +32,7 @@ template <class A>
 class actor_state final : public actor_executor {
  public:
   actor_state(task_host& base, std::uint64_t limit, std::string name) : actor_executor(base, limit, std::move(name)) {}
+  ~actor_state() override { destroy(); }  // the object is alive only if the task that ends the actor could not be made
 
   A& object() noexcept { return *std::launder(reinterpret_cast<A*>(storage_)); }
 
@@ -74,11 +75,6 @@ class actor_state final : public actor_executor {
   promise<void> over;  ///< fulfilled when the actor is to end
 
  private:
-  void free() noexcept override {
-    destroy();  // the object is alive only if the task that ends the actor could not be made
-    delete this;
-  }
-
   atomic<std::uint32_t> handles_{1};
   atomic<bool> ending_{false};
   bool alive_ = false;  ///< changed only in turns

@@ -86,7 +86,7 @@ class inline_host final : public task_host {
 };
 
 /// The host behind a manual_executor. Reference-counted, because task records may outlive the executor.
-class manual_host final : public task_host {
+class manual_host final : public counted_host<manual_host> {
  public:
   void push(task_record& task, bool) noexcept override {
     {
@@ -110,20 +110,11 @@ class manual_host final : public task_host {
     }
     while (task_record* task = pop()) task->abandon_popped();
   }
-  void add_host_reference() noexcept override {
-    // relaxed: the caller holds a reference, or an object that does.
-    references_.fetch_add(1, relaxed);
-  }
-  void drop_host_reference() noexcept override {
-    // acq_rel: the deletion comes after everything that the other holders did.
-    if (references_.fetch_sub(1, acq_rel) == 1) delete this;
-  }
 
  private:
   mutable mutex mutex_;
   work_list queue_;
   bool closed_ = false;
-  atomic<std::uint32_t> references_{1};
 };
 
 }  // namespace detail
@@ -191,25 +182,16 @@ namespace dyngen::detail {
 
 /// Makes a user's executor a host of tasks. Reference-counted: it exists as long as one of its tasks.
 template <class E>
-class executor_adapter final : public task_host {
+class executor_adapter final : public counted_host<executor_adapter<E>> {
  public:
   explicit executor_adapter(E& e) noexcept : executor_(e) {}
   // execute() may run the work at once, so it is not called in the middle of a publication.
   void push(task_record& task, bool) noexcept override {
     if (!put_off_tasks::put_off(task)) executor_.execute(work(task));
   }
-  void add_host_reference() noexcept override {
-    // relaxed: the caller holds a reference, or an object that does.
-    references_.fetch_add(1, relaxed);
-  }
-  void drop_host_reference() noexcept override {
-    // acq_rel: the deletion comes after everything that the other holders did.
-    if (references_.fetch_sub(1, acq_rel) == 1) delete this;
-  }
 
  private:
   E& executor_;
-  atomic<std::uint32_t> references_{1};
 };
 
 }  // namespace dyngen::detail

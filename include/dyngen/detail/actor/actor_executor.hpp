@@ -45,10 +45,11 @@
 
 namespace dyngen::detail {
 
-class actor_executor : public task_host, private call_order {
+class actor_executor : public counted_host<actor_executor>, private call_order {
  public:
   actor_executor(const actor_executor&) = delete;
   actor_executor& operator=(const actor_executor&) = delete;
+  virtual ~actor_executor() { base_.drop_host_reference(); }
 
   /// Gives a submitted call, which is not started yet, its place in the order.
   void enlist(actor_call& t, task_record& task, admission how) noexcept {
@@ -231,15 +232,6 @@ class actor_executor : public task_host, private call_order {
     if (kept != nullptr) drop<void>(*kept);
   }
 
-  void add_host_reference() noexcept override {
-    // relaxed: the caller's own reference keeps the actor alive.
-    references_.fetch_add(1, relaxed);
-  }
-  void drop_host_reference() noexcept override {
-    // acq_rel: the thread that drops the last reference comes after all that others did with theirs.
-    if (references_.fetch_sub(1, acq_rel) == 1) free();
-  }
-
  protected:
   /// Takes over a reference to the completion of the builder, the task that runs the actor's constructor. Drops the
   /// reference when the actor has been built; if the constructor throws, in drop_builder(). So the failure counts as
@@ -264,12 +256,9 @@ class actor_executor : public task_host, private call_order {
 
   /// An actor in front of `base`. At most `limit` calls are in progress at a time.
   actor_executor(task_host& base, std::uint64_t limit, std::string name)
-      : task_host(base.trace()), call_order(limit), base_(base), name_(std::move(name)) {
+      : counted_host(base.trace()), call_order(limit), base_(base), name_(std::move(name)) {
     base_.add_host_reference();
   }
-  ~actor_executor() { base_.drop_host_reference(); }
-
-  virtual void free() noexcept = 0;
 
  private:
   void hand_on(task_record& task) noexcept {
@@ -327,7 +316,6 @@ class actor_executor : public task_host, private call_order {
 
   task_host& base_;
   const std::string name_;
-  atomic<std::uint32_t> references_{1};
   atomic<std::uint32_t> streak_{0};
   atomic<bool> killed_{false};
 

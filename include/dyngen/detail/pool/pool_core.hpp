@@ -19,7 +19,7 @@
 
 namespace dyngen::detail {
 
-class pool_core final : public pool_monitor {
+class pool_core final : public counted_host<pool_core, pool_monitor> {
  public:
   /// Creates a pool and starts its threads. Throws std::system_error or std::bad_alloc; no thread is left then. end()
   /// ends the pool.
@@ -152,21 +152,13 @@ class pool_core final : public pool_monitor {
     if (closing_.load(seq_cst) != closing::open) notify_closer();
   }
 
-  void add_host_reference() noexcept override {
-    // relaxed: the caller's own reference keeps the pool alive.
-    references_.fetch_add(1, relaxed);
-  }
-  void drop_host_reference() noexcept override {
-    // acq_rel: the thread that drops the last reference comes after all that others did with theirs.
-    if (references_.fetch_sub(1, acq_rel) == 1) delete this;
-  }
-
-  // Records are counted in shards. A shard that counts any record holds one reference to the pool, so threads that make
-  // and free records rarely write the same word. While a thread makes a record, the pool is alive: the thread uses the
-  // pool object, or runs a task whose record keeps the pool.
+  // The pool object and each thread of the pool hold a reference to it. Records are counted in shards. A shard that
+  // counts any record holds one reference to the pool, so threads that make and free records rarely write the same
+  // word. While a thread makes a record, the pool is alive: the thread uses the pool object, or runs a task whose record
+  // keeps the pool.
   std::uint8_t add_record() noexcept override {
     const auto [shard, index, shared] = counters_.here();
-    // relaxed: as in add_host_reference().
+    // relaxed: as in counted_host::add_host_reference().
     if (shard.records.fetch_add(1, relaxed) == 0) add_host_reference();
     return index;
   }
@@ -175,7 +167,7 @@ class pool_core final : public pool_monitor {
       const auto [shard, mine, shared] = counters_.here();
       shard.values_gone.add(values, shared);
     }
-    // acq_rel: as in drop_host_reference().
+    // acq_rel: as in counted_host::drop_host_reference().
     if (counters_.at(index).records.fetch_sub(1, acq_rel) == 1) drop_host_reference();
   }
 
@@ -242,10 +234,11 @@ class pool_core final : public pool_monitor {
   }
 
  private:
+  friend class counted_host<pool_core, pool_monitor>;
   friend class pool_dump;
   friend struct inside_of_pool;  // of tests
 
-  explicit pool_core(pool_settings s) : pool_monitor(std::move(s)) { process_wide<pool_list>().add(*this); }
+  explicit pool_core(pool_settings s) : counted_host(std::move(s)) { process_wide<pool_list>().add(*this); }
   ~pool_core() {
     process_wide<pool_list>().remove(*this);
     // No thread is left to run tasks that a foreign executor queued late, and no push is half done.
@@ -258,8 +251,6 @@ class pool_core final : public pool_monitor {
     const worker* const w = own_worker();
     return w != nullptr && w->own.starts_child;
   }
-
-  atomic<std::uint32_t> references_{1};  ///< of the pool object, each thread, and each shard that counts records
 };
 
 }  // namespace dyngen::detail

@@ -6,6 +6,7 @@
 // functions. Everything but push() has a default. Hosts are the pool, actors, which wrap another host, and the adapter
 // behind on().
 
+#include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/task/recorder.hpp>
 #include <dyngen/detail/task/task_accounting.hpp>
 #include <dyngen/detail/task/task_snapshot.hpp>
@@ -38,6 +39,28 @@ class task_host : public task_accounting {
   constexpr explicit task_host(recorder* trace = nullptr) noexcept : trace_(trace) {}
   ~task_host() = default;
   recorder* const trace_;
+};
+
+/// A host that deletes itself when the last reference to it is dropped; its maker has the first one. `Host` is the
+/// class itself, `Base` the one that it extends.
+template <class Host, class Base = task_host>
+class counted_host : public Base {
+ public:
+  void add_host_reference() noexcept final {
+    // relaxed: the caller has a reference, or an object that has one.
+    references_.fetch_add(1, relaxed);
+  }
+  void drop_host_reference() noexcept final {
+    // acq_rel: the deletion comes after everything that the other holders did.
+    if (references_.fetch_sub(1, acq_rel) == 1) delete static_cast<Host*>(this);
+  }
+
+ protected:
+  using Base::Base;
+  ~counted_host() = default;
+
+ private:
+  atomic<std::uint32_t> references_{1};
 };
 
 inline task_host* task_scheduling::for_children() noexcept { return static_cast<task_host*>(this); }
