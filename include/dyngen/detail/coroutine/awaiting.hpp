@@ -35,9 +35,9 @@ class final_awaiter {
     if (promise_.being_destroyed() || promise_.driver == nullptr) return;
     if (promise_.outer != nullptr) {
       promise_.driver->leaf = promise_.outer->self;
-      promise_.driver->why = signal::hop;
+      promise_.driver->why = step::hop;
     } else {
-      promise_.driver->why = signal::ended;
+      promise_.driver->why = step::ended;
     }
   }
   void await_resume() const noexcept {}
@@ -84,18 +84,18 @@ class nested_coroutine {
     inner.driver = outer_.driver;
     outer_.inner = &inner;
     outer_.driver->leaf = inner.self;
-    outer_.driver->why = signal::hop;
+    outer_.driver->why = step::hop;
   }
   /// The same, unless the task was cancelled: then it ends here.
   void enter_or_stop() noexcept {
     sink_base& driver = *outer_.driver;
     if (outer_.destruction != nullptr || !driver.cancelled()) {
       enter();
-      if (outer_.destruction == nullptr && driver.time_is_up() && driver.task != nullptr) driver.why = signal::rescheduled;
+      if (outer_.destruction == nullptr && driver.time_is_up() && driver.task != nullptr) driver.why = step::rescheduled;
       return;
     }
     outer_.driver->leaf = outer_.self;
-    outer_.driver->refuse(step::cancelled);
+    outer_.driver->why = step::cancelled;
   }
   void leave() noexcept {
     if (inner_.get() != nullptr && outer_.inner == inner_.get()) outer_.inner = nullptr;
@@ -160,11 +160,11 @@ class suspension {
     sink_base& driver = *promise_.driver;
     driver.leaf = promise_.self;
     if (wait_ != nullptr)
-      driver.why = signal::awaiting;
+      driver.why = step::awaiting;
     else if (makes_way_)
-      driver.why = signal::rescheduled;
+      driver.why = step::rescheduled;
     else
-      driver.refuse(step::cancelled);
+      driver.why = step::cancelled;
   }
 
   void end() noexcept {
@@ -241,7 +241,7 @@ class yield_awaiter {
   void await_suspend(std::coroutine_handle<>) const noexcept {
     if (promise_.being_destroyed()) return;
     promise_.driver->leaf = promise_.self;
-    promise_.driver->why = signal::rescheduled;
+    promise_.driver->why = step::rescheduled;
   }
   void await_resume() const noexcept {}
 

@@ -32,9 +32,6 @@ concept return_buffer = requires(B& buffer, const B& constant) {
 
 static_assert(return_buffer<fixed_buffer, int> && return_buffer<segmented_buffer<int>, int>);
 
-/// Why a coroutine came back from resume().
-enum class signal : unsigned char { yielded, hop, ended, refused, awaiting, rescheduled };
-
 /// The tasks that a coroutine has started to run beside it, and that may use what stands in its frame: cancelled, it ends
 /// after them. Stands in that frame.
 struct child_tasks {
@@ -56,37 +53,23 @@ struct sink_base {
   const atomic<std::uint32_t>* slice_over = &no_time_slice;  ///< of the thread that runs the coroutine
   std::uint64_t skipped = 0;            ///< values dropped because nobody will take them, or as an earlier attempt stored them
   std::uint64_t replay = 0;             ///< how many values of earlier attempts are still to be skipped
-  signal why = signal::yielded;
-  step refusal = step::too_many_values;
+  step why = step::paused;              ///< the coroutine came back from resume()
   bool pending = false;                 ///< the value at place() waits for its budget
   std::exception_ptr destroyed_with;    ///< thrown by a local of a nested generator while it was destroyed
 
   /// Runs the coroutine until it has stored `stop_at` values, has ended, or was refused a value.
   step drive() {
-    why = signal::yielded;
+    why = step::paused;
     leaf.resume();
     return go_on();
   }
   /// The same after leaf.resume().
   step go_on() {
-    while (why == signal::hop) {  // a loop, not a transfer: nesting of any depth takes constant stack
-      why = signal::yielded;
+    while (why == step::hop) {  // a loop, not a transfer: nesting of any depth takes constant stack
+      why = step::paused;
       leaf.resume();
     }
-    switch (why) {
-      case signal::hop:
-      case signal::yielded: return step::paused;
-      case signal::ended: return step::ended;
-      case signal::awaiting: return step::awaiting;
-      case signal::rescheduled: return step::rescheduled;
-      case signal::refused: break;
-    }
-    return refusal;
-  }
-
-  void refuse(step as) noexcept {
-    why = signal::refused;
-    refusal = as;
+    return why;
   }
 
   /// Is its time slice over, so that it suspends where it can?
@@ -210,14 +193,14 @@ class sink : public sink_base {
   void begin_single_steps() noexcept {
     window_->suspends = true;
     stop_at = 0;
-    why = signal::yielded;  // and stays so while that is all that happens
+    why = step::paused;  // and stays so while that is all that happens
   }
   /// Runs the coroutine until it has constructed its next value there. Then has_stored(), and the caller commits it.
   void drive_to(T* place) {
     single_place = place;
     leaf.resume();
   }
-  bool has_stored() const noexcept { return why == signal::yielded; }
+  bool has_stored() const noexcept { return why == step::paused; }
   /// Where there is no place left: runs it until it has stored its next value. False: go_on() says what it was instead.
   DYNGEN_NOINLINE bool drive_into_next_block() {
     const std::uint64_t before = window_->made();
@@ -233,7 +216,7 @@ class sink : public sink_base {
         window_->commit_unwatched();
         window_->end = window_->next;
       } else {
-        refuse(step::cancelled);
+        why = step::cancelled;
         destroy_reporting(*window_->next, *task);
       }
     }
@@ -261,7 +244,7 @@ class sink : public sink_base {
   permission ask() noexcept {
     if ((flags_->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
     if (fixed_ != nullptr && fixed_->full()) {
-      refuse(step::too_many_values);
+      why = step::too_many_values;
       return permission::suspend;
     }
     return permission::construct;
@@ -310,7 +293,7 @@ class sink : public sink_base {
   }
   permission attend() noexcept {
     if (cancelled()) {
-      refuse(step::cancelled);
+      why = step::cancelled;
       return permission::suspend;
     }
     if (replay != 0) return permission::replay;

@@ -73,11 +73,11 @@ class tuple_sink : public sink_base {
   bool put(Construct make) {
     if (task->state().wants_attention()) [[unlikely]] {
       if (replay != 0 && !cancelled()) return pass_over(make);
-      refuse(step::cancelled);
+      why = step::cancelled;
       return true;
     }
     if (buffer_.full()) {
-      refuse(step::too_many_values);
+      why = step::too_many_values;
       return true;
     }
     const bool stored = with_type_at<Ts...>(buffer_.made(), [&]<class T>() {
@@ -86,7 +86,7 @@ class tuple_sink : public sink_base {
       return true;
     });
     if (!stored) {
-      refuse(step::out_of_order);
+      why = step::out_of_order;
       return true;
     }
     return buffer_.made() >= stop_at || time_is_up();
@@ -102,7 +102,7 @@ class tuple_sink : public sink_base {
       return true;
     });
     if (built) return note_replayed();
-    refuse(step::out_of_order);
+    why = step::out_of_order;
     return true;
   }
 

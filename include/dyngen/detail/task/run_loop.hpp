@@ -235,6 +235,7 @@ inline std::exception_ptr task_record::error_of(step last) noexcept {
       case step::paused:
       case step::awaiting:
       case step::rescheduled:
+      case step::hop:
       case step::ended: return failure_ ? failure_ : check_arity();
       case step::too_many_values: return too_many_values_error();
       case step::too_few:

@@ -37,7 +37,8 @@ enum class step : unsigned char {
   out_of_order,  ///< it yielded a value of the wrong type
   cancelled,     ///< it found that it was cancelled
   awaiting,      ///< it waits for something: see awaited()
-  rescheduled    ///< other tasks are to run first
+  rescheduled,   ///< other tasks are to run first
+  hop            ///< it has entered or left a nested coroutine: the driver resumes it at once, and never returns this
 };
 
 /// For a cancelled task: the state of its children, the tasks that its code has started to run concurrently.
