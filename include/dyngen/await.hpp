@@ -348,9 +348,10 @@ inline task_host* host_of_children() noexcept {
   return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
 }
 
-inline const void* home_of_caller() noexcept {
+/// True if `s` is of the pool whose task runs on this thread.
+inline bool is_at_home(const shared_state* s) noexcept {
   const running_task* here = context().tasks;
-  return here == nullptr ? nullptr : here->task->pool_id();
+  return here != nullptr && here->task->pool_id() != nullptr && s->pool_id() == here->task->pool_id();
 }
 
 /// The parts that are not ready, as points to wait for. Both arrays must have a place for each of them.
@@ -369,7 +370,7 @@ class unready_parts {
     slot& s = *access::slot_of(*r);
     points_[count_] = point_of(s);
     owners_[count_] = slot_group::of(s).owner;
-    own_host_ = own_host_ && home_of_caller() != nullptr && owners_[count_]->pool_id() == home_of_caller();
+    own_host_ = own_host_ && is_at_home(owners_[count_]);
     ++count_;
   }
   /// Returns the operand of a co_await that waits for all of them.
@@ -409,7 +410,7 @@ class end_elsewhere {
   explicit end_elsewhere(slot& s) noexcept
       : point_(point_of(s)),
         owner_(slot_group::of(s).owner),
-        own_host_(home_of_caller() != nullptr && owner_->pool_id() == home_of_caller()) {}
+        own_host_(is_at_home(owner_)) {}
   /// Returns the operand of a co_await that waits for it. It is valid as long as this object.
   wait_for_points wait() const noexcept { return {&point_, 1, 1, own_host_, &owner_}; }
 
@@ -639,20 +640,12 @@ struct when_all_function {
 inline task<std::size_t> any_of(std::vector<watched> handles) {
   if (handles.empty()) throw_nothing_to_wait_for("when_any");
   const std::size_t start = next_turn() % handles.size();
+  std::vector<wait_point> points;
+  std::vector<shared_state*> owners;
   for (;;) {
-    std::vector<wait_point> points;
-    std::vector<shared_state*> owners;
-    bool own_host = true;
-    const std::size_t found = look_in_turn(handles.size(), start, [&](std::size_t i) {
-      const watched::seen seen = handles[i].look();
-      if (seen == watched::seen::nothing) {
-        points.push_back(handles[i].point);
-        owners.push_back(handles[i].owner);
-        own_host = own_host && home_of_caller() != nullptr && owners.back()->pool_id() == home_of_caller();
-      }
-      return seen;
-    });
+    const std::size_t found = look_in_turn(handles, start, points, owners);
     if (found != none_ready) co_return found;
+    const bool own_host = std::ranges::all_of(owners, is_at_home);
     co_await wait_for_points{points.data(), points.size(), 1, own_host, owners.data()};
   }
 }

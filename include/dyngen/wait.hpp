@@ -100,17 +100,27 @@ class spread_positions {
 };
 
 /// Polls all handles in turn, from index `start` on. Returns the index of the first ready one. If none is ready,
-/// returns `start` if all are streams at their end, else none_ready.
-template <class Look>
-std::size_t look_in_turn(std::size_t count, std::size_t start, Look look) {
+/// returns `start` if all are streams at their end, else none_ready; then `points` and `owners` are those of the other
+/// handles.
+inline std::size_t look_in_turn(std::span<const watched> handles, std::size_t start, std::vector<wait_point>& points,
+                                std::vector<shared_state*>& owners) {
+  points.clear();
+  owners.clear();
+  const std::size_t count = handles.size();
   std::size_t ended = 0;
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t i = k < count - start ? start + k : start + k - count;
     // Polls each handle once: an item published between two polls must not make the stream count as ended.
-    switch (look(i)) {
+    switch (handles[i].look()) {
       case watched::seen::ready: return i;
       case watched::seen::ended: ++ended; break;
-      case watched::seen::nothing: break;
+      case watched::seen::nothing:
+        if (points.capacity() == 0) {
+          points.reserve(count);
+          owners.reserve(count);
+        }
+        points.push_back(handles[i].point);
+        owners.push_back(handles[i].owner);
     }
   }
   return ended == count ? start : none_ready;
@@ -128,20 +138,7 @@ inline std::size_t wait_for_any(std::span<const watched> handles, deadline until
   std::vector<wait_point> points;
   std::vector<shared_state*> owners;
   for (;;) {
-    points.clear();
-    owners.clear();
-    const std::size_t found = look_in_turn(handles.size(), start, [&](std::size_t i) {
-      const watched::seen seen = handles[i].look();
-      if (seen == watched::seen::nothing) {
-        if (points.capacity() == 0) {
-          points.reserve(handles.size());
-          owners.reserve(handles.size());
-        }
-        points.push_back(handles[i].point);
-        owners.push_back(handles[i].owner);
-      }
-      return seen;
-    });
+    const std::size_t found = look_in_turn(handles, start, points, owners);
     if (found != none_ready) return found;
     if (until == never) {
       if (has_run_put_off(context())) continue;
