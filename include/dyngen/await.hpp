@@ -327,7 +327,7 @@ class part<task<R>> final : public child {
 template <class A>
 using part_of = part<std::conditional_t<std::is_lvalue_reference_v<A>, A, std::remove_reference_t<A>>>;
 
-/// The type from which all_of_tuple() constructs a part in its frame: the task<R> for a child, else the part itself.
+/// The type from which all_of() constructs a part in its frame: the task<R> for a child, else the part itself.
 template <class Part>
 struct origin {
   using type = Part;
@@ -354,20 +354,23 @@ inline bool is_at_home(const shared_state* s) noexcept {
   return here != nullptr && here->task->pool_id() != nullptr && s->pool_id() == here->task->pool_id();
 }
 
-/// The parts that are not ready, as points to wait for. Both arrays must have a place for each of them.
+template <class Part>
+bool is_unready(const Part& p) {
+  const auto* r = p.waits_for();
+  return r != nullptr && !r->ready();
+}
+
+/// The parts that are not ready, as points to wait for. Both arrays have a place for each of them.
+template <class Points, class Owners>
 class unready_parts {
  public:
-  unready_parts(wait_point* points, shared_state** owners) noexcept : points_(points), owners_(owners) {}
-  template <class Part>
-  static bool includes(const Part& p) {
-    const auto* r = p.waits_for();
-    return r != nullptr && !r->ready();
-  }
+  unready_parts() = default;
+  explicit unready_parts(std::size_t most) : points_(most), owners_(most) {}
+
   template <class Part>
   void look_at(const Part& p) {
-    const auto* r = p.waits_for();
-    if (r == nullptr || r->ready()) return;
-    slot& s = *access::slot_of(*r);
+    if (!is_unready(p)) return;
+    slot& s = *access::slot_of(*p.waits_for());
     points_[count_] = point_of(s);
     owners_[count_] = slot_group::of(s).owner;
     own_host_ = own_host_ && is_at_home(owners_[count_]);
@@ -375,19 +378,18 @@ class unready_parts {
   }
   /// Returns the operand of a co_await that waits for all of them.
   wait_for_points all() const noexcept {
-    return {points_, count_, static_cast<std::int64_t>(count_), own_host_, owners_};
+    return {points_.data(), count_, static_cast<std::int64_t>(count_), own_host_, owners_.data()};
   }
 
  private:
-  wait_point* const points_;
-  shared_state** const owners_;
+  Points points_;
+  Owners owners_;
   std::size_t count_ = 0;
   bool own_host_ = true;
 };
-
 /// Calls `f` with each of the parts.
 template <class... Parts, class F>
-void for_each_part(std::tuple<Parts...>& parts, F f) {
+DYNGEN_ALWAYS_INLINE inline void for_each_part(std::tuple<Parts...>& parts, F f) {
   std::apply([&f](auto&... p) { (f(p), ...); }, parts);
 }
 template <class Part, class F>
@@ -456,6 +458,38 @@ auto children_of(std::tuple<Parts...>& parts) noexcept {
   });
   return children;
 }
+template <class Part>
+auto children_of(std::vector<Part>& parts) noexcept {
+  if constexpr (Part::is_task)
+    return std::span<Part>(parts);
+  else
+    return std::array<child*, 0>();
+}
+
+/// Returns an unready_parts with enough places for the parts.
+template <class... Parts>
+auto places_for_unready(std::tuple<Parts...>&) {
+  return unready_parts<std::array<wait_point, sizeof...(Parts)>, std::array<shared_state*, sizeof...(Parts)>>();
+}
+template <class Part>
+auto places_for_unready(std::vector<Part>& parts) {
+  // Fewer places are needed if some parts become ready now.
+  const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, is_unready<Part>));
+  return unready_parts<std::vector<wait_point>, std::vector<shared_state*>>(most);
+}
+
+/// Returns what the co_await of the parts gives.
+template <class... Parts>
+auto results_of(std::tuple<Parts...>& parts) {
+  return std::apply([](auto&... p) { return std::tuple<decltype(p.result())...>(p.result()...); }, parts);
+}
+template <class Part>
+auto results_of(std::vector<Part>& parts) {
+  std::vector<std::remove_cvref_t<decltype(std::declval<Part&>().result())>> results;
+  results.reserve(parts.size());
+  for (Part& p : parts) results.push_back(p.result());
+  return results;
+}
 
 /// The order in which the parent runs the children that no other thread has stolen. With a host, the parent offers all
 /// but the last, and runs them from the last to the first; a thief steals the first. Without one, the parent runs them
@@ -490,13 +524,11 @@ class childrens_turns {
   std::size_t done_ = 0;
 };
 
-template <class Part>
-using part_result = decltype(std::declval<Part&>().result());
-
-template <class... Parts>
-task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<Parts>::type...> origins) {
+/// Makes the parts in its frame of `origins`, a tuple or a vector, and waits for all of them.
+template <class Parts, class Origins>
+task<decltype(results_of(std::declval<Parts&>()))> all_of(Origins origins) {
   sink_base& driver = co_await own_driver();
-  std::tuple<Parts...> parts(std::move(origins));
+  Parts parts(std::move(origins));
   const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
@@ -506,11 +538,11 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
       if (turns.are_interrupted()) co_await yield_to_others();
       co_await in_place{*next};
     }
-    if (std::apply([](auto&... p) { return (unready_parts::includes(p) || ...); }, parts)) {
-      std::array<wait_point, sizeof...(Parts)> points;
-      std::array<shared_state*, sizeof...(Parts)> owners;
-      unready_parts rest(points.data(), owners.data());
-      std::apply([&](auto&... p) { (rest.look_at(p), ...); }, parts);
+    bool ready = true;
+    for_each_part(parts, [&ready](auto& p) { ready = ready && !is_unready(p); });
+    if (!ready) {
+      auto rest = places_for_unready(parts);
+      for_each_part(parts, [&rest](auto& p) { rest.look_at(p); });
       co_await rest.all();
     }
   } catch (...) {
@@ -519,7 +551,7 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
   if (failure) {
     // The children may use objects of the awaiting coroutine, so it waits until they have ended. If there is no memory
     // for a wait, it polls, and lets other tasks run in between.
-    std::apply([](auto&... p) { (p.give_up(), ...); }, parts);
+    for_each_part(parts, [](auto& p) { p.give_up(); });
     bool may_wait = true;
     while (slot* const running = one_that_runs_elsewhere(parts)) {
       if (!may_wait) co_await yield_to_others();
@@ -531,61 +563,15 @@ task<std::tuple<part_result<Parts>...>> all_of_tuple(std::tuple<typename origin<
       }
     }
   } else {
-    std::apply([&](auto&... p) { ((failure = failure ? failure : p.failure()), ...); }, parts);
+    for_each_part(parts, [&failure](auto& p) {
+      if (!failure) failure = p.failure();
+    });
   }
   if (failure) {
-    std::apply([](auto&... p) { (p.note_seen(), ...); }, parts);
+    for_each_part(parts, [](auto& p) { p.note_seen(); });
     std::rethrow_exception(failure);
   }
-  co_return std::apply([](auto&... p) { return std::tuple<part_result<Parts>...>(p.result()...); }, parts);
-}
-
-template <class Part>
-task<std::vector<std::remove_cvref_t<part_result<Part>>>> all_of_range(std::vector<Part> parts) {
-  sink_base& driver = co_await own_driver();
-  const registered_children children(driver, parts);
-  std::exception_ptr failure;
-  try {
-    if constexpr (Part::is_task) {
-      std::span<Part> tasks(parts);
-      childrens_turns turns(host_of_children(), tasks);
-      while (child* const next = turns.next(tasks)) {
-        if (turns.are_interrupted()) co_await yield_to_others();
-        co_await in_place{*next};
-      }
-    }
-    const auto most = static_cast<std::size_t>(std::ranges::count_if(parts, unready_parts::includes<Part>));
-    std::vector<wait_point> points(most);  // fewer are needed if some parts become ready now
-    std::vector<shared_state*> owners(most);
-    unready_parts rest(points.data(), owners.data());
-    for (const Part& p : parts) rest.look_at(p);
-    co_await rest.all();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  if (failure) {  // waits for the children as all_of_tuple() does
-    for (Part& p : parts) p.give_up();
-    bool may_wait = true;
-    while (slot* const running = one_that_runs_elsewhere(parts)) {
-      if (!may_wait) co_await yield_to_others();
-      try {
-        const end_elsewhere its_end(*running);
-        if (may_wait) co_await its_end.wait();
-      } catch (...) {
-        may_wait = false;
-      }
-    }
-  }
-  for (Part& p : parts)
-    if (!failure) failure = p.failure();
-  if (failure) {
-    for (Part& p : parts) p.note_seen();
-    std::rethrow_exception(failure);
-  }
-  std::vector<std::remove_cvref_t<part_result<Part>>> results;
-  results.reserve(parts.size());
-  for (Part& p : parts) results.push_back(p.result());
-  co_return results;
+  co_return results_of(parts);
 }
 
 #define DYNGEN_DETAIL_WHEN_ALL "dyngen: when_all takes refs and tasks, or a range of them; a range of tasks by std::move(range)"
@@ -607,7 +593,8 @@ struct when_all_function {
   auto operator()(As&&... as) const {
     static_assert((awaitable_in_all<As> && ...), DYNGEN_DETAIL_WHEN_ALL);
     if constexpr ((awaitable_in_all<As> && ...))
-      return all_of_tuple<part_of<As>...>({typename origin<part_of<As>>::type(std::forward<As>(as))...});
+      return all_of<std::tuple<part_of<As>...>>(
+          std::tuple<typename origin<part_of<As>>::type...>(typename origin<part_of<As>>::type(std::forward<As>(as))...));
     else
       return yield_to_others();
   }
@@ -627,7 +614,7 @@ struct when_all_function {
     if constexpr (awaitable_in_all<element>) {
       std::vector<part_of<element>> parts;
       for (auto&& e : range) parts.emplace_back(static_cast<element&&>(e));
-      return all_of_range(std::move(parts));
+      return all_of<std::vector<part_of<element>>>(std::move(parts));
     } else {
       return yield_to_others();
     }
