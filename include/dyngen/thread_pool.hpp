@@ -12,7 +12,6 @@
 #include <dyngen/shutdown_mode.hpp>
 #include <dyngen/stats.hpp>
 #include <dyngen/submit.hpp>
-#include <dyngen/trace.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -27,6 +26,8 @@
 #include <utility>
 
 namespace dyngen {
+
+class trace;
 
 /// A number of threads from 1 to 4096, converted from any integer type.
 class thread_count {
@@ -96,7 +97,8 @@ struct thread_pool_options {
   /// ~thread_pool returns only after all calls that are due by then. Later failures, and all failures of a pool without
   /// a hook, are written to stderr as one line each.
   unhandled_error_hook on_unhandled_error{};
-  /// Where the pool's threads record what they run; null disables tracing. Several pools may share one trace.
+  /// Where the pool's threads record what they run; null disables tracing. Several pools may share one trace. The class
+  /// is in <dyngen/trace.hpp>.
   dyngen::trace* trace = nullptr;
 };
 
@@ -114,7 +116,7 @@ class thread_pool {
   /// std::bad_alloc.
   explicit thread_pool(thread_pool_options o)
       : core_(detail::pool_core::create({o.threads.value(), o.max_spare_threads, o.waiters_help, std::move(o.name),
-                                         o.on_unhandled_error.get(), o.trace != nullptr ? o.trace->log() : nullptr})) {}
+                                         o.on_unhandled_error.get(), detail::recorder_of(o.trace)})) {}
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 

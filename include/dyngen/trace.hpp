@@ -48,7 +48,7 @@ class trace {
   /// 2^31, and std::bad_alloc.
   template <std::integral Integer>
   explicit trace(Integer max_events)
-      : log_(std::make_shared<detail::trace_log>(detail::checked_integer(
+      : recorder_(std::make_shared<detail::trace_log>(detail::checked_integer(
             max_events, 1, std::uint64_t{1} << 31, "trace{", "}: give a number of events from 1 to 2^31"))) {}
   trace(const trace&) = delete;
   trace& operator=(const trace&) = delete;
@@ -60,18 +60,20 @@ class trace {
   template <class Traits>
   void write(std::basic_ostream<char, Traits>& os) const {
     detail::write_trace(
-        *log_, [&os](const std::string& part) { os.write(part.data(), static_cast<std::streamsize>(part.size())); });
+        log(), [&os](const std::string& part) { os.write(part.data(), static_cast<std::streamsize>(part.size())); });
   }
 
   /// Returns the number of events that were not recorded, because the capacity or the memory was exhausted.
   /// Thread-safe.
-  std::uint64_t dropped() const noexcept { return log_->dropped(); }
+  std::uint64_t dropped() const noexcept { return log().dropped(); }
 
   /// For the library.
-  const std::shared_ptr<detail::trace_log>& log() const noexcept { return log_; }
+  detail::trace_log& log() const noexcept { return static_cast<detail::trace_log&>(*recorder_); }
 
  private:
-  std::shared_ptr<detail::trace_log> log_;
+  std::shared_ptr<detail::recorder> recorder_;  ///< for detail::recorder_of() the only member
 };
+
+static_assert(std::is_standard_layout_v<trace> && sizeof(trace) == sizeof(std::shared_ptr<detail::recorder>));
 
 }  // namespace dyngen

@@ -501,7 +501,7 @@ TEST_CASE("a stream of cheap values is read in full, and in order, from a pool t
 TEST_CASE("runs of a task that follow each other immediately are one slice of a trace", "[trace]") {
   support::watchdog dog("trace: together");
   dg::trace t;
-  dg::detail::trace_log& log = *t.log();
+  dg::detail::trace_log& log = t.log();
   using dg::detail::trace_kind;
 
   SECTION("however many there are") {

@@ -10,7 +10,11 @@
 #include <string>
 #include <string_view>
 
-namespace dyngen::detail {
+namespace dyngen {
+
+class trace;
+
+namespace detail {
 
 /// The user's hook for failures that no handle holds any more. Copies of the options share it.
 class error_hook {
@@ -28,4 +32,12 @@ struct pool_settings {
   std::shared_ptr<recorder> trace;
 };
 
-}  // namespace dyngen::detail
+/// Returns the recorder of `t`, or null for null. A trace is a standard-layout class whose only member is this
+/// pointer, which trace.hpp asserts, so a pool needs only the name of the class.
+inline std::shared_ptr<recorder> recorder_of(const trace* t) noexcept {
+  return t != nullptr ? *reinterpret_cast<const std::shared_ptr<recorder>*>(t) : nullptr;
+}
+
+}  // namespace detail
+
+}  // namespace dyngen
