@@ -2,7 +2,7 @@
 // What a coroutine awaits: refs, tasks, all or any of several, streams, its turn. The co_await throws a failure into
 // the coroutine, and so it reaches the task's refs.
 
-#include "injection.hpp"
+#include "submit_checks.hpp"
 
 #include <array>
 #include <optional>
@@ -14,6 +14,7 @@
 namespace test_coroutines {
 
 using faults::all_hosts;
+using faults::check_result;
 using faults::count_to;
 using faults::destructors;
 using faults::drive_all;
@@ -33,12 +34,6 @@ void fulfil(Promise& p, Value... value) {
     p.set_value(value...);
   } catch (const dg::promise_already_satisfied&) {
   }
-}
-
-template <class T>
-void settle(run& r, const target& t, const dg::ref<T>& result, int number) {
-  if (!result.valid()) faults::check_nothing_submitted(r, t);
-  r.holds(result, number);
 }
 
 template <class V>
@@ -85,7 +80,7 @@ std::vector<scenario> awaiting() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 3);
+         check_result(r, t, result, 3);
        }},
       {"refs that are pending",
        [](run& r, target& t) {
@@ -116,7 +111,7 @@ std::vector<scenario> awaiting() {
          fulfil(p, 1);
          fulfil(q, 2);
          t.work();
-         settle(r, t, result, 3);
+         check_result(r, t, result, 3);
        }},
       {"a ref that has failed",
        [](run& r, target& t) {
@@ -140,7 +135,7 @@ std::vector<scenario> awaiting() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 1);
+         check_result(r, t, result, 1);
        }},
       {"tasks, one inside the other",
        [](run& r, target& t) {
@@ -161,7 +156,7 @@ std::vector<scenario> awaiting() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 8);
+         check_result(r, t, result, 8);
        }},
       {"a task that throws",
        [](run& r, target& t) {
@@ -184,7 +179,7 @@ std::vector<scenario> awaiting() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 4);
+         check_result(r, t, result, 4);
        }},
       {"when_all of refs and tasks",
        [](run& r, target& t) {
@@ -211,7 +206,7 @@ std::vector<scenario> awaiting() {
          });
          fulfil(p, 10);
          t.work();
-         settle(r, t, result, 23);
+         check_result(r, t, result, 23);
        }},
       {"when_all whose tasks throw",
        [](run& r, target& t) {
@@ -258,7 +253,7 @@ std::vector<scenario> awaiting() {
          });
          fulfil(p, 1);
          t.work();
-         settle(r, t, result, 11);
+         check_result(r, t, result, 11);
        }},
       {"the items and values of a stream",
        [](run& r, target& t) {
@@ -300,7 +295,7 @@ std::vector<scenario> awaiting() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 5);
+         check_result(r, t, result, 5);
        }},
       {"a generator that awaits between its values",
        [](run& r, target& t) {
@@ -408,7 +403,7 @@ std::vector<scenario> awaiting_containers() {
          });
          fulfil(p, 2);
          t.work();
-         settle(r, t, result, 18);
+         check_result(r, t, result, 18);
        }},
       {"the values of a stream",
        [](run& r, target& t) {
@@ -466,7 +461,7 @@ std::vector<scenario> lending() {
            result = t.on.submit(f, V(1));
            result.wait();
          });
-         settle(r, t, result, 9);
+         check_result(r, t, result, 9);
        }},
       {"when_all of a range whose tasks use what the awaiting one has",
        [](run& r, target& t) {
@@ -498,7 +493,7 @@ std::vector<scenario> lending() {
            result = t.on.submit(f, V(1));
            result.wait();
          });
-         settle(r, t, result, 1);
+         check_result(r, t, result, 1);
        }},
   };
 }

@@ -13,12 +13,12 @@ namespace test_options {
 
 using faults::all_hosts;
 using faults::check_nothing_submitted;
+using faults::check_result;
 using faults::counting;
 using faults::destructors;
 using faults::drive_all;
 using faults::run;
 using faults::scenario;
-using faults::settle;
 using faults::take_all;
 using faults::target;
 using faults::throwing;
@@ -115,7 +115,7 @@ std::vector<scenario> run_options() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 4);
+         check_result(r, t, result, 4);
        }},
       {"a ref that is consumed while another one holds it",
        [](run& r, target& t) {
@@ -179,7 +179,7 @@ std::vector<scenario> run_options() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 2);
+         check_result(r, t, result, 2);
        }},
       {"stop_on a token that has stopped",
        [](run& r, target& t) {
@@ -254,7 +254,7 @@ std::vector<scenario> run_options() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 2);
+         check_result(r, t, result, 2);
        }},
       {"cancel, with a token whose callback fails nothing",
        [](run& r, target& t) {

@@ -10,9 +10,9 @@
 
 namespace faults {
 
-/// Waits for one ref of a single task.
+/// Waits for the only ref of a task, which holds `number` or the failure; or checks that nothing was submitted.
 template <class T>
-void settle(run& r, const target& t, const dg::ref<T>& result, int number) {
+void check_result(run& r, const target& t, const dg::ref<T>& result, int number) {
   if (!result.valid()) check_nothing_submitted(r, t);
   r.holds(result, number);
 }

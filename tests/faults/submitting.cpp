@@ -17,6 +17,7 @@ namespace test_submitting {
 
 using faults::all_hosts;
 using faults::check_nothing_submitted;
+using faults::check_result;
 using faults::counting;
 using faults::destructors;
 using faults::drive_all;
@@ -24,7 +25,6 @@ using faults::kind;
 using faults::look_at_list;
 using faults::run;
 using faults::scenario;
-using faults::settle;
 using faults::take_all;
 using faults::take_whole;
 using faults::target;
@@ -49,7 +49,7 @@ std::vector<scenario> task_types() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 3);
+         check_result(r, t, result, 3);
        }},
       {"a function for nothing",
        [](run& r, target& t) {
@@ -59,7 +59,7 @@ std::vector<scenario> task_types() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 0);
+         check_result(r, t, result, 0);
        }},
       {"a callable that is copied in, and an lvalue argument",
        [](run& r, target& t) {
@@ -75,7 +75,7 @@ std::vector<scenario> task_types() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 5);
+         check_result(r, t, result, 5);
        }},
       {"an argument that is converted at submit",
        [](run& r, target& t) {
@@ -89,7 +89,7 @@ std::vector<scenario> task_types() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 6);
+         check_result(r, t, result, 6);
        }},
       {"a task<R>",
        [](run& r, target& t) {
@@ -104,7 +104,7 @@ std::vector<scenario> task_types() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 2);
+         check_result(r, t, result, 2);
        }},
       {"a task<void>",
        [](run& r, target& t) {
@@ -119,7 +119,7 @@ std::vector<scenario> task_types() {
            t.work();
            result.wait();
          });
-         settle(r, t, result, 0);
+         check_result(r, t, result, 0);
        }},
       {"a generator, streamed",
        [](run& r, target& t) {
