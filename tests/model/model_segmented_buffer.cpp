@@ -76,9 +76,8 @@ struct consumed : rl::test_suite<consumed<Bytes, Values, Fates...>, 3> {
       while (buffer().published() <= i) model::yield();
       switch (fates[i % sizeof...(Fates)]) {
         case fate::handed_over: {
-          slot& s = buffer().front();
+          slot& s = buffer().hand_out();
           MODEL_CHECK(buffer().value_of(s).number() == static_cast<int>(i));
-          buffer().pop_handed_over();
           handed[handed_over++].store(&s, detail::release);
           break;
         }
@@ -133,8 +132,7 @@ struct used_again : rl::test_suite<used_again, 3> {
     owner = sequence<value>::create(false);
     owner->store(0, destroyed);
     owner->store(1, destroyed);
-    first = &owner->buffer().front();
-    owner->buffer().pop_handed_over();
+    first = &owner->buffer().hand_out();
     owner->add_references(2);
   }
   void thread(unsigned index) {

@@ -106,9 +106,8 @@ void stream(bool by_value, std::uint64_t lag) {
         value.~T();
         owner.buffer.destroyed_in_place(*owner.buffer.block_taken_from());
       } else {
-        slot& s = owner.buffer.front();
+        slot& s = owner.buffer.hand_out();
         right = right && owner.buffer.value_of(s).value == taken++;
-        owner.buffer.pop_handed_over();
         dg::detail::drop<T>(s);
       }
     };
@@ -169,11 +168,10 @@ TEST_CASE("a stream of few values at a time has small blocks, which are used aga
     std::vector<const void*> places;
     for (int i = 0; found.size() <= capacities.size() + 3; ++i) {
       make(owner.buffer, i);
-      slot& s = owner.buffer.front();
+      slot& s = owner.buffer.hand_out();
       segment& block = segment::of(slot_group::of(s));
       if (s.index() == 0) found.push_back(block.capacity);
       if (s.index() == 0 && found.size() > capacities.size()) places.push_back(&block);
-      owner.buffer.pop_handed_over();
       dg::detail::drop<small>(s);
       REQUIRE(blocks() - before <= 3);  // one is read, one is written, one waits
     }
@@ -191,8 +189,7 @@ TEST_CASE("an emptied block is used again, not allocated again", "[segmented_buf
   for (int i = 0; i < 64 * 8; ++i) {
     if (i >= 64 && i % 64 == 0) places.push_back(owner.buffer.place());
     make(owner.buffer, i);
-    slot& s = owner.buffer.front();
-    owner.buffer.pop_handed_over();
+    slot& s = owner.buffer.hand_out();
     dg::detail::drop<small>(s);
   }
   std::sort(places.begin(), places.end());
@@ -209,8 +206,7 @@ TEST_CASE("a block lives as long as a ref to one of its values", "[segmented_buf
   owner.buffer.close();
   slot* kept = nullptr;
   for (int i = 0; i < 1000; ++i) {
-    slot& s = owner.buffer.front();
-    owner.buffer.pop_handed_over();
+    slot& s = owner.buffer.hand_out();
     if (i == 500)
       kept = &s;
     else

@@ -62,37 +62,44 @@ class thread_memory {
  public:
   /// From 0. No two threads that live at the same time have the same number.
   const unsigned number;
+  /// The coroutine frame that this thread deallocated last.
+  void* last_freed_frame = nullptr;
 
   /// The cache of the calling thread. Null if there is no memory for one, or if the thread is ending.
   static thread_memory* here() noexcept {
     thread_memory* const mine = current_;
-    return mine != nullptr ? mine : begin();
+    return mine != &none_ ? mine : begin();
   }
-  /// The cache of the calling thread if it has one already, else null.
-  static thread_memory* already_here() noexcept { return current_; }
+  /// The cache of the calling thread, or one that has no pieces and takes none.
+  static thread_memory& at_hand() noexcept { return *current_; }
 
   // Fast paths. The slow paths are separate functions, so that these inline to a few instructions for each frame and
   // record.
 
   /// Null if the cache has no such piece.
   void* take(std::size_t index) noexcept {
-    shelf& s = shelves_[index];
-    if (s.first == nullptr) return nullptr;
-    --s.count;
-    return std::exchange(s.first, s.first->next);
+    free_piece*& first = shelves_[index].first;
+    free_piece* const piece = first;
+    free_piece* const next = piece->next;
+    if (next == nullptr) [[unlikely]]
+      return nullptr;
+    first = next;
+    return piece;
   }
   void* refill_and_take(std::size_t index) noexcept {
     shelf& s = shelves_[index];
-    return s.first != nullptr || refill(s, index) ? take(index) : nullptr;
+    return s.first->next != nullptr || refill(s, index) ? take(index) : nullptr;
   }
   /// Returns false if the cache is full.
   bool give(void* memory, std::size_t index) noexcept {
-    shelf& s = shelves_[index];
-    if (s.count == size_class::batch(index)) return false;
+    free_piece*& first = shelves_[index].first;
+    const std::uint32_t room = first->room;
+    if (room == 0) [[unlikely]]
+      return false;
     auto* const piece = ::new (memory) free_piece;
-    piece->next = s.first;
-    s.first = piece;
-    ++s.count;
+    piece->next = first;
+    piece->room = room - 1;
+    first = piece;
     return true;
   }
   void put_aside_and_give(void* memory, std::size_t index) noexcept {
@@ -120,23 +127,26 @@ class thread_memory {
   }
 
  private:
-  explicit thread_memory(unsigned n) noexcept : number(n) {}
-
+  /// The free pieces of one size. A piece that the cache takes from another thread may come with that thread's `end`.
   struct shelf {
-    free_piece* first = nullptr;
-    std::uint32_t count = 0;
-    free_piece* aside = nullptr;  ///< another full batch
+    free_piece end{nullptr, nullptr, 0};  ///< `next_batch`: another full batch, or null
+    free_piece* first = &end;
   };
 
+  constexpr thread_memory() noexcept : number(~0u) {}  // only for none_
+  explicit thread_memory(unsigned n) noexcept : number(n) {
+    for (std::size_t i = 0; i < size_class::count; ++i) shelves_[i].end.room = size_class::batch(i);
+  }
+
   bool refill(shelf& s, std::size_t index) noexcept {
-    s.first = s.aside != nullptr ? std::exchange(s.aside, nullptr) : memory_depot::of(index).take();
-    s.count = s.first != nullptr ? size_class::batch(index) : 0;
-    return s.first != nullptr;
+    free_piece* const aside = std::exchange(s.end.next_batch, nullptr);
+    free_piece* const batch = aside != nullptr ? aside : memory_depot::of(index).take();
+    if (batch != nullptr) s.first = batch;
+    return batch != nullptr;
   }
   void put_aside(shelf& s, std::size_t index) noexcept {
-    if (s.aside != nullptr) memory_depot::of(index).put(s.aside, index);
-    s.aside = std::exchange(s.first, nullptr);
-    s.count = 0;
+    if (s.end.next_batch != nullptr) memory_depot::of(index).put(s.end.next_batch, index);
+    s.end.next_batch = std::exchange(s.first, &s.end);
   }
 
   DYNGEN_NOINLINE static thread_memory* begin() noexcept {
@@ -156,7 +166,8 @@ class thread_memory {
       static thread_local forgetting at_end;
       (void)at_end;
     }
-    if (!leaving_) current_ = here.memory;
+    // relaxed: a switch for tests, written before other threads exist.
+    if (!leaving_ && keeps_memory.load(relaxed)) current_ = here.memory;
     return here.memory;
   }
   static thread_memory* reuse(memories& common) noexcept {
@@ -181,13 +192,12 @@ class thread_memory {
     ~ending() {
       thread_context& here = context();
       here.memory_over = true;
-      current_ = nullptr;
+      current_ = &none_;
       thread_memory& mine = *std::exchange(here.memory, nullptr);
       for (std::size_t i = 0; i < size_class::count; ++i) {
         shelf& s = mine.shelves_[i];
-        if (s.aside != nullptr) memory_depot::of(i).put(std::exchange(s.aside, nullptr), i);
-        memory_depot::release(std::exchange(s.first, nullptr), i);
-        s.count = 0;
+        if (s.end.next_batch != nullptr) memory_depot::of(i).put(std::exchange(s.end.next_batch, nullptr), i);
+        memory_depot::release(std::exchange(s.first, &s.end), i);
       }
       mine.used_.store(false, release);  // [H2]
     }
@@ -196,7 +206,7 @@ class thread_memory {
   struct forgetting {
     ~forgetting() {
       leaving_ = true;
-      current_ = nullptr;
+      current_ = &none_;
     }
   };
 
@@ -205,11 +215,15 @@ class thread_memory {
   atomic<bool> used_{true};
   thread_memory* next_ = nullptr;  ///< in the list of all caches, which only grows
 
-  /// This object's copy of the context's pointer.
-  static inline thread_local constinit thread_memory* current_ = nullptr;
+  /// For threads without a cache: its shelves stay empty, as there is no room on them.
+  static thread_memory none_;
+  /// This object's copy of the context's pointer, or none_: also if deallocated memory is not cached.
+  static thread_local constinit thread_memory* current_;
   /// Set when the thread ends: from then on use the context's pointer.
   static inline thread_local constinit bool leaving_ = false;
 };
+inline constinit thread_memory thread_memory::none_;
+inline thread_local constinit thread_memory* thread_memory::current_ = &none_;
 
 /// A new number for a task, from 1; never returned twice in the process. fresh_trace_number() has numbers of its own.
 inline std::uint64_t fresh_number() noexcept {
@@ -276,10 +290,10 @@ DYNGEN_NOINLINE inline void* allocate_slowly(memory_kind kind, std::size_t bytes
 // thread.
 DYNGEN_NOINLINE inline void* allocate(memory_kind kind, std::size_t bytes,
                                         std::size_t alignment = alignof(std::max_align_t)) {
-  thread_memory* const mine = thread_memory::already_here();
-  if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
-    if (void* const memory = mine->take(size_class::of(bytes))) [[likely]] {
-      mine->count(kind, 1);
+  if (bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
+    thread_memory& mine = thread_memory::at_hand();
+    if (void* const memory = mine.take(size_class::of(bytes))) [[likely]] {
+      mine.count(kind, 1);
       return memory;
     }
   }
@@ -308,12 +322,10 @@ DYNGEN_NOINLINE inline void deallocate_slowly(memory_kind kind, void* memory, st
 /// Deallocates what allocate() returned for the same kind, bytes and alignment.
 DYNGEN_NOINLINE inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
                                          std::size_t alignment = alignof(std::max_align_t)) noexcept {
-  thread_memory* const mine = thread_memory::already_here();
-  // relaxed: a switch for tests, written before other threads exist.
-  if (mine != nullptr && bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ &&
-      keeps_memory.load(relaxed)) [[likely]] {
-    if (mine->give(memory, size_class::of(bytes))) [[likely]]
-      return mine->count(kind, -1);
+  if (bytes <= size_class::largest && alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) [[likely]] {
+    thread_memory& mine = thread_memory::at_hand();
+    if (mine.give(memory, size_class::of(bytes))) [[likely]]
+      return mine.count(kind, -1);
   }
   deallocate_slowly(kind, memory, bytes, alignment);
 }
@@ -327,31 +339,40 @@ DYNGEN_NOINLINE inline void* allocate_frame_slowly(std::size_t bytes) {
   return memory;
 }
 
-/// Allocates `bytes` bytes for a coroutine frame. Throws std::bad_alloc.
-DYNGEN_NOINLINE inline void* allocate_frame(std::size_t bytes) {
-  thread_memory* const mine = thread_memory::already_here();
-  if (mine != nullptr && bytes <= size_class::largest) [[likely]] {
-    if (void* const memory = mine->take(size_class::of_frame(bytes))) [[likely]] {
-      mine->count(memory_kind::frame, 1);
+/// Allocates `bytes` bytes for a coroutine frame. Throws std::bad_alloc. Inlined, as deallocate_frame(), only into the
+/// promise's operators, which are not inlined.
+DYNGEN_ALWAYS_INLINE inline void* allocate_frame(std::size_t bytes) {
+  if (bytes <= size_class::largest) [[likely]] {
+    thread_memory& mine = thread_memory::at_hand();
+    if (void* const memory = mine.take(size_class::of_frame(bytes))) [[likely]] {
+      mine.count(memory_kind::frame, 1);
       return memory;
     }
   }
   return allocate_frame_slowly(bytes);
 }
 
+/// The coroutine frame that this thread deallocated last.
+inline void*& last_freed_frame() noexcept {
+  thread_memory* const mine = thread_memory::here();
+  return mine != nullptr ? mine->last_freed_frame : context().freed_frame;
+}
+
 DYNGEN_NOINLINE inline void deallocate_frame_slowly(void* frame, std::size_t bytes) noexcept {
   memory_counter::add(memory_kind::frame, -1);
+  last_freed_frame() = frame;
   if (bytes > size_class::largest) return ::operator delete(frame, bytes, std::align_val_t(frame_alignment));
   give_elsewhere(frame, size_class::of_frame(bytes));
 }
 
 /// Deallocates what allocate_frame() returned for the same number of bytes.
-DYNGEN_NOINLINE inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
-  thread_memory* const mine = thread_memory::already_here();
-  // relaxed: a switch for tests, written before other threads exist.
-  if (mine != nullptr && bytes <= size_class::largest && keeps_memory.load(relaxed)) [[likely]] {
-    if (mine->give(frame, size_class::of_frame(bytes))) [[likely]]
-      return mine->count(memory_kind::frame, -1);
+DYNGEN_ALWAYS_INLINE inline void deallocate_frame(void* frame, std::size_t bytes) noexcept {
+  if (bytes <= size_class::largest) [[likely]] {
+    thread_memory& mine = thread_memory::at_hand();
+    if (mine.give(frame, size_class::of_frame(bytes))) [[likely]] {
+      mine.last_freed_frame = frame;
+      return mine.count(memory_kind::frame, -1);
+    }
   }
   deallocate_frame_slowly(frame, bytes);
 }

@@ -3,7 +3,6 @@
 // The sizes of memory that memory.hpp caches, and the depot in which threads exchange batches of free pieces.
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -12,11 +11,12 @@
 
 namespace dyngen::detail {
 
-/// A free piece. `next` links the pieces of a batch; in the depot, the first piece of a batch also links to the next
-/// batch.
+/// A free piece in a list, whose end is a free_piece that is no memory: its `next` is null. A list that cannot take
+/// another piece is a batch. In the depot, the first piece of a batch also links to the next batch.
 struct free_piece {
   free_piece* next;
   free_piece* next_batch;
+  std::uint32_t room;  ///< how many pieces may be added in front of this one
 };
 
 /// Compilers place over-aligned locals of a coroutine correctly only if its frame is aligned to at least the same
@@ -42,7 +42,9 @@ struct size_class {
     return (index < ordinary ? (index + 1) * step : (index - ordinary + 1) * frame_step) - beside;
   }
   /// Number of pieces in a batch: about 8 KiB of them.
-  static constexpr std::uint32_t batch(std::size_t index) noexcept { return batches[index]; }
+  static constexpr std::uint32_t batch(std::size_t index) noexcept {
+    return static_cast<std::uint32_t>(std::clamp<std::size_t>(8192 / bytes(index), 4, 64));
+  }
 
   /// Allocates a piece with operator new. Throws std::bad_alloc.
   static void* make(std::size_t index) {
@@ -54,15 +56,6 @@ struct size_class {
     else
       ::operator delete(piece, bytes(index), std::align_val_t(frame_alignment));
   }
-
- private:
-  static constexpr auto batches = [] {  // a table, because a division costs more than the rest of a deallocation
-    std::array<std::uint8_t, count> pieces{};
-    for (std::size_t i = 0; i < count; ++i)
-      pieces[i] = static_cast<std::uint8_t>(std::clamp<std::size_t>(
-          8192 / ((i < ordinary ? (i + 1) * step : (i - ordinary + 1) * frame_step) - beside), 4, 64));
-    return pieces;
-  }();
 };
 
 /// Full batches of one size, for threads whose cache is empty.
@@ -89,7 +82,7 @@ class memory_depot {
     return batch;
   }
   static void release(free_piece* pieces, std::size_t index) noexcept {
-    while (pieces != nullptr) size_class::deallocate(std::exchange(pieces, pieces->next), index);
+    while (pieces->next != nullptr) size_class::deallocate(std::exchange(pieces, pieces->next), index);
   }
   static memory_depot& of(std::size_t index) noexcept { return all_[index]; }
 

@@ -97,7 +97,6 @@ struct frame_promise {
   // Not inlined, both: g++ warns of a mismatch to the user when it sees into one of them only.
   DYNGEN_NOINLINE static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
   DYNGEN_NOINLINE static void operator delete(void* frame, std::size_t bytes) noexcept {
-    context().freed_frame = frame;
     deallocate_frame(frame, bytes);
   }
 
@@ -138,14 +137,14 @@ inline std::exception_ptr destroy_frame(frame_promise& promise) noexcept {
   const std::coroutine_handle<> frame = promise.self;
   do {
     watch.alive = false;
-    context().freed_frame = nullptr;
+    last_freed_frame() = nullptr;
     try {
       frame.destroy();
     } catch (...) {
       watch.thrown = std::current_exception();  // by a parameter: the frame is gone
     }
   } while (watch.alive);
-  if (watch.thrown && context().freed_frame != frame.address()) free_abandoned(frame.address());
+  if (watch.thrown && last_freed_frame() != frame.address()) free_abandoned(frame.address());
   return watch.thrown;
 }
 

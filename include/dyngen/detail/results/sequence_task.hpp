@@ -89,11 +89,7 @@ class sequence_task : public task_record, public credited_stream {
   bool final_pending() const noexcept { return !final_taken_ && failure_ != nullptr; }
 
   /// Hands over the first value's slot, with its hold. note_taken() follows.
-  slot& take() noexcept {
-    slot& s = buffer_.front();
-    buffer_.pop_handed_over();
-    return s;
-  }
+  slot& take() noexcept { return buffer_.hand_out(); }
 
   /// A value where it is, and its block, which keeps the task until destroyed_in_place().
   struct place {

@@ -4,7 +4,8 @@
 // Each block is freed as soon as its values are gone. One producer at a time, one consumer at a time; any thread may
 // drop the refs that the consumer has handed out.
 //
-// Every slot begins with one holder, the sequence. A stream hands this holder over with the ref, a list keeps it.
+// Every slot has one holder at first, the sequence. A stream hands this holder over with the ref, a list keeps it. A
+// stream writes the word of a slot only when it hands the slot out: most values are consumed in place.
 // References of a block: one for each of its slots (the producer has those of slots not stored yet) and one for the
 // consumer's cursor. An emptied block waits in spare_ for the producer of the same buffer; only the producer takes
 // blocks from there.
@@ -13,16 +14,18 @@
 //      the consumer's acquire load. It is also the publisher's write of [W1]: on the light side until the values have
 //      proved expensive, which a waiting thread sees in `fences`.
 //
-// A slot begins with the stage `value`: no thread reads it before `published` covers it.
+// A slot begins with the stage `value`: no thread reads it before the value is published.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
 #include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/value/slot_operations.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -142,13 +145,15 @@ class segmented_buffer {
   std::uint64_t published_for_waiting() const noexcept { return window_.published.load(seq_cst); }  // [W1]
   bool producer_fences() const noexcept { return window_.fences.load(acquire); }                    // [W1]
 
-  /// The slot of the first value not consumed yet. Only if published() covers it.
-  slot& front() noexcept {
+  /// Consumes the first value: hands its slot over, with its holder. Only if published() covers it.
+  slot& hand_out() noexcept {
     if (position_ == cursor_end_) [[unlikely]]
       enter_next();
-    return cursor_->head.slot_array()[position_];
+    slot* const s = ::new (cursor_->head.slot_array() + position_) slot{slot::make(stage::value, position_, 1)};
+    ++position_;
+    return *s;
   }
-  /// Consumes front()'s value in place. destroyed_in_place(), with block_taken_from(), releases its slot.
+  /// Consumes the first value in place. destroyed_in_place(), with block_taken_from(), releases its slot.
   T& take_in_place() noexcept {
     if (position_ == cursor_end_) [[unlikely]]
       enter_next();
@@ -156,8 +161,6 @@ class segmented_buffer {
   }
   segment* block_taken_from() const noexcept { return cursor_; }
 
-  /// Called when front() was handed over with its holder.
-  void pop_handed_over() noexcept { ++position_; }
   /// Called when a value of `block` that was consumed in place is destroyed. Releases its slot, together with the
   /// others of its block if the consumer is still there.
   void destroyed_in_place(segment& block) noexcept {
@@ -167,12 +170,19 @@ class segmented_buffer {
       release_slots(block, 1);
   }
 
-  /// Destroys `n` values from front() on.
+  /// Consumes the first `n` values and destroys them.
   void drop_front(std::uint64_t n) noexcept {
-    for (; n != 0; --n) {
-      slot& s = front();
-      pop_handed_over();
-      drop<T>(s);
+    while (n != 0) {
+      if constexpr (std::is_trivially_destructible_v<T>) {
+        if (position_ == cursor_end_) enter_next();
+        const auto here = static_cast<std::uint32_t>((std::min)(n, std::uint64_t{cursor_end_ - position_}));
+        position_ += here;
+        finished_ += here;
+        n -= here;
+      } else {
+        drop<T>(hand_out());
+        --n;
+      }
     }
   }
 
@@ -260,8 +270,10 @@ class segmented_buffer {
     void* memory = fresh != nullptr ? end_segment(fresh) : allocate(memory_kind::block, bytes(capacity), alignment);
     owner_.add_references(1);
     auto* s = ::new (static_cast<std::byte*>(memory) + lead) segment(&owner_, capacity, sizeof(T), alignof(T), made());
-    for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slot_array() + i) slot{slot::make(stage::value, i, 1)};
-    if (random_access_) directory_.push_back(s);
+    if (random_access_) {
+      for (std::uint32_t i = 0; i < capacity; ++i) ::new (s->head.slot_array() + i) slot{slot::make(stage::value, i, 1)};
+      directory_.push_back(s);
+    }
     (tail_ == nullptr ? first_ : tail_->next) = s;
     tail_ = s;
     capacity_ = capacity;
