@@ -208,16 +208,15 @@ class child : public child_coroutine {
     try {
       submit(host);
     } catch (...) {
-      threw();
+      threw(std::current_exception());
     }
   }
 
   /// Called by the parent, to run the child: gives up the child's coroutine.
   virtual frame_owner coroutine() noexcept = 0;
-  /// Called by the parent when the coroutine has ended without an exception: stores its result.
-  virtual void came(frame_promise& coroutine) = 0;
-  /// Called in a catch block: stores the child's exception.
-  void threw() noexcept { thrown_ = std::current_exception(); }
+  /// Called by the parent, to run the child: where the outcome of the coroutine goes, except its exception in the end.
+  virtual coroutine_outcome& outcome() noexcept = 0;
+  void threw(std::exception_ptr e) noexcept { thrown_ = std::move(e); }
   /// Called when the when_all ends: reports the child's exception unless the when_all has passed it on.
   void report_unseen(sink_base& driver) noexcept {
     if (thrown_ && !seen_ && !is_silent(thrown_)) note_destruction(std::move(thrown_), &driver);
@@ -245,21 +244,24 @@ struct in_place {
 class in_place_awaiter {
  public:
   in_place_awaiter(frame_promise& outer, child& c) noexcept : child_(c), coroutine_(outer, c.coroutine()) {}
-  bool await_ready() const noexcept { return coroutine_.inner() == nullptr; }
-  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter_or_stop(); }
+  bool await_ready() noexcept {
+    has_run_ = coroutine_.has_frame();
+    return !has_run_ || coroutine_.runs_to_its_end(child_.outcome());
+  }
+  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.stop(child_.outcome()); }
   void await_resume() noexcept {
+    if (has_run_) return child_.threw(std::exchange(child_.outcome().thrown, nullptr));
     try {
-      if (coroutine_.inner() == nullptr) throw_awaited_already();
-      coroutine_.rethrow();
-      child_.came(*coroutine_.inner());
+      throw_awaited_already();
     } catch (...) {
-      child_.threw();
+      child_.threw(std::current_exception());
     }
   }
 
  private:
   child& child_;
   nested_coroutine coroutine_;
+  bool has_run_ = false;
 };
 
 template <>
@@ -277,12 +279,7 @@ class part<task<R>> final : public child {
   ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // if the parent was destroyed
 
   frame_owner coroutine() noexcept override { return awaiting<task<R>>::frame_of(std::move(task_)); }
-  void came(frame_promise& coroutine) override {
-    if constexpr (std::is_void_v<R>)
-      value_.emplace();
-    else
-      value_.emplace(take_result_of<R>(coroutine));
-  }
+  coroutine_outcome& outcome() noexcept override { return outcome_.begin(); }
   const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
   void give_up() noexcept {
     if (!stays_here() && runs_elsewhere()) ref_.cancel();
@@ -295,11 +292,10 @@ class part<task<R>> final : public child {
     if (ref_.valid()) (void)ref_.failed();
   }
   not_void<R> result() {
-    if (!ref_.valid()) return std::move(*value_);
     if constexpr (std::is_void_v<R>)
       return {};
     else
-      return std::move(ref_).get();
+      return ref_.valid() ? std::move(ref_).get() : outcome_.take();
   }
 
  private:
@@ -319,7 +315,7 @@ class part<task<R>> final : public child {
 
   task<R> task_;
   ref<R> ref_;
-  manual_lifetime<not_void<R>> value_;
+  awaited_outcome<R> outcome_;
 };
 
 /// The part for an operand of type `A&&`. It holds a ref by value; its type tells whether an lvalue or an rvalue was

@@ -99,6 +99,7 @@ class suspend_if {
 template <class Sink>
 struct generator_promise_base : coroutine_promise {
   using sink_type = Sink;
+  using outcome_type = coroutine_outcome;
   Sink& sink() const noexcept { return static_cast<Sink&>(*driver); }
   void return_void() const noexcept {}
 };
@@ -221,11 +222,15 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     class nested {
      public:
       nested(detail::frame_promise& outer, detail::frame_owner&& inner) noexcept : coroutine_(outer, std::move(inner)) {}
-      bool await_ready() const noexcept { return coroutine_.inner() == nullptr; }
-      void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter(); }
-      void await_resume() { coroutine_.rethrow(); }
+      bool await_ready() const noexcept { return !coroutine_.has_frame(); }
+      void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter(outcome_); }
+      void await_resume() {
+        coroutine_.leave();
+        outcome_.rethrow();
+      }
 
      private:
+      detail::coroutine_outcome outcome_;
       detail::nested_coroutine coroutine_;
     };
   };
@@ -284,7 +289,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     explicit local(detail::frame_promise* f) noexcept : frame(f), over(f == nullptr) {
       if (over) return;
       to.leaf = frame->self;
-      frame->driver = &to;
+      frame->run_by(to, outcome);
     }
     local(const local&) = delete;
     local& operator=(const local&) = delete;
@@ -296,7 +301,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
       clear();
       full = to.drive_in_place(reinterpret_cast<T*>(storage)) == detail::step::paused;
       over = !full;
-      if (over && frame->thrown) std::rethrow_exception(std::exchange(frame->thrown, nullptr));
+      if (over) outcome.rethrow();
     }
     void clear() noexcept(std::is_nothrow_destructible_v<T>) {
       if (std::exchange(full, false)) std::launder(reinterpret_cast<T*>(storage))->~T();
@@ -315,6 +320,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     detail::frame_promise* frame;
     bool full = false;
     bool over;
+    detail::coroutine_outcome outcome;
     detail::sink<T> to;
   };
 

@@ -24,56 +24,77 @@ namespace detail {
 template <class Bound, class Coroutine>
 class coroutine_body;
 
-/// Stores the result of a task<R>: in its frame, or, if the task<R> was submitted, directly in the return buffer.
+/// The outcome of a task<R>. Destroys the result, unless it was committed; reports what its destructor throws.
 template <class R>
-class task_result : public coroutine_promise {
+struct task_outcome_of : coroutine_outcome {
+  task_outcome_of() = default;
+  task_outcome_of(const task_outcome_of&) = delete;
+  task_outcome_of& operator=(const task_outcome_of&) = delete;
+  ~task_outcome_of() { clear(); }
+
+  R& result() noexcept { return *std::launder(static_cast<R*>(place)); }
+  void clear() noexcept {
+    std::exception_ptr raised;
+    try {
+      if (std::exchange(has_result, false)) result().~R();
+    } catch (...) {
+      raised = std::current_exception();
+    }
+    report_destruction(std::move(raised), driver);
+  }
+};
+template <>
+struct task_outcome_of<void> : coroutine_outcome {};
+
+/// An outcome with the storage of the result, in the frame of the coroutine that awaits the task.
+template <class R>
+class awaited_outcome : public task_outcome_of<R> {
+ public:
+  awaited_outcome() noexcept { begin(); }
+  awaited_outcome& begin() noexcept {
+    this->place = storage_.place();
+    return *this;
+  }
+  R take() { return std::move(this->result()); }
+
+ private:
+  frame_storage<R> storage_;
+};
+template <>
+class awaited_outcome<void> : public task_outcome_of<void> {
+ public:
+  awaited_outcome& begin() noexcept { return *this; }
+  void take() const noexcept {}
+};
+
+/// The promise of a task<R>. The result goes where the outcome says: into the frame of the coroutine that awaits the
+/// task, or, if the task was submitted, directly into the return buffer.
+template <class R>
+class task_promise : public coroutine_promise {
  public:
   using sink_type = sink_base;
+  using outcome_type = task_outcome_of<R>;
 
   /// `co_return x;` constructs the result, once. An exception of that construction leaves the co_return statement.
   template <class U = R>
     requires std::convertible_to<U&&, R>
   void return_value(U&& value) {
     if (this->destruction != nullptr) return;
-    clear();  // a local's destructor may throw after a co_return, and the body may catch that and return again
-    construct<R>(place_, std::forward<U>(value));
-    full_ = true;
+    auto& to = static_cast<outcome_type&>(*this->outcome);
+    // A local's destructor may throw after a co_return, and the body may catch that and return again.
+    if (to.has_result) [[unlikely]]
+      to.clear();
+    construct<R>(to.place, std::forward<U>(value));
+    to.has_result = true;
   }
-
-  void place_result(void* place) noexcept { place_ = place; }
-  template <class Task>
-  void commit_result(Task& task) noexcept {
-    if (std::exchange(full_, false)) task.template commit<R>();
-  }
-  R take_result() {
-    return std::move(*std::launder(static_cast<R*>(place_)));
-  }
-
- protected:
-  ~task_result() { clear(); }
-
- private:
-  void clear() noexcept {
-    std::exception_ptr raised;
-    try {
-      if (std::exchange(full_, false)) std::launder(static_cast<R*>(place_))->~R();
-    } catch (...) {
-      raised = std::current_exception();
-    }
-    report_destruction(std::move(raised), this->driver);
-  }
-
-  frame_storage<R> storage_;
-  void* place_ = storage_.place();
-  bool full_ = false;
 };
 
 template <>
-class task_result<void> : public coroutine_promise {
+class task_promise<void> : public coroutine_promise {
  public:
   using sink_type = sink_base;
+  using outcome_type = task_outcome_of<void>;
   void return_void() const noexcept {}
-  void take_result() const noexcept {}
 };
 
 }  // namespace detail
@@ -96,7 +117,7 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
  public:
   using value_type = R;
 
-  class promise_type : public detail::task_result<R> {
+  class promise_type : public detail::task_promise<R> {
    public:
     task get_return_object() noexcept {
       this->self = std::coroutine_handle<promise_type>::from_promise(*this);
@@ -134,28 +155,23 @@ namespace detail {
   throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
 }
 
-/// Returns the result of the coroutine of a task<R>, which has ended without an exception.
-template <class R>
-R take_result_of(frame_promise& coroutine) {
-  return static_cast<typename task<R>::promise_type&>(coroutine).take_result();
-}
-
 template <class R>
 class task_awaiter {
  public:
   task_awaiter(frame_promise& outer, frame_owner&& inner) noexcept : coroutine_(outer, std::move(inner)) {}
 
-  bool await_ready() const {
-    if (coroutine_.inner() == nullptr) throw_awaited_already();
-    return false;
+  bool await_ready() {
+    if (!coroutine_.has_frame()) throw_awaited_already();
+    return coroutine_.runs_to_its_end(outcome_);
   }
-  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.enter_or_stop(); }
+  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.stop(outcome_); }
   R await_resume() {
-    coroutine_.rethrow();
-    return take_result_of<R>(*coroutine_.inner());
+    outcome_.rethrow();
+    return outcome_.take();
   }
 
  private:
+  awaited_outcome<R> outcome_;
   nested_coroutine coroutine_;
 };
 

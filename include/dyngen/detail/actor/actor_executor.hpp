@@ -105,7 +105,6 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
   void suspension_decided() noexcept override { base_.suspension_decided(); }
   void wakes() noexcept override { base_.wakes(); }
   void task_blocks(running_task& entry, const thread_wait* wait) noexcept override { base_.task_blocks(entry, wait); }
-  bool cancelling() const noexcept override { return base_.cancelling(); }
   // relaxed: a stale value is as if the actor had been killed later.
   bool allows_retries() const noexcept override { return !killed_.load(relaxed); }
   void count_end(task_outcome how, std::uint64_t stored) noexcept override { base_.count_end(how, stored); }
@@ -258,6 +257,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
   actor_executor(task_host& base, std::uint64_t limit, std::string name)
       : counted_host(base.trace()), call_order(limit), base_(base), name_(std::move(name)) {
     base_.add_host_reference();
+    cancel_as(base);
   }
 
  private:

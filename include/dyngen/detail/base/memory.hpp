@@ -62,8 +62,8 @@ class thread_memory {
  public:
   /// From 0. No two threads that live at the same time have the same number.
   const unsigned number;
-  /// The coroutine frame that this thread deallocated last.
-  void* last_freed_frame = nullptr;
+  /// The context's note of the coroutine frame that this thread deallocated last.
+  void** freed_frame = nullptr;
 
   /// The cache of the calling thread. Null if there is no memory for one, or if the thread is ending.
   static thread_memory* here() noexcept {
@@ -166,6 +166,7 @@ class thread_memory {
       static thread_local forgetting at_end;
       (void)at_end;
     }
+    here.memory->freed_frame = &here.freed_frame;
     // relaxed: a switch for tests, written before other threads exist.
     if (!leaving_ && keeps_memory.load(relaxed)) current_ = here.memory;
     return here.memory;
@@ -352,15 +353,9 @@ DYNGEN_ALWAYS_INLINE inline void* allocate_frame(std::size_t bytes) {
   return allocate_frame_slowly(bytes);
 }
 
-/// The coroutine frame that this thread deallocated last.
-inline void*& last_freed_frame() noexcept {
-  thread_memory* const mine = thread_memory::here();
-  return mine != nullptr ? mine->last_freed_frame : context().freed_frame;
-}
-
 DYNGEN_NOINLINE inline void deallocate_frame_slowly(void* frame, std::size_t bytes) noexcept {
   memory_counter::add(memory_kind::frame, -1);
-  last_freed_frame() = frame;
+  context().freed_frame = frame;
   if (bytes > size_class::largest) return ::operator delete(frame, bytes, std::align_val_t(frame_alignment));
   give_elsewhere(frame, size_class::of_frame(bytes));
 }
@@ -370,7 +365,7 @@ DYNGEN_ALWAYS_INLINE inline void deallocate_frame(void* frame, std::size_t bytes
   if (bytes <= size_class::largest) [[likely]] {
     thread_memory& mine = thread_memory::at_hand();
     if (mine.give(frame, size_class::of_frame(bytes))) [[likely]] {
-      mine.last_freed_frame = frame;
+      *mine.freed_frame = frame;
       return mine.count(memory_kind::frame, -1);
     }
   }

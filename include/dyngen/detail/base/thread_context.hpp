@@ -145,6 +145,7 @@ struct thread_context {
   /// While a shared state with a failure is freed: the list of the shared states to free next.
   shared_state** freed = nullptr;
   void* freed_frame = nullptr;   ///< the coroutine frame that was deallocated last
+  unsigned direct_calls = 0;     ///< coroutines that other ones run on this thread's stack (awaiting.hpp)
   /// The innermost task of this thread that inspectors may read (inspector.hpp).
   atomic<running_task*> shown{nullptr};
   thread_context* next_known = nullptr;  ///< the next one in the inspector's list; guarded by the inspector

@@ -3,8 +3,11 @@
 // How a coroutine waits without a thread. An awaiter registers one wait with all it waits for, tells the loop that
 // drives the task to come back, and the task parks until the wait is satisfied or the task cancelled. What wakes it
 // only queues it again: the coroutine goes on where its executor runs it, never inside the call that stored a value.
-// A coroutine that awaits another one runs it in its own place: both belong to one task, and the same loop resumes
-// whichever is the innermost, so that a chain of any length takes constant stack.
+//
+// A coroutine that awaits another one runs it in its own place: both belong to one task. It calls the other one
+// directly. If that one suspends, the call returns, and the awaiting coroutine links itself and suspends as well; later
+// the loop resumes the innermost one, and, at its end, the coroutine linked to it. When 64 direct calls are nested on a
+// thread, the next coroutine runs in the loop at once, so that a chain of any length takes constant stack.
 
 #include <dyngen/detail/coroutine/frame.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
@@ -26,23 +29,39 @@ struct awaiting;
 template <class A>
 concept library_awaitable = requires(frame_promise& p, A&& a) { awaiting<std::remove_cvref_t<A>>::make(p, std::forward<A>(a)); };
 
-/// Tells the loop that resumed a coroutine that it has ended: publishing is done there, with the frame gone.
+/// The end of a coroutine. One that frees its frame does not suspend: the coroutine that awaits it goes on when the
+/// direct call returns, or in the loop. Any other one tells the loop that it has ended: publishing is done there, with
+/// the frame gone.
 class final_awaiter {
  public:
   explicit final_awaiter(frame_promise& promise) noexcept : promise_(promise) {}
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() const noexcept {
+    if (promise_.being_destroyed() || !promise_.outcome->frees_frame) return false;
+    promise_.outcome->ended = true;
+    if (promise_.outer != nullptr) return_to(*promise_.outer);
+    return true;
+  }
   void await_suspend(std::coroutine_handle<>) const noexcept {
-    if (promise_.being_destroyed() || promise_.driver == nullptr) return;
-    if (promise_.outer != nullptr) {
-      promise_.driver->leaf = promise_.outer->self;
-      promise_.driver->why = step::hop;
-    } else {
+    if (promise_.destruction != nullptr) return;
+    if (promise_.outer != nullptr)
+      hop_to(*promise_.outer);
+    else
       promise_.driver->why = step::ended;
-    }
   }
   void await_resume() const noexcept {}
 
  private:
+  void hop_to(frame_promise& outer) const noexcept {
+    promise_.driver->leaf = outer.self;
+    promise_.driver->why = step::hop;
+  }
+  DYNGEN_NOINLINE void return_to(frame_promise& outer) const noexcept {
+    hop_to(outer);
+    outer.inner = nullptr;
+    (void)promise_.owner->release();
+    context().freed_frame = nullptr;
+  }
+
   frame_promise& promise_;
 };
 
@@ -70,43 +89,78 @@ class nested_coroutine {
   nested_coroutine(const nested_coroutine&) = delete;
   nested_coroutine& operator=(const nested_coroutine&) = delete;
   ~nested_coroutine() {
+    if (inner_.get() == nullptr) return;
     leave();
-    if (inner_.get() != nullptr) inner_.destroy(outer_.driver);
+    inner_.destroy(outer_.driver);
   }
 
-  frame_promise* inner() const noexcept { return inner_.get(); }
+  bool has_frame() const noexcept { return inner_.get() != nullptr; }
 
-  void enter() noexcept {
+  /// Called before the coroutine suspends: the loop goes on with the inner one.
+  void enter(coroutine_outcome& to) noexcept {
     if (outer_.being_destroyed()) return;
     frame_promise& inner = *inner_.get();
-    inner.outer = &outer_;
-    inner.owner = &inner_;
-    inner.driver = outer_.driver;
-    outer_.inner = &inner;
+    inner.run_by(*outer_.driver, to);
+    link(inner);
     outer_.driver->leaf = inner.self;
     outer_.driver->why = step::hop;
   }
-  /// The same, unless the task was cancelled: then it ends here.
-  void enter_or_stop() noexcept {
+  void leave() noexcept {
+    if (outer_.inner == inner_.get()) outer_.inner = nullptr;
+  }
+
+  // For a task, which frees its frame.
+
+  /// Runs it in a direct call, if the coroutine may go on. Returns true if it has ended; if false, stop() follows.
+  DYNGEN_NOINLINE bool runs_to_its_end(coroutine_outcome& to) noexcept {
     sink_base& driver = *outer_.driver;
-    if (outer_.destruction != nullptr || !driver.cancelled()) {
-      enter();
-      if (outer_.destruction == nullptr && driver.time_is_up() && driver.task != nullptr) driver.why = step::rescheduled;
+    thread_context& here = context();
+    if (outer_.destruction != nullptr || driver.cancelled() || driver.time_is_up()) [[unlikely]]
+      return false;
+    if (here.direct_calls == most_direct_calls) [[unlikely]]
+      return false;
+    frame_promise& inner = *inner_.release();
+    to.frees_frame = true;
+    inner.run_by(driver, to);
+    const std::coroutine_handle<> frame = inner.self;
+    ++here.direct_calls;
+    here.freed_frame = nullptr;
+    try {
+      frame.resume();
+    } catch (...) {
+      driver.frame_threw(frame, std::current_exception());
+    }
+    --here.direct_calls;
+    if (to.ended) [[likely]]
+      return true;
+    inner_.adopt(inner);
+    link(inner);
+    return false;
+  }
+  /// Called before the coroutine suspends.
+  void stop(coroutine_outcome& to) noexcept {
+    if (outer_.being_destroyed() || outer_.inner != nullptr) return;  // it has suspended, and told the loop
+    sink_base& driver = *outer_.driver;
+    if (driver.cancelled()) {
+      driver.leaf = outer_.self;
+      driver.why = step::cancelled;
       return;
     }
-    outer_.driver->leaf = outer_.self;
-    outer_.driver->why = step::cancelled;
-  }
-  void leave() noexcept {
-    if (inner_.get() != nullptr && outer_.inner == inner_.get()) outer_.inner = nullptr;
-  }
-  /// Throws what the inner one has thrown.
-  void rethrow() {
-    leave();
-    if (inner_.get() != nullptr && inner_.get()->thrown) std::rethrow_exception(std::exchange(inner_.get()->thrown, nullptr));
+    to.frees_frame = true;
+    enter(to);
+    if (driver.time_is_up() && driver.task != nullptr) driver.why = step::rescheduled;
   }
 
  private:
+  /// How many direct calls a thread nests; further coroutines run in the loop.
+  static constexpr unsigned most_direct_calls = 64;
+
+  void link(frame_promise& inner) noexcept {
+    inner.outer = &outer_;
+    inner.owner = &inner_;
+    outer_.inner = &inner;
+  }
+
   frame_promise& outer_;
   frame_owner inner_;
 };

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Coroutine frames: where their memory comes from, and how they are destroyed. A local whose destructor throws makes
-// destroy() come back with the frame alive (g++ 12, clang 14 and 19 alike): it stands at its final suspend point, or
-// at a co_yield its body has run on to. Then it is destroyed once more, until it is gone, and the exception is kept.
+// Coroutine frames: where their memory comes from, and how they are destroyed.
+//
+// A task that another coroutine awaits frees its frame at its end; what is left of it is its outcome, which stands in
+// the frame of the awaiting coroutine. All other frames are destroyed by their owner.
+//
+// A local whose destructor throws makes destroy() return with the frame alive (g++ 12, clang 14 and 19 alike): the
+// coroutine is at its final suspend point, or at a co_yield that its body has reached. It is then destroyed again,
+// until the frame is gone, and the exception is kept. A parameter whose destructor throws makes destroy() or resume()
+// throw; g++ 12 then leaves the frame's memory, and the parameters that follow.
+//
 // Coroutines that run one inside another form a chain: the outermost has the driver, whose loop resumes the innermost.
-// They are destroyed in one loop, the innermost first, as each may use what stands in the frames around it.
+// They are destroyed in one loop, the innermost first, as each may use what is in the frames around it.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/memory.hpp>
@@ -27,6 +34,21 @@ struct frame_destruction {
 
 struct frame_promise;
 struct sink_base;
+
+/// What a coroutine leaves behind. The code that runs the coroutine has it, outside the coroutine's frame.
+struct coroutine_outcome {
+  std::exception_ptr thrown;
+  sink_base* driver = nullptr;  ///< of the coroutine
+  void* place = nullptr;    ///< where to construct the result, if it has one
+  bool has_result = false;  ///< the result is constructed
+  bool frees_frame = false; ///< the coroutine frees its frame at its end
+  bool ended = false;       ///< set if it frees its frame
+
+  void rethrow() {
+    if (thrown) [[unlikely]]
+      std::rethrow_exception(std::exchange(thrown, nullptr));
+  }
+};
 
 /// Is a parameter of this type placed as it wants to be? A reference is, and so is a value if frames are aligned so. A
 /// lambda is incomplete while its own operator() is looked at.
@@ -85,6 +107,8 @@ class frame_owner {
   }
 
   frame_promise* get() const noexcept { return frame_; }
+  frame_promise* release() noexcept { return std::exchange(frame_, nullptr); }
+  void adopt(frame_promise& frame) noexcept { frame_ = &frame; }
   /// Destroys it, and what runs inside it. An exception that a local throws meanwhile goes to `report_to`.
   void destroy(sink_base* report_to) noexcept;
 
@@ -100,17 +124,23 @@ struct frame_promise {
     deallocate_frame(frame, bytes);
   }
 
-  std::exception_ptr thrown;
   frame_destruction* destruction = nullptr;
   std::coroutine_handle<> self;
-  sink_base* driver = nullptr;      ///< what resumes the whole chain; set before the first resume
+  sink_base* driver = nullptr;      ///< what resumes the whole chain
+  coroutine_outcome* outcome = nullptr;
+  // Null while the coroutine runs in a direct call from the one that awaits it.
   frame_promise* outer = nullptr;   ///< the coroutine inside which this one runs
   frame_promise* inner = nullptr;   ///< the one that runs inside this one
-  frame_owner* owner = nullptr;     ///< who holds this one, while it runs inside another
+  frame_owner* owner = nullptr;     ///< the owner of this one, while it runs inside another
 
+  /// Called before the first resume.
+  void run_by(sink_base& by, coroutine_outcome& to) noexcept {
+    driver = to.driver = &by;
+    outcome = &to;
+  }
   void unhandled_exception() noexcept {
     if (destruction == nullptr) {
-      thrown = std::current_exception();
+      outcome->thrown = std::current_exception();
     } else {
       destruction->thrown = std::current_exception();
       destruction->alive = true;
@@ -125,9 +155,10 @@ struct frame_promise {
   }
 };
 
-/// g++ 12 leaves a frame's memory, and the parameters that follow, when the destructor of a parameter throws.
-inline void free_abandoned(void* frame) noexcept {
-  free_frame(frame);
+/// Called after destroy() or resume() has thrown what a parameter's destructor threw; before the call, the context's
+/// `freed_frame` was reset.
+inline void free_if_left(thread_context& here, void* frame) noexcept {
+  if (here.freed_frame != frame) free_frame(frame);
 }
 
 /// Destroys one frame for good. Returns an exception that one of its locals threw.
@@ -135,16 +166,18 @@ inline std::exception_ptr destroy_frame(frame_promise& promise) noexcept {
   frame_destruction watch;
   promise.destruction = &watch;
   const std::coroutine_handle<> frame = promise.self;
+  thread_context& here = context();
   do {
     watch.alive = false;
-    last_freed_frame() = nullptr;
+    here.freed_frame = nullptr;
     try {
       frame.destroy();
     } catch (...) {
       watch.thrown = std::current_exception();  // by a parameter: the frame is gone
     }
   } while (watch.alive);
-  if (watch.thrown && last_freed_frame() != frame.address()) free_abandoned(frame.address());
+  if (watch.thrown) [[unlikely]]
+    free_if_left(here, frame.address());
   return watch.thrown;
 }
 

@@ -60,17 +60,28 @@ struct sink_base {
   /// Runs the coroutine until it has stored `stop_at` values, has ended, or was refused a value.
   step drive() {
     why = step::paused;
-    leaf.resume();
+    resume_leaf();
     return go_on();
   }
-  /// The same after leaf.resume().
+  /// As drive(), after resume_leaf().
   step go_on() {
     while (why == step::hop) {  // a loop, not a transfer: nesting of any depth takes constant stack
       why = step::paused;
-      leaf.resume();
+      resume_leaf();
     }
     return why;
   }
+
+  void resume_leaf() noexcept {
+    const std::coroutine_handle<> frame = leaf;
+    try {
+      frame.resume();
+    } catch (...) {
+      frame_threw(frame, std::current_exception());
+    }
+  }
+  /// A coroutine that frees its frame has ended, and the destructor of a parameter threw.
+  void frame_threw(std::coroutine_handle<> frame, std::exception_ptr thrown) noexcept;
 
   /// Is its time slice over, so that it suspends where it can?
   // relaxed: as slice_is_over().
@@ -122,6 +133,11 @@ DYNGEN_NOINLINE inline void note_destruction(std::exception_ptr thrown, sink_bas
 DYNGEN_ALWAYS_INLINE inline void report_destruction(std::exception_ptr&& thrown, sink_base* to) noexcept {
   if (thrown) [[unlikely]]
     note_destruction(std::move(thrown), to);
+}
+
+DYNGEN_NOINLINE inline void sink_base::frame_threw(std::coroutine_handle<> frame, std::exception_ptr thrown) noexcept {
+  free_if_left(context(), frame.address());
+  note_destruction(std::move(thrown), this);
 }
 
 DYNGEN_NOINLINE inline void frame_owner::destroy(sink_base* report_to) noexcept {
@@ -189,7 +205,8 @@ class sink : public sink_base {
     single_place = place;
     return drive();
   }
-  /// From now on it is driven by drive_to() and drive_into_next_block(), until open() is called again.
+  /// From now on it is driven by drive_to() and drive_into_next_block(), until open() is called again. Both resume a
+  /// coroutine that has yielded, so a generator, which does not free its frame.
   void begin_single_steps() noexcept {
     window_->suspends = true;
     stop_at = 0;

@@ -96,11 +96,6 @@ class pool_shutdown : public work_search {
     else
       monitor_bell_.ring();  // [D1]
   }
-  bool cancelling() const noexcept final {
-    // relaxed: a stale false only lets a task run on for a while.
-    return closing_.load(relaxed) == closing::cancelling;
-  }
-
   void about_to_suspend(task_record& task) noexcept override {
     undecided_.fetch_add(1, seq_cst);
     suspended_.add(task);
@@ -128,10 +123,11 @@ class pool_shutdown : public work_search {
  protected:
   using totals = pool_counters::totals;
 
-  explicit pool_shutdown(pool_settings s) : work_search(std::move(s)) {}
+  explicit pool_shutdown(pool_settings s) : work_search(std::move(s)) { cancel_by(cancels_all_); }
   ~pool_shutdown() = default;
 
   void announce_closing(closing mode) noexcept {
+    if (mode == closing::cancelling) cancels_all_.store(true, relaxed);  // relaxed: published by the exchange
     closing now = closing_.load(seq_cst);
     while (now < mode && !closing_.compare_exchange_weak(now, mode, seq_cst)) {  // [C1]
     }
@@ -206,7 +202,8 @@ class pool_shutdown : public work_search {
     return check_quiescence(true);
   }
 
-  atomic<bool> over_{false};  ///< see calls_hook() [C5]
+  atomic<bool> cancels_all_{false};  ///< closing_ is, or is about to become, cancelling
+  atomic<bool> over_{false};         ///< see calls_hook() [C5]
   suspended_tasks suspended_;
   kept_streams kept_;
 

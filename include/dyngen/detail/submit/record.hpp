@@ -79,9 +79,9 @@ class coroutine_body {
       task.make_sink(sink_);
       promise& p = own_promise();
       sink_->leaf = p.self;
-      p.driver = &*sink_;
+      p.run_by(*sink_, outcome_);
       sink_->replay = task.stored_before();
-      if constexpr (has_result) p.place_result(task.buffer().place());
+      if constexpr (has_result) outcome_.place = task.buffer().place();
     }
     sink_->stop_at = stop_at;
     sink_->slice_over = context().slice_over;
@@ -95,12 +95,14 @@ class coroutine_body {
   template <class Task>
   step after(Task& task, step last) {
     if (last == step::ended) {
-      promise& p = own_promise();
-      if (p.thrown)
-        task.note_thrown(p.thrown);
-      else if constexpr (has_result)
-        p.commit_result(task);
-      if (!p.thrown && sink_->replay != 0) return step::too_few;
+      if (outcome_.thrown) {
+        task.note_thrown(outcome_.thrown);
+      } else {
+        if constexpr (has_result)
+          if (std::exchange(outcome_.has_result, false))
+            task.template commit<std::remove_reference_t<decltype(outcome_.result())>>();
+        if (sink_->replay != 0) return step::too_few;
+      }
     }
     return last;
   }
@@ -112,6 +114,8 @@ class coroutine_body {
 
   std::exception_ptr close() noexcept {
     coroutine_.reset();
+    if constexpr (has_result) outcome_.clear();
+    outcome_.thrown = nullptr;
     std::exception_ptr thrown;
     if (sink_) thrown = std::move(sink_->destroyed_with);
     if constexpr (requires { sink_->drop_pending(); })
@@ -122,7 +126,8 @@ class coroutine_body {
 
  private:
   using promise = typename Coroutine::promise_type;
-  static constexpr bool has_result = requires(promise& p) { p.place_result(nullptr); };
+  using outcome = typename promise::outcome_type;
+  static constexpr bool has_result = requires(outcome& o) { o.result(); };
 
   promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
 
@@ -142,6 +147,7 @@ class coroutine_body {
   }
 
   std::optional<typename promise::sink_type> sink_;
+  outcome outcome_;
   std::optional<Coroutine> coroutine_;
 };
 

@@ -3,6 +3,7 @@
 // The second of the three interfaces of a host (task_host.hpp): which tasks are alive, which of them wait, and how they
 // ended. A pool uses this to know when it may end, and for its statistics.
 
+#include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/task/task_scheduling.hpp>
 
 #include <cstdint>
@@ -40,7 +41,8 @@ class task_accounting : public task_scheduling {
   /// thread becomes free.
   virtual void queued_cancelled(task_record&) noexcept {}
   /// True if all tasks that have not ended are being cancelled.
-  virtual bool cancelling() const noexcept { return false; }
+  // relaxed: a stale false only lets a task run on for a while.
+  bool cancelling() const noexcept { return cancels_->load(relaxed); }
   /// True if another attempt may follow one that has failed.
   virtual bool allows_retries() const noexcept { return true; }
   virtual void count_retry() noexcept {}
@@ -64,7 +66,15 @@ class task_accounting : public task_scheduling {
   }
 
  protected:
+  task_accounting() = default;
   ~task_accounting() = default;
+  /// From now on cancelling() is what `flag` says. Called before the host has tasks.
+  void cancel_by(const atomic<bool>& flag) noexcept { cancels_ = &flag; }
+  void cancel_as(const task_accounting& other) noexcept { cancels_ = other.cancels_; }
+
+ private:
+  static inline constinit atomic<bool> never_{false};
+  const atomic<bool>* cancels_ = &never_;
 };
 
 }  // namespace dyngen::detail

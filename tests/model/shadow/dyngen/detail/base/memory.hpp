@@ -76,10 +76,9 @@ inline void deallocate(memory_kind kind, void* memory, std::size_t bytes,
 }
 
 inline void* allocate_frame(std::size_t bytes) { return allocate(memory_kind::frame, bytes); }
-inline void*& last_freed_frame() noexcept { return context().freed_frame; }
 inline void deallocate_frame(void* frame, std::size_t bytes) {
   deallocate(memory_kind::frame, frame, bytes);
-  last_freed_frame() = frame;
+  context().freed_frame = frame;
 }
 inline void free_frame(void*) noexcept { memory_counter::add(memory_kind::frame, -1); }
 
