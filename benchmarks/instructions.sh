@@ -14,15 +14,15 @@ set -euo pipefail
 declare -A recorded=(
   [yield]=67.9            # co_yield of an integer, room being there
   [take]=47.8             # one value taken by values()
-  [take_ref]=91.8           # one ref taken from a stream, read and dropped
+  [take_ref]=91.8         # one ref taken from a stream, read and dropped
   [take_in_turn]=170.7    # the same under backpressure{64}, the producer run by the same thread in between
   [pull]=218.9            # a value of a cheap stream claimed, made and taken by values(), outside thread
   [await_value]=296.8     # a value of a cheap stream claimed, made and taken by co_await async_value()
-  [submit_get]=1067.5     # submit and get on a pool, run by the thread that waits
+  [submit_get]=1069.5     # submit and get on a pool, run by the thread that waits
   [submit_get_inline]=679 # submit and get on an inline_executor
-  [await_child]=316       # co_await of a child task<int>
-  [when_all]=1723         # co_await of two child tasks together, on one worker
-  [await_ready]=99        # co_await of a ref that is ready
+  [await_child]=230       # co_await of a child task<int>
+  [when_all]=1433         # co_await of two child tasks together, on one worker
+  [await_ready]=98        # co_await of a ref that is ready
   [promise]=171           # a promise made, set and read by its ref
 )
 
