@@ -86,9 +86,6 @@ struct uncopyable_error {
   uncopyable_error(const uncopyable_error& other) : number(other.number) { throw boom("copied an exception"); }
 };
 
-dg::task<int> with_parameter(explosive, dg::ref<int> r) { co_return co_await r; }
-dg::task<int> awaits_with_parameter(dg::ref<int> r) { co_return co_await with_parameter(explosive(), r) + 1; }
-
 }  // namespace
 
 TEST_CASE("a local's destructor that throws at the end of a frame is the task's exception", "[errors][S-ERR-5]") {
@@ -474,33 +471,6 @@ TEST_CASE("a throwing destructor of an argument does not terminate the pool", "[
     CHECK((r.failed() || log.count_of<boom>() >= 1u));
     CHECK(pool.submit([] { return 3; }).get() == 3);
   }
-}
-
-TEST_CASE("the destructor of an awaited task's parameter throws, wherever the task ends", "[errors][S-ERR-10][L-5]") {
-  using dg::detail::memory_counter;
-  using dg::detail::memory_kind;
-  const long frames = memory_counter::live(memory_kind::frame);
-  const bool is_ready_before = GENERATE(true, false);
-  const bool is_cancelled = GENERATE(true, false);
-  captured_stderr text;
-  {
-    dg::manual_executor manual;
-    dg::promise<int> given;
-    const dg::ref<int> result = dg::on(manual).submit(awaits_with_parameter, dg::unresolved(given.get_ref()));
-    if (is_ready_before) given.set_value(20);
-    if (!is_ready_before) manual.run_all();
-    if (is_cancelled) result.cancel();
-    if (!is_ready_before) given.set_value(20);
-    manual.run_all();
-    REQUIRE(result.ready());
-    if (is_cancelled)
-      CHECK(holds<dg::cancelled_error>(result));
-    else
-      CHECK(result.get() == 21);
-  }
-  const bool has_begun = !is_ready_before || !is_cancelled;
-  CHECK(occurrences(text.finish(), "value's destructor") == (has_begun ? 1u : 0u));
-  CHECK(memory_counter::live(memory_kind::frame) == frames);
 }
 
 TEST_CASE("a throwing local of a generator that is left in mid-iteration is reported, nested or not",
