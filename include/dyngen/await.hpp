@@ -6,7 +6,6 @@
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/intrusive_ptr.hpp>
-#include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/pool/stealable_child.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
@@ -276,7 +275,7 @@ class part<task<R>> final : public child {
   explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
   part(part&& other) noexcept : task_(std::move(other.task_)) {}  // only before the child runs
   part& operator=(part&&) = delete;
-  ~part() noexcept(std::is_nothrow_destructible_v<not_void<R>>) { give_up(); }  // if the parent was destroyed
+  ~part() { give_up(); }  // if the parent was destroyed
 
   frame_owner coroutine() noexcept override { return awaiting<task<R>>::frame_of(std::move(task_)); }
   coroutine_outcome& outcome() noexcept override { return outcome_.begin(); }
