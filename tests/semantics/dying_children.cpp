@@ -58,7 +58,7 @@ TEST_CASE("a child whose parameter throws from its destructor frees its frame, w
   const long frames = memory_counter::live(memory_kind::frame);
   const bool is_ready_before = GENERATE(true, false);
   const bool is_cancelled = GENERATE(true, false);
-  support::captured_stderr text;
+  support::captured_stderr reports;
   {
     dg::manual_executor manual;
     dg::promise<int> given;
@@ -74,8 +74,6 @@ TEST_CASE("a child whose parameter throws from its destructor frees its frame, w
     else
       CHECK(result.get() == 21);
   }
-  const bool has_begun = !is_ready_before || !is_cancelled;
-  CHECK(support::occurrences(text.finish(), "of a parameter") == (has_begun ? 1u : 0u));
   CHECK(memory_counter::live(memory_kind::frame) == frames);
 }
 #endif
