@@ -55,7 +55,7 @@ class actor_state final : public actor_executor {
   }
   void keep(const ref<void>& builder) noexcept {
     slot& s = *access::slot_of(builder);
-    s.hold();
+    s.add_holder();
     keep_builder(s);
   }
 

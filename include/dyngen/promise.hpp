@@ -31,7 +31,7 @@ class promised final : public single_buffer<shared_state> {
   ref<T> adopt_ref() noexcept { return access::adopt<T>(value()); }
   /// Returns a further ref. Call it only before the promise is fulfilled, or while the caller holds a ref.
   ref<T> another_ref() noexcept {
-    value().hold();
+    value().add_holder();
     return adopt_ref();
   }
 
@@ -41,7 +41,7 @@ class promised final : public single_buffer<shared_state> {
     commit<T>();
   }
   /// Publishes the constructed value, or the failure `e`.
-  void settle(std::exception_ptr e) noexcept {
+  void fulfil(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
     if (failure_) begin_failure(false);
     publish_single<T>();
@@ -77,7 +77,7 @@ class promised<void> final : public shared_state {
   ref<void> another_ref() noexcept { return completion_of(*this); }
 
   void construct() noexcept {}
-  void settle(std::exception_ptr e) noexcept {
+  void fulfil(std::exception_ptr e) noexcept {
     failure_ = std::move(e);
     if (failure_) begin_failure(false);
     const bool unheld = slot::holders_of(publish(completion(), failure_ ? stage::failed : stage::value)) == 1;
@@ -126,7 +126,7 @@ class promise_base {
   ~promise_base() {
     if (state_ == nullptr) return;
     if (!given_) state_->adopt_ref();  // and destroys the ref at once
-    if (!fulfilled_) state_->settle(broken());
+    if (!fulfilled_) state_->fulfil(broken());
     state_->drop_references(1);
   }
 
@@ -161,12 +161,12 @@ class promise_base {
     return checked();
   }
   /// Publishes the constructed value, or the failure `e`. A waiter may resume, and destroy this promise, before
-  /// settle() returns; so nothing of the promise is touched after that.
+  /// fulfil() returns; so nothing of the promise is touched after that.
   void publish(std::exception_ptr e) noexcept {
     fulfilled_ = true;
-    if (!given_) return state_->settle(std::move(e));  // no ref was given away: nothing waits
+    if (!given_) return state_->fulfil(std::move(e));  // no ref was given away: nothing waits
     promised<T>* const state = std::exchange(state_, nullptr);
-    state->settle(std::move(e));
+    state->fulfil(std::move(e));
     state->drop_references(1);
   }
 

@@ -62,7 +62,7 @@ class ref_base {
  public:
   ref_base() = default;
   ref_base(const ref_base& other) noexcept : slot_(other.slot_) {
-    if (slot_ != nullptr) slot_->hold();
+    if (slot_ != nullptr) slot_->add_holder();
   }
   ref_base(ref_base&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
   ref_base& operator=(ref_base other) noexcept {
@@ -161,11 +161,11 @@ class ref_base {
   shared_state& owner() const noexcept { return *slot_group::of(*slot_).owner; }
 
   /// Blocks until ready; throws timeout_error at `until`. Rethrows a stored exception.
-  void settle(deadline until) const {
+  void wait_and_throw(deadline until) const {
     if (slot_ == nullptr || !slot_has_value(*slot_)) [[unlikely]]
-      settle_slowly(until);
+      wait_and_throw_slowly(until);
   }
-  DYNGEN_NOINLINE void settle_slowly(deadline until) const {
+  DYNGEN_NOINLINE void wait_and_throw_slowly(deadline until) const {
     slot& s = checked();
     if (!slot_ready(s) && !wait_for_slot(s, until)) throw_timeout(owner());
     if (slot_failed(s)) std::rethrow_exception(seen_failure(owner()));
@@ -192,7 +192,7 @@ class ref : public detail::ref_base<T> {
   /// Blocks until ready. Returns a reference to the value, or rethrows the stored exception. The reference is valid
   /// while any handle to the value exists. May run the task on this thread. Throws also as wait().
   const T& get() const& {
-    base::settle(detail::never);
+    base::wait_and_throw(detail::never);
     return stored();
   }
 
@@ -201,7 +201,7 @@ class ref : public detail::ref_base<T> {
   /// shared_value. If it throws, the ref stays as it was. May run the task on this thread. Throws also as wait(), and
   /// what moving or copying the value throws.
   T get() && {
-    base::settle(detail::never);
+    base::wait_and_throw(detail::never);
     return give(true);
   }
 
@@ -209,7 +209,7 @@ class ref : public detail::ref_base<T> {
   /// throws shared_value if another handle shares the value. If it throws, the ref stays as it was. Throws also as
   /// wait(), and what moving the value throws.
   T take() && {
-    base::settle(detail::never);
+    base::wait_and_throw(detail::never);
     return give(false);
   }
 
@@ -218,7 +218,7 @@ class ref : public detail::ref_base<T> {
   /// std::bad_alloc. Never runs the task on this thread.
   template <class Rep, class Period>
   const T& get_for(const std::chrono::duration<Rep, Period>& d) const& {
-    base::settle(detail::deadline_after(d));
+    base::wait_and_throw(detail::deadline_after(d));
     return stored();
   }
   /// Blocks until ready, at most for the duration `d`. Returns the value, moved or copied by the rules of `get() &&`,
@@ -226,7 +226,7 @@ class ref : public detail::ref_base<T> {
   /// runs the task on this thread.
   template <class Rep, class Period>
   T get_for(const std::chrono::duration<Rep, Period>& d) && {
-    base::settle(detail::deadline_after(d));
+    base::wait_and_throw(detail::deadline_after(d));
     return give(true);
   }
 
@@ -282,12 +282,12 @@ class ref<void> : public detail::ref_base<void> {
 
   /// Blocks until ready. Rethrows the stored exception, if there is one. May run the task on this thread. Throws also
   /// as wait().
-  void get() const { settle(detail::never); }
+  void get() const { wait_and_throw(detail::never); }
   /// Blocks until ready, at most for the duration `d`. Rethrows the stored exception, if there is one. Throws
   /// timeout_error if the ref is not ready after `d`, empty_ref, std::bad_alloc. Never runs the task on this thread.
   template <class Rep, class Period>
   void get_for(const std::chrono::duration<Rep, Period>& d) const {
-    settle(detail::deadline_after(d));
+    wait_and_throw(detail::deadline_after(d));
   }
 
   friend void swap(ref& a, ref& b) noexcept { std::swap(a.slot_, b.slot_); }

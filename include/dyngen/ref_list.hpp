@@ -59,7 +59,7 @@ class ref_list {
   /// valid as long as the list.
   const ref<T> operator[](std::size_t i) const {
     detail::slot& s = checked().list_slot(i);
-    s.hold();
+    s.add_holder();
     return detail::access::adopt<T>(s);
   }
   /// Returns a ref to value `i`. Throws std::out_of_range unless `i` < size().
@@ -151,7 +151,7 @@ class ref_list<T>::basic_iterator {
       return value_in(*task_, i);
     } else {
       detail::slot& s = task_->list_slot(i);
-      s.hold();
+      s.add_holder();
       return detail::access::adopt<T>(s);
     }
   }

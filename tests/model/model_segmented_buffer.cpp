@@ -176,7 +176,7 @@ struct list : rl::test_suite<list<Values>, 2> {
     for (unsigned i = 0; i != Values; ++i) owner->store(i, destroyed);
     owner->buffer().close();
     last = &owner->buffer().at(Values - 1);
-    last->hold();
+    last->add_holder();
   }
   void thread(unsigned index) {
     if (index == 0) {

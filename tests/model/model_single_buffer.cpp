@@ -38,11 +38,11 @@ struct single_model : rl::test_suite<Model, Threads> {
   }
   void fulfil() {
     state->construct(10, &destroyed);
-    state->settle(nullptr);
+    state->fulfil(nullptr);
     state->drop_references(1);
   }
   void fail() {
-    state->settle(failure);
+    state->fulfil(failure);
     state->drop_references(1);
   }
   void after() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The list of waiters for the slots of a group: publishers, threads that register, threads that leave, and a list with
 // so many leavers that the next thread to register sweeps it. No thread sleeps beside a published slot, each
-// registration is settled once, and each waiter is claimed by one thread.
+// registration is removed once, and each waiter is claimed by one thread.
 
 #include "records.hpp"
 
@@ -14,11 +14,11 @@ namespace {
 /// The waiter of one thread, and what happened to it.
 struct party : detail::waiter {
   party() {
-    settle = [](detail::waiter& self, bool fired) noexcept { static_cast<party&>(self).settled_by_list(fired); };
+    on_removed = [](detail::waiter& self, bool fired) noexcept { static_cast<party&>(self).removed_by_list(fired); };
   }
 
-  void settled_by_list(bool fired) {
-    ++settled;
+  void removed_by_list(bool fired) {
+    ++removed;
     MODEL_CHECK(prepared.get() == static_cast<int>(index));  // as all that its owner wrote before it registered
     if (!fired) return;
     ++claims;
@@ -31,7 +31,7 @@ struct party : detail::waiter {
   model::shared<int> prepared;
   detail::atomic<std::uint32_t> woken{0};
   int added = 0;
-  int settled = 0;
+  int removed = 0;
   int claims = 0;
 };
 
@@ -49,14 +49,14 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
   void before() {
     // Slots 1 and 2 of the group; no value is ever looked at.
     shared_state = model::values<int>::create(2, detail::staging::none);
-    unsigned unsettled = Left;
+    unsigned linked = Left;
     for (unsigned i = 0; i != Left; ++i) {
       gone[i].index = 1;
       add(gone[i]);
       leave(gone[i]);
     }
-    for (unsigned i = 0; i != Left; ++i) unsettled -= gone[i].settled;
-    MODEL_CHECK(unsettled <= 17);  // however many come and go
+    for (unsigned i = 0; i != Left; ++i) linked -= gone[i].removed;
+    MODEL_CHECK(linked <= 17);  // however many come and go
   }
 
   /// Returns true if the slot is published already.
@@ -102,10 +102,10 @@ struct waiting : rl::test_suite<waiting<Slots, Waiting, Leaving, Left>, Slots + 
 
   void after() {
     // All slots are published: none of these waiters is linked any more [W4].
-    for (party& w : parties) MODEL_CHECK(w.settled == 1);
+    for (party& w : parties) MODEL_CHECK(w.removed == 1);
     shared_state->drop_references(4);  // ends the list
-    for (party& w : parties) MODEL_CHECK(w.added == 1 && w.settled == 1 && w.claims == 1);
-    for (unsigned i = 0; i != Left; ++i) MODEL_CHECK(gone[i].settled == 1 && gone[i].claims == 1);
+    for (party& w : parties) MODEL_CHECK(w.added == 1 && w.removed == 1 && w.claims == 1);
+    for (unsigned i = 0; i != Left; ++i) MODEL_CHECK(gone[i].removed == 1 && gone[i].claims == 1);
     model::check_all_gone();
   }
 };

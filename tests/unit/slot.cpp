@@ -48,7 +48,7 @@ TEST_CASE("the word of a slot can hold the address of another slot, also a tagge
 
 TEST_CASE("adding a reference changes no other field of the word", "[slot]") {
   slot s{slot::make(stage::value, 63, 1, slot::at_end)};
-  s.hold();
+  s.add_holder();
   CHECK(s.word.load() == slot::make(stage::value, 63, 2, slot::at_end));
   CHECK(s.index() == 63);
 }

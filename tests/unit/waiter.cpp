@@ -20,14 +20,14 @@ namespace {
 struct noted : waiter {
   noted(int n, std::uint32_t slot, std::vector<std::pair<int, bool>>& to) : number(n), log(&to) {
     index = slot;
-    settle = [](waiter& self, bool fired) noexcept {
+    on_removed = [](waiter& self, bool fired) noexcept {
       auto& me = static_cast<noted&>(self);
-      ++me.settled;
+      ++me.removed;
       me.log->emplace_back(me.number, fired);
     };
   }
   int number;
-  int settled = 0;
+  int removed = 0;
   std::vector<std::pair<int, bool>>* log;
 };
 
@@ -59,7 +59,7 @@ TEST_CASE("waiters are fired in the order of their registration", "[waiter]") {
   CHECK(log.size() == 10);
 }
 
-TEST_CASE("a waiter that is registered for something published is settled at once", "[waiter]") {
+TEST_CASE("a waiter that is registered for something published is removed at once", "[waiter]") {
   log_type log;
   published slots{1};
   noted before(0, 0, log), late(1, 0, log), other(2, 1, log);
@@ -98,7 +98,7 @@ TEST_CASE("waiters for other slots are put back, in order", "[waiter]") {
   slots.bits |= 1;
   list.notify(slots.ready());
   CHECK(log == log_type{{0, true}, {3, true}, {6, true}, {9, true}});
-  for (const noted& w : waiters) CHECK(w.settled == 1);
+  for (const noted& w : waiters) CHECK(w.removed == 1);
 }
 
 TEST_CASE("only one thread claims a waiter", "[waiter]") {
@@ -127,10 +127,10 @@ TEST_CASE("a waiter that has left is discarded, not fired, by the next sweep", "
   CHECK(log == log_type{{0, false}, {1, true}, {2, false}});
 }
 
-TEST_CASE("a waiter that has left is settled after the other waiters are back in the list", "[waiter][L-4]") {
+TEST_CASE("a waiter that has left is removed after the other waiters are back in the list", "[waiter][L-4]") {
   struct watching : waiter {
     explicit watching(waiter_list& l) : list(&l) {
-      settle = [](waiter& self, bool) noexcept {
+      on_removed = [](waiter& self, bool) noexcept {
         auto& me = static_cast<watching&>(self);
         me.others_were_there = me.list->any();  // code that runs here may wait for the same events
       };
@@ -149,10 +149,10 @@ TEST_CASE("a waiter that has left is settled after the other waiters are back in
   list.note_left();
   list.notify(slots.ready());
   CHECK(leaves.others_were_there);
-  CHECK(stays.settled == 0);
+  CHECK(stays.removed == 0);
   slots.bits = 2;
   list.notify(slots.ready());
-  CHECK(stays.settled == 1);
+  CHECK(stays.removed == 1);
 }
 
 TEST_CASE("the end of a list discards all waiters, claimed or not", "[waiter]") {
@@ -166,12 +166,12 @@ TEST_CASE("the end of a list discards all waiters, claimed or not", "[waiter]") 
     REQUIRE(first.try_claim());
     list.note_left();
   }
-  CHECK(first.settled == 1);
-  CHECK(second.settled == 1);
+  CHECK(first.removed == 1);
+  CHECK(second.removed == 1);
   for (const auto& [number, fired] : log) CHECK_FALSE(fired);
 }
 
-TEST_CASE("a waiter may be added again once it is settled", "[waiter]") {
+TEST_CASE("a waiter may be added again once it is removed", "[waiter]") {
   log_type log;
   published slots;
   noted w(0, 0, log);
@@ -182,7 +182,7 @@ TEST_CASE("a waiter may be added again once it is settled", "[waiter]") {
     list.add(w, slots.ready());
     slots.bits = 1;
     list.notify(slots.ready());
-    CHECK(w.settled == i);
+    CHECK(w.removed == i);
   }
 }
 
@@ -205,13 +205,13 @@ TEST_CASE("new waiters discard leavers once these outnumber the live ones", "[wa
   CHECK(most_linked <= 40);
   CHECK(discarded() >= 10000 - 40);
   for (const auto& [number, fired] : log) CHECK_FALSE(fired);
-  for (const noted& w : waiters) CHECK(w.settled <= 1);
+  for (const noted& w : waiters) CHECK(w.removed <= 1);
   // The live waiter was put back each time.
-  CHECK(stays.settled == 0);
+  CHECK(stays.removed == 0);
   log.clear();
   slots.bits = 1u << 5;
   list.notify(slots.ready());
-  CHECK(stays.settled == 1);
+  CHECK(stays.removed == 1);
   CHECK(std::count(log.begin(), log.end(), std::pair(-1, true)) == 1);
 }
 

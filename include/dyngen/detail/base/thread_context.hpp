@@ -267,10 +267,10 @@ inline void return_all_credits() noexcept { leave_last_stream(context(), true); 
 
 /// Makes the calling thread return the credits of its last stream when it ends. It may end without another wait.
 DYNGEN_NOINLINE inline void return_credits_at_thread_end() noexcept {
-  struct settler {
-    ~settler() { return_all_credits(); }
+  struct at_end_of_thread {
+    ~at_end_of_thread() { return_all_credits(); }
   };
-  static thread_local settler at_end;
+  static thread_local at_end_of_thread at_end;
   (void)at_end;
 }
 

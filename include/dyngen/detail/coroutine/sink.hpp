@@ -295,7 +295,7 @@ class sink : public sink_base {
     return true;
   }
   /// Before the coroutine goes on: the value that waited for its budget is stored. Returns whether to suspend again.
-  bool settle_pending() noexcept { return std::exchange(pending, false) && commit(); }
+  bool store_pending() noexcept { return std::exchange(pending, false) && commit(); }
   /// The same if it never will.
   void drop_pending() noexcept {
     if (!std::exchange(pending, false)) return;

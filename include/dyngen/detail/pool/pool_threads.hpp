@@ -184,13 +184,13 @@ class pool_threads : public pool_shutdown {
         if (!work_can_be_had()) break;
         thread_count_.fetch_add(1, seq_cst);
       }
-      const std::uint32_t settled = progress_.load(seq_cst);
+      const std::uint32_t progress = progress_.load(seq_cst);
       if (detached_.load(seq_cst) && is_over()) stop_all();
       const auto [shard, index, shared] = counters_.here();
       shard.parks.add(1, shared);
       if (trace_ != nullptr) trace_->note(trace_kind::parks);
       stopping = idle_workers_.park([&]() noexcept {
-                   return work_can_be_had() || (detached_.load(seq_cst) && progress_.load(seq_cst) != settled);
+                   return work_can_be_had() || (detached_.load(seq_cst) && progress_.load(seq_cst) != progress);
                  }) == park_result::stopping;
     }
     leave_worker(w);

@@ -67,9 +67,9 @@ class pool_shutdown : public work_search {
     worker_hooks* const role = context().role;
     const bool replaced = role != nullptr && role->begin_blocking();
     for (;;) {
-      const std::uint32_t settled = progress_.load(seq_cst);
+      const std::uint32_t progress = progress_.load(seq_cst);
       if (check_quiescence(give_up_on_outside)) break;
-      sleep_on(progress_, settled);
+      sleep_on(progress_, progress);
     }
     if (replaced) role->end_blocking();
   }

@@ -85,8 +85,8 @@ class coroutine_body {
     }
     sink_->stop_at = stop_at;
     sink_->slice_over = context().slice_over;
-    if constexpr (requires { sink_->settle_pending(); }) {
-      if (sink_->settle_pending()) return step::paused;
+    if constexpr (requires { sink_->store_pending(); }) {
+      if (sink_->store_pending()) return step::paused;
       sink_->open();
     }
     return after(task, sink_->drive());
@@ -372,7 +372,7 @@ class record final : public Base {
     w.from_outside = slot_group::of(s).owner->pool_id() != this->pool_id();
     w.index = point.index;
     w.claimed.store(0, relaxed);  // relaxed: published by add()
-    w.settle = [](waiter& self, bool fired) noexcept {
+    w.on_removed = [](waiter& self, bool fired) noexcept {
       auto& me = static_cast<dependency_waiter&>(self);
       record& r = static_cast<record&>(*me.task);
       // The publisher, which calls this, keeps the slot alive: another thread may be destroying the record's own refs.

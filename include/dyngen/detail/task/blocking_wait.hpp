@@ -120,12 +120,20 @@ class thread_wait {
     return needed_.load(seq_cst) <= 0;
   }
 
-  /// Keeps the object alive beyond leave(), until release_hold().
-  void hold() noexcept {
+  /// Keeps the object alive beyond leave(), until drop_reference().
+  void add_reference() noexcept {
     // relaxed: the caller has a reference, or another thread keeps one during this call.
     references_.fetch_add(1, relaxed);
   }
-  void release_hold() noexcept { drop_reference(); }
+  void drop_reference() noexcept {
+    // acq_rel: the last drop comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) != 1) return;
+    const std::size_t size = bytes(count_);
+    shared_state* const task = task_;
+    this->~thread_wait();
+    deallocate(memory_kind::waiter, this, size);
+    if (task != nullptr) task->drop_waiters_reference();
+  }
 
   /// Records what is not ready yet. The caller guarantees that the wait is not left during the call.
   void observe(task_snapshot& o) const noexcept {
@@ -155,7 +163,7 @@ class thread_wait {
     node(thread_wait& w, const wait_point& point) noexcept
         : of(&w), list(point.list), from(point.owner), what(point.what()) {
       index = point.index;
-      settle = [](waiter& self, bool fired) noexcept { static_cast<node&>(self).of->settle(fired); };
+      on_removed = [](waiter& self, bool fired) noexcept { static_cast<node&>(self).of->waiter_removed(fired); };
     }
     thread_wait* of;
     waiter_list* list;
@@ -168,7 +176,7 @@ class thread_wait {
     if (task_ != nullptr) task_->add_references(1);
   }
 
-  void settle(bool fired) noexcept {
+  void waiter_removed(bool fired) noexcept {
     // [N1] seq_cst: as in satisfied().
     if (fired && needed_.fetch_sub(1, seq_cst) == 1) {
       if (task_ != nullptr) {
@@ -180,16 +188,6 @@ class thread_wait {
       wake_one(signal_);
     }
     drop_reference();
-  }
-
-  void drop_reference() noexcept {
-    // acq_rel: the last drop comes after all that the others did.
-    if (references_.fetch_sub(1, acq_rel) != 1) return;
-    const std::size_t size = bytes(count_);
-    shared_state* const task = task_;
-    this->~thread_wait();
-    deallocate(memory_kind::waiter, this, size);
-    if (task != nullptr) task->drop_waiters_reference();
   }
 
   static std::size_t bytes(std::size_t count) noexcept { return sizeof(thread_wait) + count * sizeof(node); }

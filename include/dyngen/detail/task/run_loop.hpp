@@ -201,9 +201,9 @@ inline bool task_record::awaits() noexcept {
 
 inline bool task_record::park_in(thread_wait& wait, std::uint32_t unless) noexcept {
   (void)uncounted(false);
-  wait.hold();  // once the task is parked, another thread may run it to its end before this thread reads the wait
+  wait.add_reference();  // once the task is parked, another thread may run it to its end before this thread reads the wait
   const bool parked = park(unless, [&wait]() noexcept { return wait.satisfied(); });
-  wait.release_hold();
+  wait.drop_reference();
   return parked;
 }
 

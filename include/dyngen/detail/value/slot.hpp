@@ -79,7 +79,7 @@ struct slot {
   }
 
   /// Adds a holder. The caller must be a holder.
-  void hold() noexcept {
+  void add_holder() noexcept {
     // relaxed: it publishes nothing, and the caller's own reference keeps the value alive.
     word.fetch_add(one_holder, relaxed);
   }

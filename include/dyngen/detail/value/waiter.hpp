@@ -12,7 +12,7 @@
 //                  claimed, linked ── any later sweep(), or the end of the list ─▶ discarded
 //
 // Exactly one thread claims a waiter. The list has a reference on each linked waiter, so a thread that leaves does not
-// unlink its waiter. `settle` drops that reference, once for each add(), whether the waiter is fired or discarded.
+// unlink its waiter. `on_removed` drops that reference, once for each add(), whether the waiter is fired or discarded.
 //
 // [W1] No wake-up is lost. The publisher stores to the slot (seq_cst), then reads head_ (seq_cst). The registering
 //      thread pushes to head_ (seq_cst), then reads the slot (seq_cst). At least one of the two sees the other's write.
@@ -22,7 +22,7 @@
 //      wait for.
 // [W3] Between the exchange that detaches the list and the push that puts the rest back, the sweeping thread runs no
 //      user code, frees nothing and takes no lock: it reads slots and claims waiters. Waiters that have left are also
-//      settled only after that push, because the last reference of one may destroy a task's record, and with it a
+//      removed only after that push, because the last reference of one may destroy a task's record, and with it a
 //      user's exception. If the system suspends the sweeping thread in this section, the detached waiters learn of
 //      other publications only when that thread runs again. No wake-up is lost, because the thread then reads every
 //      slot again [W2]; and no thread spins, because the waiting threads sleep. So the delay is the one that a mutex
@@ -48,7 +48,7 @@ namespace dyngen::detail {
 struct waiter {
   waiter* next = nullptr;  ///< used only by the thread that has detached the waiter, or is about to push it
   /// Called once for each add(); `fired`: the caller has claimed the waiter. Drops the list's reference on it.
-  void (*settle)(waiter& self, bool fired) noexcept = nullptr;
+  void (*on_removed)(waiter& self, bool fired) noexcept = nullptr;
   atomic<std::uint32_t> claimed{0};
   std::uint32_t index = 0;
 
@@ -76,7 +76,7 @@ class waiter_list {
     // relaxed: this thread got exclusive access with the last reference on the owner.
     for (waiter* w = head_.load(relaxed); w != nullptr;) {
       waiter* next = w->next;
-      w->settle(*w, false);
+      w->on_removed(*w, false);
       w = next;
     }
   }
@@ -158,11 +158,11 @@ class waiter_list {
       for (; kept != 0 && !again; kept &= kept - 1) again = ready(static_cast<std::uint32_t>(std::countr_zero(kept)));
       if (!again) break;
     }
-    fired.settle(true);
-    left.settle(false);
+    fired.tell_removed(true);
+    left.tell_removed(false);
   }
 
-  /// Waiters that this sweep has claimed or found claimed [W3]. They are settled after the others are back in the list.
+  /// Waiters that this sweep has claimed or found claimed [W3]. They are removed after the others are back in the list.
   class chain {
    public:
     void append(waiter& w) noexcept {
@@ -170,11 +170,11 @@ class waiter_list {
       (last_ == nullptr ? first_ : last_->next) = &w;
       last_ = &w;
     }
-    void settle(bool fired) noexcept {
+    void tell_removed(bool fired) noexcept {
       while (first_ != nullptr) {
         waiter* w = first_;
         first_ = w->next;
-        w->settle(*w, fired);
+        w->on_removed(*w, fired);
       }
     }
 
