@@ -364,8 +364,9 @@ class unready_parts {
 
   template <class Part>
   void look_at(const Part& p) {
-    if (!is_unready(p)) return;
-    slot& s = *access::slot_of(*p.waits_for());
+    const auto* r = p.waits_for();
+    if (r == nullptr || r->ready()) return;
+    slot& s = *access::slot_of(*r);
     points_[count_] = point_of(s);
     owners_[count_] = slot_group::of(s).owner;
     own_host_ = own_host_ && is_at_home(owners_[count_]);
@@ -455,11 +456,15 @@ auto children_of(std::tuple<Parts...>& parts) noexcept {
 }
 template <class Part>
 auto children_of(std::vector<Part>& parts) noexcept {
-  if constexpr (Part::is_task)
-    return std::span<Part>(parts);
-  else
-    return std::array<child*, 0>();
+  return std::span<Part>(parts);
 }
+
+template <class Parts>
+inline constexpr bool has_children = false;
+template <class... Parts>
+inline constexpr bool has_children<std::tuple<Parts...>> = (Parts::is_task || ...);
+template <class Part>
+inline constexpr bool has_children<std::vector<Part>> = Part::is_task;
 
 /// Returns an unready_parts with enough places for the parts.
 template <class... Parts>
@@ -527,11 +532,13 @@ task<decltype(results_of(std::declval<Parts&>()))> all_of(Origins origins) {
   const registered_children children(driver, parts);
   std::exception_ptr failure;
   try {
-    auto tasks = children_of(parts);
-    childrens_turns turns(host_of_children(), tasks);
-    while (child* const next = turns.next(tasks)) {
-      if (turns.are_interrupted()) co_await yield_to_others();
-      co_await in_place{*next};
+    if constexpr (has_children<Parts>) {
+      auto tasks = children_of(parts);
+      childrens_turns turns(host_of_children(), tasks);
+      while (child* const next = turns.next(tasks)) {
+        if (turns.are_interrupted()) co_await yield_to_others();
+        co_await in_place{*next};
+      }
     }
     bool ready = true;
     for_each_part(parts, [&ready](auto& p) { ready = ready && !is_unready(p); });

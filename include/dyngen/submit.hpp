@@ -71,8 +71,9 @@ class executor_target {
  public:
   /// For the library: write on(executor).
   explicit executor_target(detail::intrusive_ptr<detail::task_host> host) noexcept : host_(std::move(host)) {}
-  executor_target(const executor_target&) = default;  // and no move: a target that was moved from still works
-  executor_target& operator=(const executor_target&) = default;
+  /// Copies. There is no move, so a target that was moved from still works.
+  executor_target(const executor_target&) = default;
+  executor_target& operator=(const executor_target&) = default;  ///< Copies.
 
   /// Submits the call f(args...) as a task with default options. Returns a ref<R> for a function that returns R or
   /// task<R>, a ref_stream<T> for a generator<T>, a tuple of refs for a tuple_generator. Does not wait for the task;
