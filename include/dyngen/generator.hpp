@@ -100,7 +100,7 @@ template <class Sink>
 struct generator_promise_base : coroutine_promise {
   using sink_type = Sink;
   using outcome_type = coroutine_outcome;
-  Sink& sink() const noexcept { return static_cast<Sink&>(*driver); }
+  Sink& sink() const noexcept { return static_cast<Sink&>(*driver()); }
   void return_void() const noexcept {}
 };
 
@@ -247,7 +247,7 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
   }
   ~generator() {
     if (local_) local_->drop_value();
-    if (frame_.get() != nullptr) frame_.destroy(local_ ? &local_->to : frame_.get()->driver);
+    if (frame_.get() != nullptr) frame_.destroy(local_ ? &local_->to : frame_.get()->driver_if_begun());
     if (local_) detail::report_destruction(std::move(local_->to.destroyed_with), nullptr);
   }
 
@@ -411,7 +411,7 @@ class [[nodiscard("a tuple_generator does nothing by itself; submit the function
   tuple_generator(tuple_generator&&) noexcept = default;
   tuple_generator& operator=(tuple_generator&&) noexcept = default;
   ~tuple_generator() {
-    if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver);
+    if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver_if_begun());
   }
 
  private:

@@ -135,7 +135,7 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
   task(task&&) noexcept = default;
   task& operator=(task&&) noexcept = default;
   ~task() {
-    if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver);
+    if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver_if_begun());
   }
 
  private:

@@ -46,14 +46,14 @@ class final_awaiter {
     if (promise_.outer != nullptr)
       hop_to(*promise_.outer);
     else
-      promise_.driver->why = step::ended;
+      promise_.driver()->why = step::ended;
   }
   void await_resume() const noexcept {}
 
  private:
   void hop_to(frame_promise& outer) const noexcept {
-    promise_.driver->leaf = outer.self;
-    promise_.driver->why = step::hop;
+    promise_.driver()->leaf = outer.self;
+    promise_.driver()->why = step::hop;
   }
   DYNGEN_NOINLINE void return_to(frame_promise& outer) const noexcept {
     hop_to(outer);
@@ -91,7 +91,7 @@ class nested_coroutine {
   ~nested_coroutine() {
     if (inner_.get() == nullptr) return;
     leave();
-    inner_.destroy(outer_.driver);
+    inner_.destroy(outer_.driver());
   }
 
   bool has_frame() const noexcept { return inner_.get() != nullptr; }
@@ -100,10 +100,10 @@ class nested_coroutine {
   void enter(coroutine_outcome& to) noexcept {
     if (outer_.being_destroyed()) return;
     frame_promise& inner = *inner_.get();
-    inner.run_by(*outer_.driver, to);
+    inner.run_by(*outer_.driver(), to);
     link(inner);
-    outer_.driver->leaf = inner.self;
-    outer_.driver->why = step::hop;
+    outer_.driver()->leaf = inner.self;
+    outer_.driver()->why = step::hop;
   }
   void leave() noexcept {
     if (outer_.inner == inner_.get()) outer_.inner = nullptr;
@@ -113,7 +113,7 @@ class nested_coroutine {
 
   /// Runs it in a direct call, if the coroutine may go on. Returns true if it has ended; if false, stop() follows.
   DYNGEN_NOINLINE bool runs_to_its_end(coroutine_outcome& to) noexcept {
-    sink_base& driver = *outer_.driver;
+    sink_base& driver = *outer_.driver();
     thread_context& here = context();
     if (outer_.destruction != nullptr || driver.cancelled() || driver.time_is_up()) [[unlikely]]
       return false;
@@ -140,7 +140,7 @@ class nested_coroutine {
   /// Called before the coroutine suspends.
   void stop(coroutine_outcome& to) noexcept {
     if (outer_.being_destroyed() || outer_.inner != nullptr) return;  // it has suspended, and told the loop
-    sink_base& driver = *outer_.driver;
+    sink_base& driver = *outer_.driver();
     if (driver.cancelled()) {
       driver.leaf = outer_.self;
       driver.why = step::cancelled;
@@ -174,10 +174,10 @@ class suspension {
   ~suspension() { end(); }
 
   /// Must the coroutine suspend before it looks at anything, since it is being destroyed or was cancelled?
-  bool must_stop() const noexcept { return is_destroyed() || promise_.driver->cancelled(); }
+  bool must_stop() const noexcept { return is_destroyed() || promise_.driver()->cancelled(); }
   bool is_destroyed() const noexcept { return promise_.destruction != nullptr; }
   /// The task whose coroutine this is; null when it is iterated in place.
-  task_record* task() const noexcept { return promise_.driver->task; }
+  task_record* task() const noexcept { return promise_.driver()->task; }
 
   /// Waits for `needed` of the points, which only tasks of the same host bring if `own_host`. False if they are there:
   /// in a coroutine of no task after having blocked this thread. Throws std::bad_alloc.
@@ -193,7 +193,7 @@ class suspension {
       return false;
     }
     task()->note_awaits_own_host(own_host);
-    promise_.driver->awaited = wait_;
+    promise_.driver()->awaited = wait_;
     return true;
   }
   bool begin(slot& s) {
@@ -204,14 +204,14 @@ class suspension {
   }
 
   /// Is the task's time slice over, so that it makes way for others before it goes on?
-  bool time_is_up() const noexcept { return promise_.driver->time_is_up() && task() != nullptr; }
+  bool time_is_up() const noexcept { return promise_.driver()->time_is_up() && task() != nullptr; }
   /// What is awaited is there: false if the coroutine suspends all the same, as its time slice is over.
   bool goes_on() noexcept { return !(makes_way_ = time_is_up()); }
 
   /// For await_suspend.
   void suspend() noexcept {
     if (promise_.being_destroyed()) return;
-    sink_base& driver = *promise_.driver;
+    sink_base& driver = *promise_.driver();
     driver.leaf = promise_.self;
     if (wait_ != nullptr)
       driver.why = step::awaiting;
@@ -224,7 +224,7 @@ class suspension {
   void end() noexcept {
     if (wait_ == nullptr) return;
     task()->note_awaits_own_host(false);
-    promise_.driver->awaited = nullptr;
+    promise_.driver()->awaited = nullptr;
     std::exchange(wait_, nullptr)->leave();
   }
 
@@ -274,7 +274,7 @@ class driver_awaiter {
   explicit driver_awaiter(frame_promise& p) noexcept : promise_(p) {}
   bool await_ready() const noexcept { return promise_.destruction == nullptr; }
   void await_suspend(std::coroutine_handle<>) const noexcept { (void)promise_.being_destroyed(); }
-  sink_base& await_resume() const noexcept { return *promise_.driver; }
+  sink_base& await_resume() const noexcept { return *promise_.driver(); }
 
  private:
   frame_promise& promise_;
@@ -291,11 +291,11 @@ struct yield_to_others {};
 class yield_awaiter {
  public:
   explicit yield_awaiter(frame_promise& p) noexcept : promise_(p) {}
-  bool await_ready() const noexcept { return promise_.destruction == nullptr && promise_.driver->task == nullptr; }
+  bool await_ready() const noexcept { return promise_.destruction == nullptr && promise_.driver()->task == nullptr; }
   void await_suspend(std::coroutine_handle<>) const noexcept {
     if (promise_.being_destroyed()) return;
-    promise_.driver->leaf = promise_.self;
-    promise_.driver->why = step::rescheduled;
+    promise_.driver()->leaf = promise_.self;
+    promise_.driver()->why = step::rescheduled;
   }
   void await_resume() const noexcept {}
 

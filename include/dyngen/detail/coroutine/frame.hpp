@@ -126,8 +126,7 @@ struct frame_promise {
 
   frame_destruction* destruction = nullptr;
   std::coroutine_handle<> self;
-  sink_base* driver = nullptr;      ///< what resumes the whole chain
-  coroutine_outcome* outcome = nullptr;
+  coroutine_outcome* outcome = nullptr;  ///< set before the first resume
   // Null while the coroutine runs in a direct call from the one that awaits it.
   frame_promise* outer = nullptr;   ///< the coroutine inside which this one runs
   frame_promise* inner = nullptr;   ///< the one that runs inside this one
@@ -135,9 +134,12 @@ struct frame_promise {
 
   /// Called before the first resume.
   void run_by(sink_base& by, coroutine_outcome& to) noexcept {
-    driver = to.driver = &by;
+    to.driver = &by;
     outcome = &to;
   }
+  /// What resumes the whole chain, once the coroutine has begun.
+  sink_base* driver() const noexcept { return outcome->driver; }
+  sink_base* driver_if_begun() const noexcept { return outcome != nullptr ? outcome->driver : nullptr; }
   void unhandled_exception() noexcept {
     if (destruction == nullptr) {
       outcome->thrown = std::current_exception();
@@ -154,6 +156,10 @@ struct frame_promise {
     return true;
   }
 };
+
+// clang 19 spills an over-aligned parameter whose address is not taken right behind the promise, aligned no better than
+// its members, and then accesses it with aligned instructions. In front of the promise are 16 bytes.
+static_assert(sizeof(void*) != 8 || (16 + sizeof(frame_promise)) % frame_alignment == 0);
 
 /// Called after destroy() or resume() has thrown what a parameter's destructor threw; before the call, the context's
 /// `freed_frame` was reset.

@@ -5,6 +5,7 @@
 // arguments, and, if the number of values is known, their slots.
 
 #include <dyngen/detail/actor/actor_executor.hpp>
+#include <dyngen/detail/base/intrusive_ptr.hpp>
 #include <dyngen/detail/results/fixed_task.hpp>
 #include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/detail/submit/arguments.hpp>
@@ -153,15 +154,48 @@ class coroutine_body {
 
 // --- the record ---
 
-/// A waiter for a dependency that is not ready. It is a node in the waiter list of that value and holds a reference to
-/// the record.
+/// A waiter for a dependency that is not ready: a node in the waiter list of that value. While it is not claimed, it has
+/// a reference to the record [W4].
 struct dependency_waiter : waiter {
+  void* all = nullptr;  ///< the waiters of which this is one
   task_record* task = nullptr;
   waiter_list* list = nullptr;
   slot* target = nullptr;
   bool from_outside = false;  ///< the value comes from no task of the same host
 
   dependency_waiter() noexcept { claimed.store(1, relaxed); }  // relaxed: not shared yet
+};
+
+/// The waiters of a record. They have memory of their own, because a list may have them longer than the record exists.
+template <std::size_t Count>
+class dependency_waiters {
+ public:
+  std::array<dependency_waiter, Count> all;
+
+  /// Throws std::bad_alloc.
+  static intrusive_ptr<dependency_waiters> create() {
+    void* const memory = allocate(memory_kind::waiter, sizeof(dependency_waiters));
+    return {*::new (memory) dependency_waiters(), adopt_reference{}};
+  }
+  // relaxed: the caller has a reference already.
+  void add_references(std::uint32_t n) noexcept { references_.fetch_add(n, relaxed); }
+  void drop_references() noexcept {
+    // acq_rel: the last drop comes after all that the others did.
+    if (references_.fetch_sub(1, acq_rel) != 1) return;
+    this->~dependency_waiters();
+    deallocate(memory_kind::waiter, this, sizeof(dependency_waiters));
+  }
+
+ private:
+  dependency_waiters() = default;
+  ~dependency_waiters() = default;
+  atomic<std::uint32_t> references_{1};  ///< of the record, and of each list that has one of the waiters
+};
+/// A task without dependencies has none.
+template <>
+class dependency_waiters<0> {
+ public:
+  static dependency_waiters create() noexcept { return {}; }
 };
 
 template <class Base, class Bound, class Body>
@@ -356,7 +390,7 @@ class record final : public Base {
       // relaxed: no other thread has the record yet; the exchanges of the waiter lists publish it.
       this->pending_.store(this->registering + Bound::dependencies, relaxed);
       std::size_t i = 0;
-      call_.for_each_dependency([&](slot& s) { register_with(s, waiters_[i++]); });
+      call_.for_each_dependency([&](slot& s) { register_with(s, waiters_->all[i++]); });
       if (this->has_all_it_needs()) return false;
       this->host().about_to_suspend(*this);  // last: from now on a closing host may cancel the task, which may then run
     }
@@ -366,6 +400,7 @@ class record final : public Base {
   void register_with(slot& s, dependency_waiter& w) noexcept {
     if (slot_ready(s)) return this->dependency_done(has_failed(s));
     const wait_point point = point_of(s);
+    w.all = waiters_.get();
     w.task = this;
     w.list = point.list;
     w.target = &s;
@@ -374,25 +409,34 @@ class record final : public Base {
     w.claimed.store(0, relaxed);  // relaxed: published by add()
     w.on_removed = [](waiter& self, bool fired) noexcept {
       auto& me = static_cast<dependency_waiter&>(self);
-      record& r = static_cast<record&>(*me.task);
-      // The publisher, which calls this, keeps the slot alive: another thread may be destroying the record's own refs.
-      if (fired) r.dependency_done(has_failed(*me.target));
-      r.drop_waiters_reference();
+      if (fired) {
+        record& r = static_cast<record&>(*me.task);
+        // The publisher, which calls this, keeps the slot alive: another thread may be destroying the record's own refs.
+        r.dependency_done(has_failed(*me.target));
+        r.drop_waiters_reference();  // [W4]
+      }
+      static_cast<dependency_waiters<Bound::dependencies>*>(me.all)->drop_references();
     };
     this->add_references(1);
-    if (point.add(w)) this->dependency_done(has_failed(s));
+    waiters_->add_references(1);
+    if (!point.add(w)) return;
+    this->dependency_done(has_failed(s));
+    this->drop_references();  // [W4]
   }
 
   /// The refs are about to be destroyed: removes the waiters that are still registered with them.
   void leave_dependencies() noexcept {
     if constexpr (Bound::dependencies != 0)
-      for (dependency_waiter& w : waiters_)
-        if (w.try_claim()) w.list->note_left();
+      for (dependency_waiter& w : waiters_->all) {
+        if (!w.try_claim()) continue;
+        w.list->note_left();
+        this->drop_references();  // [W4] not the last one: this thread runs the task
+      }
   }
 
   void observe_dependencies(task_snapshot& o) noexcept override {
     if constexpr (Bound::dependencies != 0) {
-      for (const dependency_waiter& w : waiters_)
+      for (const dependency_waiter& w : waiters_->all)
         if (!w.is_claimed()) o.add(*slot_group::of(*w.target).owner, point_of(*w.target).what());
       o.needed = o.count;
     }
@@ -437,7 +481,7 @@ class record final : public Base {
   bool waits_for_outside() noexcept override {
     if constexpr (Bound::dependencies != 0) {
       if (state_word::phase_of(this->state().load()) == phase::waiting) {
-        for (dependency_waiter& w : waiters_)
+        for (const dependency_waiter& w : waiters_->all)
           if (!w.is_claimed() && w.from_outside) return true;
         return false;
       }
@@ -467,6 +511,7 @@ class record final : public Base {
                                                : Base::buffer_alignment;
   static const std::size_t buffer_offset;
 
+  using waiters = decltype(dependency_waiters<Bound::dependencies>::create());
   struct once {};
   struct no_ticket {};
   struct no_links {};
@@ -478,7 +523,7 @@ class record final : public Base {
   [[no_unique_address]] std::conditional_t<may_wait, suspended_links, no_links> suspended_;
   [[no_unique_address]] std::conditional_t<Bound::is_call, actor_call, no_ticket> ticket_;
   [[no_unique_address]] std::conditional_t<Bound::retries, atomic<std::uint64_t>, once> attempt_{first_attempt()};
-  [[no_unique_address]] std::array<dependency_waiter, Bound::dependencies> waiters_;
+  [[no_unique_address]] waiters waiters_ = dependency_waiters<Bound::dependencies>::create();
   union {
     Bound call_;
   };

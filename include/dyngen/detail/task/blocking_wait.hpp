@@ -108,8 +108,10 @@ class thread_wait {
       node* n = ::new (self->nodes() + i) node(*self, points[i]);
       // relaxed: no other thread has the node before it is in the list.
       self->references_.fetch_add(1, relaxed);
+      if (!points[i].add(*n)) continue;
       // relaxed: only this thread waits for it.
-      if (points[i].add(*n)) self->needed_.fetch_sub(1, relaxed);
+      self->needed_.fetch_sub(1, relaxed);
+      if (task != nullptr) task->drop_references();  // [W4]
     }
     return self;
   }
@@ -129,10 +131,8 @@ class thread_wait {
     // acq_rel: the last drop comes after all that the others did.
     if (references_.fetch_sub(1, acq_rel) != 1) return;
     const std::size_t size = bytes(count_);
-    shared_state* const task = task_;
     this->~thread_wait();
     deallocate(memory_kind::waiter, this, size);
-    if (task != nullptr) task->drop_waiters_reference();
   }
 
   /// Records what is not ready yet. The caller guarantees that the wait is not left during the call.
@@ -151,11 +151,16 @@ class thread_wait {
 
   /// Ends the wait: claims the waiters that have not fired, and drops the caller's reference.
   void leave() noexcept {
+    std::uint32_t claimed = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       node& n = nodes()[i];
-      if (n.try_claim()) n.list->note_left();
+      if (!n.try_claim()) continue;
+      n.list->note_left();
+      ++claimed;
     }
+    shared_state* const task = task_;
     drop_reference();
+    if (task != nullptr && claimed != 0) task->drop_references(claimed);  // [W4]
   }
 
  private:
@@ -173,21 +178,23 @@ class thread_wait {
 
   thread_wait(std::size_t count, std::int64_t needed, shared_state* task) noexcept
       : needed_(needed), count_(count), task_(task) {
-    if (task_ != nullptr) task_->add_references(1);
+    if (task_ != nullptr) task_->add_references(integer_as<std::uint32_t>(count));
   }
 
   void waiter_removed(bool fired) noexcept {
+    shared_state* const task = task_;
     // [N1] seq_cst: as in satisfied().
     if (fired && needed_.fetch_sub(1, seq_cst) == 1) {
-      if (task_ != nullptr) {
-        task_->wake();
-        return drop_reference();
+      if (task != nullptr) {
+        task->wake();
+      } else {
+        // [N1] release: pairs with satisfied(). This wait stays alive until the reference below is dropped.
+        signal_.store(1, release);
+        wake_one(signal_);
       }
-      // [N1] release: pairs with satisfied(). This wait stays alive until the reference below is dropped.
-      signal_.store(1, release);
-      wake_one(signal_);
     }
     drop_reference();
+    if (fired && task != nullptr) task->drop_waiters_reference();  // [W4]
   }
 
   static std::size_t bytes(std::size_t count) noexcept { return sizeof(thread_wait) + count * sizeof(node); }

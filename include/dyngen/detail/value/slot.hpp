@@ -161,11 +161,9 @@ struct wait_point {
     const auto is_ready = [this](std::uint32_t i) noexcept { return published(object, i); };
     list->add(w, is_ready);
     if (fence != nullptr) fence(object);
-    if (!ready()) return false;  // [W1]
-    const bool mine = w.try_claim();
-    if (mine) list->note_left();
-    list->notify(is_ready);  // [W4]
-    return mine;
+    if (!ready() || !w.try_claim()) return false;  // [W1]
+    list->note_left();
+    return true;
   }
 };
 

@@ -29,11 +29,10 @@
 //      held for these instructions could cause: the time for which the system keeps the sweeping thread from running.
 //      To let other publishers claim detached waiters, the list would need nodes that outlive their owners, but most
 //      nodes are on a stack or in a coroutine frame.
-// [W4] A thread that registers and finds the slot published sweeps the list. Otherwise, if the publisher has swept
-//      before, and no other thread sweeps again, the waiter would stay linked as long as the list exists. That may be a
-//      cycle: the waiter has a reference on the record of the waiting task; that record, if its task has failed with
-//      the awaited task, has a reference on the record of the awaited task; and this one contains the list. Neither
-//      record would ever be freed.
+// [W4] A waiter that its owner has claimed may stay linked as long as the list exists. So it keeps nothing alive but its
+//      own memory: the thread that claims a waiter takes over the waiter's reference to the waiting task. Otherwise two
+//      records could keep each other: that of a task that ended with a failure, which it holds, and that of the task
+//      that threw the failure, whose list has the waiter.
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/compiler.hpp>
