@@ -30,7 +30,7 @@ using support::occurrences;
 using support::progress;
 using support::reporting_to;
 using support::values_of;
-using support::watched;
+using support::watched_frame;
 using support::witness;
 
 namespace {
@@ -62,7 +62,7 @@ TEST_CASE("the refs' values and the outcome of the task are in order when exactl
   error_log log;
   progress p;
   dg::thread_pool pool(reporting_to(log));
-  auto refs = pool.options(dg::num_returns<4>{}).submit(watched, &p, 4);
+  auto refs = pool.options(dg::num_returns<4>{}).submit(watched_frame, &p, 4);
   refs[0].completion().get();
   CHECK(p.ended.load());
   CHECK(p.passed.load() == 4);
@@ -286,9 +286,9 @@ TEST_CASE("num_returns<0> runs the task and gives an empty array", "[arity][S-AR
   progress p;
   {
     dg::thread_pool pool(reporting_to(log));
-    auto refs = pool.options(dg::num_returns<0>{}).submit(watched, &p, 0);
+    auto refs = pool.options(dg::num_returns<0>{}).submit(watched_frame, &p, 0);
     static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<int>, 0>>);
-    auto also = pool.options(dg::num_returns{0}).submit(watched, &p, 0);
+    auto also = pool.options(dg::num_returns{0}).submit(watched_frame, &p, 0);
     CHECK(also.empty());
   }
   CHECK(p.ended.load());
@@ -302,8 +302,8 @@ TEST_CASE("under num_returns<0> a yield is a surplus yield", "[arity][S-ARITY-6]
   progress p;
   {
     dg::thread_pool pool(reporting_to(log));
-    [[maybe_unused]] auto a = pool.options(dg::num_returns<0>{}).submit(watched, &p, 1);
-    [[maybe_unused]] auto b = pool.options(dg::num_returns{0}).submit(watched, &p, 1);
+    [[maybe_unused]] auto a = pool.options(dg::num_returns<0>{}).submit(watched_frame, &p, 1);
+    [[maybe_unused]] auto b = pool.options(dg::num_returns{0}).submit(watched_frame, &p, 1);
   }
   CHECK(p.passed.load() == 0);
   CHECK_FALSE(p.ended.load());

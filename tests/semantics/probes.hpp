@@ -285,6 +285,15 @@ struct progress {
 
 /// Yields 0 … n-1, and records its progress.
 inline dg::generator<int> watched(progress* seen, int n) {
+  for (int i = 0; i < n; ++i) {
+    ++seen->begun;
+    co_yield i;
+    ++seen->passed;
+  }
+  seen->ended = true;
+}
+/// As watched(); the frame, which must not outlive `seen`, counts itself.
+inline dg::generator<int> watched_frame(progress* seen, int n) {
   const witness frame(seen->frames);
   for (int i = 0; i < n; ++i) {
     ++seen->begun;
