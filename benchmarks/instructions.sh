@@ -20,8 +20,8 @@ declare -A recorded=(
   [await_value]=296.8     # a value of a cheap stream claimed, made and taken by co_await async_value()
   [submit_get]=1069.5     # submit and get on a pool, run by the thread that waits
   [submit_get_inline]=679 # submit and get on an inline_executor
-  [await_child]=230       # co_await of a child task<int>
-  [when_all]=1454         # co_await of two child tasks together, on one worker
+  [await_child]=227       # co_await of a child task<int>
+  [when_all]=1446         # co_await of two child tasks together, on one worker
   [await_ready]=98        # co_await of a ref that is ready
   [promise]=171           # a promise made, set and read by its ref
 )
