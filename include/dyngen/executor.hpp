@@ -5,8 +5,8 @@
 // calls run_one() or run_all().
 
 #include <dyngen/detail/base/intrusive_ptr.hpp>
+#include <dyngen/detail/task/deferred_tasks.hpp>
 #include <dyngen/detail/task/inline_queue.hpp>
-#include <dyngen/detail/task/put_off.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
 
 #include <concepts>
@@ -187,7 +187,7 @@ class executor_adapter final : public counted_host<executor_adapter<E>> {
   explicit executor_adapter(E& e) noexcept : executor_(e) {}
   // execute() may run the work at once, so it is not called in the middle of a publication.
   void push(task_record& task, bool) noexcept override {
-    if (!put_off_tasks::put_off(task)) executor_.execute(work(task));
+    if (!deferred_tasks::defer(task)) executor_.execute(work(task));
   }
 
  private:

@@ -236,7 +236,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
           made = t.make_next(false);
           continue;
         }
-        if (detail::has_run_put_off(detail::context())) {
+        if (detail::run_one_deferred(detail::context())) {
           made = t.has_value() ? made_here::nothing : t.make_next(false);
           continue;
         }

@@ -141,7 +141,7 @@ inline std::size_t wait_for_any(std::span<const watched> handles, deadline until
     const std::size_t found = look_in_turn(handles, start, points, owners);
     if (found != none_ready) return found;
     if (until == never) {
-      if (has_run_put_off(context())) continue;
+      if (run_one_deferred(context())) continue;
       refuse_self_waits(owners.data(), owners.size(), 1);
     }
     if (until <= time_now() || !block(points.data(), points.size(), 1, until)) {
@@ -377,7 +377,7 @@ struct wait_function {
     }
     const auto missing = static_cast<std::int64_t>(num_ready + points.size()) - static_cast<std::int64_t>(count);
     if (missing > 0 && until == never) {
-      while (has_run_put_off(context())) {
+      while (run_one_deferred(context())) {
       }
       refuse_self_waits(owners.data(), owners.size(), missing);
     }

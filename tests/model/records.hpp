@@ -55,9 +55,9 @@ private:
 inline void check_all_gone() {
   for (const long live : detail::model::arena::live) MODEL_CHECK(live == 0);
   for (const detail::thread_context& each : detail::model::things_of_fibers<detail::thread_context>)
-    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.put_off == nullptr && each.destroying == 0 &&
-                each.publishing == 0 && each.after_publishing == nullptr && each.inline_tasks.empty() &&
-                (each.helping == 0 || each.helping == detail::stranger));
+    MODEL_CHECK(each.tasks == nullptr && each.last_taken == nullptr && each.deferred == nullptr &&
+                each.destroying == 0 && each.publishing == 0 && each.after_publishing == nullptr &&
+                each.inline_tasks.empty() && (each.helping == 0 || each.helping == detail::stranger));
 }
 
 /// The constructor of a value made from this throws.

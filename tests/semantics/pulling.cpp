@@ -243,14 +243,14 @@ TEST_CASE("a stream that proves cheap is pulled, one that proves expensive is no
   dg::detail::production_cost cost;
   constexpr std::uint64_t sample = dg::detail::production_cost::sample;
   CHECK_FALSE(cost.is_cheap());
-  CHECK_FALSE(cost.is_dear());
+  CHECK_FALSE(cost.is_expensive());
   cost.add(sample - 1, 1us);
   CHECK_FALSE(cost.is_cheap());  // too few to decide
   cost.add(1, 1us);
   CHECK(cost.is_cheap());
   cost.add(1000, 1ms);  // a microsecond for each
   CHECK_FALSE(cost.is_cheap());
-  CHECK(cost.is_dear());
+  CHECK(cost.is_expensive());
   cost.add(1000, 100us);
   CHECK(cost.is_cheap());
 }
@@ -267,14 +267,14 @@ TEST_CASE("a new stream is pulled unless its values prove expensive", "[pulling]
     CHECK_FALSE(cost.is_cheap());
     expensive.add(1, 20us);
     CHECK_FALSE(expensive.seems_cheap());
-    CHECK_FALSE(expensive.is_dear());
+    CHECK_FALSE(expensive.is_expensive());
   }
   SECTION("one expensive value ends the trial") {
     dg::detail::production_cost cost;
     CHECK(cost.begin_at_reader(1) == 1);
     std::this_thread::sleep_for(1ms);
     CHECK(cost.look(2) == 0);
-    CHECK(cost.is_dear());
+    CHECK(cost.is_expensive());
     CHECK_FALSE(cost.seems_cheap());
     cost.add(dg::detail::production_cost::sample, 1us);  // but later values may prove it cheap
     CHECK(cost.is_cheap());
@@ -290,7 +290,7 @@ TEST_CASE("a new stream is pulled unless its values prove expensive", "[pulling]
     CHECK(cost.look(2 + pulled) != 0);
     std::this_thread::sleep_for(1ms);
     CHECK(cost.look(3 + pulled) == 0);
-    CHECK(cost.is_dear());
+    CHECK(cost.is_expensive());
   }
   SECTION("the consumer makes the first of the expensive values, other threads the rest") {
     busy_pool pool;  // no other thread can make the first one

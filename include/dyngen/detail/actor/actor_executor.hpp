@@ -114,15 +114,15 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
   void report_later(task_record& task) noexcept override { base_.report_later(task); }
   void observe(task_record& task, task_snapshot& o) noexcept override {
     o.actor = name_;
-    o.is_actor = task.ticket()->is == actor_call::kind::ender;
+    o.is_actor = task.as_actor_call()->is == actor_call::kind::ender;
     if ((o.word & state_word::waiting_for_turn) == 0) return base_.observe(task, o);
     std::lock_guard lock(mutex_);
-    note_who_is_before(*task.ticket(), o);
+    note_who_is_before(*task.as_actor_call(), o);
   }
 
   void push(task_record& task, bool) noexcept override {
     const intrusive_ptr alive(*this);
-    actor_call& t = *task.ticket();
+    actor_call& t = *task.as_actor_call();
     if (t.inlined) return task.run_popped();
     const publication all;
     bool let_go = false;
@@ -158,7 +158,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
     const intrusive_ptr alive(*this);
     {
       std::lock_guard lock(mutex_);
-      if (!take_out(*task.ticket())) return;
+      if (!take_out(*task.as_actor_call())) return;
     }
     hand_on(task);
   }
@@ -199,7 +199,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
 
   void ended(task_record& task) noexcept override {
     const intrusive_ptr alive(*this);
-    actor_call& t = *task.ticket();
+    actor_call& t = *task.as_actor_call();
     std::exception_ptr why;
     bool failed = false;
     if (t.is == actor_call::kind::builder && task.failure()) {

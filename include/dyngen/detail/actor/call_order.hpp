@@ -123,7 +123,7 @@ class call_order {
     return true;
   }
   /// Has the actor handed the call on, because the call has the turn or ends without one?
-  bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.ticket()->taken_out; }
+  bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.as_actor_call()->taken_out; }
 
   const std::uint64_t limit_;
 

@@ -9,20 +9,20 @@
 // a later waiter brings, and the publication, below it on the stack, could not continue before that wait has ended.
 // `publishing` counts the nested publications of the thread.
 //
-// Deferred work ("put off" in the names). A thread defers each of these in one situation, until that situation ends:
+// Deferred work. A thread defers each of these in one situation, until that situation ends:
 //
-// | work                               | deferred while the thread                        | header              |
-// | destroy a value                    | is in sixteen nested destructors of values       | slot_operations.hpp |
-// | cancel a task linked by stop_on    | is in sixteen nested cancellations of that kind  | retry.hpp           |
-// | hand a ready task to an executor   | is in a publication (only a user's executor)     | put_off.hpp         |
-// | free a task                        | is in a publication                              | put_off.hpp         |
-// | run or end a task inline           | runs or ends another task inline                 | inline_queue.hpp    |
-// | publish a task's end               | destroys values that the task left behind        | run_loop.hpp        |
+// | work                             | deferred while the thread                       | header              |
+// | destroy a value                  | is in sixteen nested destructors of values      | slot_operations.hpp |
+// | cancel a task linked by stop_on  | is in sixteen nested cancellations of that kind | retry.hpp           |
+// | hand a ready task to an executor | is in a publication (only a user's executor)    | deferred_tasks.hpp  |
+// | free a task                      | is in a publication                             | deferred_tasks.hpp  |
+// | run or end a task inline         | runs or ends another task inline                | inline_queue.hpp    |
+// | publish a task's end             | destroys values that the task left behind       | run_loop.hpp        |
 //
 // Deferred work is in lists, on the stack or in the context. The function that began the situation empties its list
 // when the situation ends. Until then user code, a destructor or a task, runs above that function on the stack, and may
 // wait for a result of the deferred work. So every wait in the library first does the deferred work of its thread:
-// run_put_off().
+// run_one_deferred().
 
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/compiler.hpp>
@@ -92,26 +92,26 @@ inline atomic<std::uint32_t> no_time_slice{0};
 struct thread_context;
 
 /// A list of deferred work. The object is on the stack of its thread, so the lists of a thread form a stack, too.
-class put_off_work {
+class deferred_work {
  public:
-  put_off_work(const put_off_work&) = delete;
-  put_off_work& operator=(const put_off_work&) = delete;
+  deferred_work(const deferred_work&) = delete;
+  deferred_work& operator=(const deferred_work&) = delete;
 
   /// Does the next piece of work. Returns false if there is none.
   virtual bool run_one() noexcept = 0;
-  put_off_work* outer() const noexcept { return outer_; }
+  deferred_work* outer() const noexcept { return outer_; }
 
  protected:
-  explicit inline put_off_work(thread_context& here) noexcept;
-  inline ~put_off_work();
+  explicit inline deferred_work(thread_context& here) noexcept;
+  inline ~deferred_work();
 
  private:
   thread_context& here_;
-  put_off_work* const outer_;
+  deferred_work* const outer_;
 };
 
 class dropped_values;
-class put_off_cancels;
+class deferred_cancels;
 
 /// Initial value of `helping`. It is above max_helping (help_policy.hpp), so a thread's first attempt to help takes the
 /// slow path, which registers the thread with the inspector.
@@ -131,11 +131,11 @@ struct thread_context {
   /// record, the exception with which its task ended, and the core of its pool stay. So each thread keeps at most one
   /// such record. If another thread could take the reference away, each value would cost an atomic operation.
   credited_stream* last_taken = nullptr;
-  put_off_work* put_off = nullptr;  ///< the innermost list of deferred work
+  deferred_work* deferred = nullptr;  ///< the innermost list of deferred work
   unsigned publishing = 0;       ///< number of nested publications
   unsigned destroying = 0;       ///< number of nested destructors of values, in the code of the innermost task
   dropped_values* dropped = nullptr;  ///< list for values that are dropped at the limit of nested destructors, or null
-  put_off_cancels* cancels = nullptr;  ///< list of the innermost cancellation passed down by stop_on, or null
+  deferred_cancels* cancels = nullptr;  ///< list of the innermost cancellation passed down by stop_on, or null
   /// Does the work that a publication has deferred; null if there is none.
   void (*after_publishing)(thread_context&) noexcept = nullptr;
   work_list to_hand_over;        ///< tasks to hand to their executors when the publication is over
@@ -160,8 +160,10 @@ struct thread_context {
 /// until the thread ends. Never keep it across a suspension.
 DYNGEN_ALWAYS_INLINE inline thread_context& context() noexcept { return thread_wide<thread_context>(); }
 
-inline put_off_work::put_off_work(thread_context& here) noexcept : here_(here), outer_(here.put_off) { here.put_off = this; }
-inline put_off_work::~put_off_work() { here_.put_off = outer_; }
+inline deferred_work::deferred_work(thread_context& here) noexcept : here_(here), outer_(here.deferred) {
+  here.deferred = this;
+}
+inline deferred_work::~deferred_work() { here_.deferred = outer_; }
 
 /// While it exists, the calling thread is in a publication. The deferred work is done when the outermost publication is
 /// over.
@@ -191,10 +193,10 @@ class publication {
 /// While it exists, user code runs on the calling thread, possibly inside a publication. Tasks that the user code makes
 /// ready are handed over at once. The work that the outer publication has deferred stays deferred, unless the user code
 /// waits.
-class interlude final : public put_off_work {
+class interlude final : public deferred_work {
  public:
   explicit interlude(thread_context& here) noexcept
-      : put_off_work(here),
+      : deferred_work(here),
         here_(here),
         publishing_(std::exchange(here.publishing, 0u)),
         to_hand_over_(std::exchange(here.to_hand_over, work_list())),
@@ -227,17 +229,17 @@ class interlude final : public put_off_work {
   void (*after_publishing_)(thread_context&) noexcept;
 };
 
-/// Does one piece of this thread's deferred work, from the innermost list that has any. Returns false if there is none.
-/// Every wait calls it.
-DYNGEN_NOINLINE inline bool run_put_off(thread_context& here) noexcept {
+/// run_one_deferred() for a thread that may have deferred work.
+DYNGEN_NOINLINE inline bool run_one_deferred_slowly(thread_context& here) noexcept {
   const interlude user_code(here);
-  for (put_off_work* list = here.put_off; list != nullptr; list = list->outer())
+  for (deferred_work* list = here.deferred; list != nullptr; list = list->outer())
     if (list->run_one()) return true;
   return false;
 }
-/// run_put_off() with an inlined check, for callers whose thread seldom has deferred work.
-inline bool has_run_put_off(thread_context& here) noexcept {
-  return (here.put_off != nullptr || here.after_publishing != nullptr) && run_put_off(here);
+/// Does one piece of this thread's deferred work, from the innermost list that has any. Returns false if there is none.
+/// Every wait calls it.
+inline bool run_one_deferred(thread_context& here) noexcept {
+  return (here.deferred != nullptr || here.after_publishing != nullptr) && run_one_deferred_slowly(here);
 }
 
 /// True if the time slice of the task that runs on this thread is over.

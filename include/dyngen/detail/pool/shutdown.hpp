@@ -62,7 +62,7 @@ class pool_shutdown : public work_search {
     if (is_inherited()) return;
     announce_closing(mode);
     return_all_credits();
-    while (has_run_put_off(context())) {
+    while (run_one_deferred(context())) {
     }
     worker_hooks* const role = context().role;
     const bool replaced = role != nullptr && role->begin_blocking();

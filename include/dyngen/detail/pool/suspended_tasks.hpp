@@ -127,7 +127,7 @@ class suspended_tasks {
            (word & state_word::cancelled) == 0;
   }
   static bool is_end_of_actor(task_record& t) noexcept {
-    const actor_call* const call = t.ticket();
+    const actor_call* const call = t.as_actor_call();
     return call != nullptr && call->is == actor_call::kind::ender;
   }
   static bool is_among(task_record& t, which wanted) noexcept {

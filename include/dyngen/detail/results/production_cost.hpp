@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // An estimate of what the values of a stream cost to make, measured while it runs: less than handing a value from one core
-// to another (cheap), or more (dear). It belongs to the thread that runs the task; the stream's reader may ask is_cheap()
-// and is_dear() at any time.
+// to another (cheap), or more (expensive). It belongs to the thread that runs the task; the stream's reader may call
+// is_cheap() and is_expensive() at any time.
 //
 // A new stream counts as cheap until a measurement says otherwise, so its reader may make its values from the first one
 // on. The reader looks at the clock after every value then, and less and less often.
@@ -34,7 +34,7 @@ class production_cost {
   /// Has the last sample cost less than `cheap` a value?
   bool is_cheap() const noexcept { return verdict_now() == verdict::cheap; }
   /// Has it cost more?
-  bool is_dear() const noexcept { return verdict_now() == verdict::dear; }
+  bool is_expensive() const noexcept { return verdict_now() == verdict::expensive; }
   /// Not even by what its first values have cost so far.
   bool seems_cheap() const noexcept {
     const verdict now = verdict_now();
@@ -46,7 +46,7 @@ class production_cost {
     values_ += values;
     clock_ += took;
     if (values_ < sample) return;
-    judge(clock_ < budget(values_) ? verdict::cheap : verdict::dear);
+    judge(clock_ < budget(values_) ? verdict::cheap : verdict::expensive);
     begin_sample();
   }
 
@@ -55,7 +55,7 @@ class production_cost {
     first_ = values_ = made;
     clock_ = now();
     by_reader_ = true;
-    dear_ = false;
+    expensive_ = false;
     return is_cheap() ? between_looks : 1;
   }
   /// By the reader: `made` values are there now. Returns after how many more to call it again. 0: making and reading them has
@@ -66,9 +66,9 @@ class production_cost {
     const std::uint64_t since_begin = made - first_;
     const std::chrono::nanoseconds before = std::exchange(clock_, now());
     const std::chrono::nanoseconds most = budget(made - std::exchange(values_, made)) + (proven ? cheap * 0 : wake_up);
-    const bool was_dear = std::exchange(dear_, clock_ - before > most);
-    if (dear_ && (was_dear || !proven)) {
-      judge(verdict::dear);
+    const bool was_expensive = std::exchange(expensive_, clock_ - before > most);
+    if (expensive_ && (was_expensive || !proven)) {
+      judge(verdict::expensive);
       return is_cheap() ? between_looks : 0;
     }
     if (!proven && since_begin >= 2 * between_looks) judge(verdict::cheap);
@@ -76,13 +76,13 @@ class production_cost {
   }
 
  private:
-  enum class verdict : unsigned char { none, cheap, dear };
+  enum class verdict : unsigned char { none, cheap, expensive };
 
   verdict verdict_now() const noexcept {
     // relaxed: set before there are threads.
     switch (pulling_mode.load(relaxed)) {
       case pulling::whenever_possible: return verdict::cheap;
-      case pulling::not_at_all: return verdict::dear;
+      case pulling::not_at_all: return verdict::expensive;
       case pulling::by_cost: break;
     }
     // relaxed: a reader only decides whether to claim the task; it reads nothing on the strength of it.
@@ -101,7 +101,7 @@ class production_cost {
   std::uint64_t first_ = 0;            ///< made when the reader began
   atomic<verdict> verdict_{verdict::none};
   bool by_reader_ = false;
-  bool dear_ = false;                  ///< the last look found it so
+  bool expensive_ = false;             ///< the last look found it so
 };
 
 }  // namespace dyngen::detail

@@ -274,7 +274,7 @@ class sequence_task : public task_record, public credited_stream {
   void consumers_sink(sink<T>* to) noexcept { sink_ = to; }
   production_cost& cost() noexcept { return cost_; }
   /// The producer begins to run.
-  void begin_to_publish() noexcept { buffer_.window().begin(cost_.is_dear()); }
+  void begin_to_publish() noexcept { buffer_.window().begin(cost_.is_expensive()); }
 
   bool keep_for_reader() noexcept final {
     if (!is_stream() || budget_ || actor_id() != nullptr || !cost_.seems_cheap() || !host().keeps_streams()) return false;
@@ -373,7 +373,7 @@ class sequence_task : public task_record, public credited_stream {
   }
   /// Queued, or parked for room, which the reader gives back first.
   DYNGEN_NOINLINE made_here make_claimed(const thread_context& here, bool suspends) noexcept {
-    const bool is_new = taken() == 0 && !cost_.is_dear();
+    const bool is_new = taken() == 0 && !cost_.is_expensive();
     const bool at_home = actor_id() == nullptr && (cost_.is_cheap() || is_new) && host().trace() == nullptr && is_at_home(here);
     if (!at_home && (!helps_ || suspends)) return made_here::nothing;
     add_references(1);

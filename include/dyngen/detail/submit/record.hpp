@@ -231,8 +231,8 @@ class record final : public Base {
 
   void start(admission how) noexcept {
     if constexpr (Bound::is_call) {
-      ticket_.is = Bound::callable_type::call_kind;
-      static_cast<actor_executor&>(this->host()).enlist(ticket_, *this, how);
+      actor_call_.is = Bound::callable_type::call_kind;
+      static_cast<actor_executor&>(this->host()).enlist(actor_call_, *this, how);
     }
     if constexpr (Bound::stops) call_.stop().watch(*this);
     if constexpr (Bound::dependencies == 0 && !Bound::is_call && !Bound::stops)
@@ -250,15 +250,15 @@ class record final : public Base {
 
   const char* noun() const noexcept override {
     if constexpr (Bound::is_call) {
-      if (ticket_.is == actor_call::kind::ender) return "actor";
-      if (ticket_.is == actor_call::kind::builder) return "constructor";
+      if (actor_call_.is == actor_call::kind::ender) return "actor";
+      if (actor_call_.is == actor_call::kind::builder) return "constructor";
     }
     return "task";
   }
 
-  actor_call* ticket() noexcept override {
+  actor_call* as_actor_call() noexcept override {
     if constexpr (Bound::is_call)
-      return &ticket_;
+      return &actor_call_;
     else
       return nullptr;
   }
@@ -447,7 +447,7 @@ class record final : public Base {
   std::exception_ptr failed_dependency(shared_state*& whose) noexcept override {
     std::exception_ptr failure;
     if constexpr (Bound::is_call) {
-      if (ticket_.is == actor_call::kind::method) failure = why_not(whose);
+      if (actor_call_.is == actor_call::kind::method) failure = why_not(whose);
       if (failure) return failure;
     }
     if constexpr (Bound::dependencies != 0) {
@@ -473,7 +473,7 @@ class record final : public Base {
 
   std::exception_ptr refusal([[maybe_unused]] shared_state*& whose) noexcept override {
     if constexpr (Bound::is_call)
-      return ticket_.dead ? static_cast<actor_executor&>(this->host()).death(true, whose) : nullptr;
+      return actor_call_.dead ? static_cast<actor_executor&>(this->host()).death(true, whose) : nullptr;
     else
       return nullptr;
   }
@@ -513,7 +513,7 @@ class record final : public Base {
 
   using waiters = decltype(dependency_waiters<Bound::dependencies>::create());
   struct once {};
-  struct no_ticket {};
+  struct no_actor_call {};
   struct no_links {};
   /// Only coroutines, calls of actors, and tasks with dependencies can wait.
   static constexpr bool may_wait = Bound::dependencies != 0 || Bound::is_call || requires(Body& b) { b.awaited(); };
@@ -521,7 +521,7 @@ class record final : public Base {
   std::uint8_t host_token_ = 0;
   [[no_unique_address]] Body body_;
   [[no_unique_address]] std::conditional_t<may_wait, suspended_links, no_links> suspended_;
-  [[no_unique_address]] std::conditional_t<Bound::is_call, actor_call, no_ticket> ticket_;
+  [[no_unique_address]] std::conditional_t<Bound::is_call, actor_call, no_actor_call> actor_call_;
   [[no_unique_address]] std::conditional_t<Bound::retries, atomic<std::uint64_t>, once> attempt_{first_attempt()};
   [[no_unique_address]] waiters waiters_ = dependency_waiters<Bound::dependencies>::create();
   union {

@@ -76,18 +76,18 @@ inline constexpr unsigned most_nested_cancels = 16;
 /// further tasks: those cancellations are nested in it, and happen at once, since a user's stop callback may wait for
 /// their effect. A cancellation at the depth `most_nested_cancels` puts further ones into its list, to be done when it
 /// has returned. So a chain of linked tasks of any length uses constant stack.
-class put_off_cancels final : public put_off_work {
+class deferred_cancels final : public deferred_work {
  public:
-  explicit put_off_cancels(thread_context& here) noexcept
-      : put_off_work(here),
+  explicit deferred_cancels(thread_context& here) noexcept
+      : deferred_work(here),
         here_(here),
         outer_(std::exchange(here.cancels, this)),
         depth_(outer_ != nullptr ? outer_->depth_ + 1 : 1) {}
-  ~put_off_cancels() { here_.cancels = outer_; }
+  ~deferred_cancels() { here_.cancels = outer_; }
 
   bool is_innermost() const noexcept { return depth_ == most_nested_cancels; }
 
-  /// Puts the cancellation of a task off. Takes over a reference to the task. Returns false if there is no memory.
+  /// Defers the cancellation of a task. Takes over a reference to the task. Returns false if there is no memory.
   bool add(task_record& task) noexcept {
     void* const memory = ::operator new(sizeof(node), std::nothrow);
     if (memory == nullptr) return false;
@@ -113,7 +113,7 @@ class put_off_cancels final : public put_off_work {
     node* next;
   };
   thread_context& here_;
-  put_off_cancels* const outer_;
+  deferred_cancels* const outer_;
   const unsigned depth_;
   node* first_ = nullptr;
   node* last_ = nullptr;
@@ -129,7 +129,7 @@ class stop_link {
   /// Begins to watch the token. If stop was requested already, cancels the task before it returns.
   void watch(task_record& task) noexcept {
     thread_context& here = context();
-    put_off_cancels* const outer = std::exchange(here.cancels, nullptr);
+    deferred_cancels* const outer = std::exchange(here.cancels, nullptr);
     callback_.emplace(token_, canceller{&task});
     here.cancels = outer;
   }
@@ -142,7 +142,7 @@ class stop_link {
       t.add_references(1);
       thread_context& here = context();
       if (here.cancels != nullptr && here.cancels->is_innermost() && here.cancels->add(t)) return;
-      put_off_cancels nested(here);
+      deferred_cancels nested(here);
       t.cancel();
       t.drop_references(1);
       while (nested.run_one()) {

@@ -247,7 +247,7 @@ inline bool block(const wait_point* points, std::size_t count, std::int64_t need
   worker_hooks* role = context().role;
   // A blocked thread does none of its deferred work, and this wait might depend on that work.
   thread_context& here = context();
-  while (!wait->satisfied() && (until == never || time_now() < until) && has_run_put_off(here)) {
+  while (!wait->satisfied() && (until == never || time_now() < until) && run_one_deferred(here)) {
   }
   if (!wait->satisfied()) {
     const blocked_tasks noted(until == never ? wait : nullptr);
@@ -275,7 +275,7 @@ inline bool wait_for_slot(slot& s, deadline until) {
     if (slot_ready(s)) return true;
     if (until == never) {
       thread_context& here = context();
-      if (has_run_put_off(here)) continue;
+      if (run_one_deferred(here)) continue;
       if (here.tasks != nullptr) refuse_self_wait(owner);
       return_all_credits();
       if (owner.help(wanted_number(s))) continue;

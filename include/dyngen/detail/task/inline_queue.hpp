@@ -4,16 +4,16 @@
 // discarded, and calls of an actor for which no worker is left. Each thread has one list of such tasks. The outermost
 // run_in_turn() empties it, so a chain of any length uses constant stack. None of them runs during a publication.
 
-#include <dyngen/detail/task/put_off.hpp>
+#include <dyngen/detail/task/deferred_tasks.hpp>
 #include <dyngen/detail/task/run_loop.hpp>
 
 namespace dyngen::detail {
 
-class inline_queue final : put_off_work {
+class inline_queue final : deferred_work {
  public:
   /// Runs the task after those that are in the list already. Takes over the task's link.
   static void run_in_turn(task_record& task) noexcept {
-    if (put_off_tasks::put_off(task)) return;
+    if (deferred_tasks::defer(task)) return;
     thread_context& here = context();
     here.inline_tasks.push(task);
     if (here.runs_inline) return;
@@ -23,7 +23,7 @@ class inline_queue final : put_off_work {
   }
 
  private:
-  explicit inline_queue(thread_context& here) noexcept : put_off_work(here), here_(here) { here.runs_inline = true; }
+  explicit inline_queue(thread_context& here) noexcept : deferred_work(here), here_(here) { here.runs_inline = true; }
   ~inline_queue() { here_.runs_inline = false; }
 
   bool run_one() noexcept override {

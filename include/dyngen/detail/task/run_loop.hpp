@@ -294,10 +294,10 @@ inline task_record::run_result task_record::finish(step last) noexcept {
 /// Destroys the values that the task's stream, or a failed all_or_nothing, leaves behind, then publishes the end. If a
 /// destructor waits, the end is published first, because the destructor may wait for it.
 DYNGEN_NOINLINE inline std::uint32_t task_record::destroy_left_values_and_publish(unheld_failure what) noexcept {
-  class end_put_off final : public put_off_work {
+  class deferred_end final : public deferred_work {
    public:
-    end_put_off(thread_context& here, task_record& task, unheld_failure what) noexcept
-        : put_off_work(here), task_(task), what_(what) {}
+    deferred_end(thread_context& here, task_record& task, unheld_failure what) noexcept
+        : deferred_work(here), task_(task), what_(what) {}
     bool run_one() noexcept override {
       if (published_) return false;
       published_ = true;

@@ -133,7 +133,7 @@ class task_record : public shared_state, public work_item {
   /// threads that must not depend on the task's executor.
   void end_queued() noexcept;
 
-  // For work that a publication defers; defined in put_off.hpp and inline_queue.hpp.
+  // For work that a publication defers; defined in deferred_tasks.hpp and inline_queue.hpp.
   /// Hands the link, which the caller has, to the executor.
   void hand_over() noexcept;
   void drop_waiters_reference() noexcept final;
@@ -170,7 +170,7 @@ class task_record : public shared_state, public work_item {
   /// True if a handle or its host asked the task to stop.
   bool stop_requested() const noexcept { return cancelled() || host_->cancelling(); }
   /// The call's state if the task is a call of an actor, else null.
-  virtual actor_call* ticket() noexcept { return nullptr; }
+  virtual actor_call* as_actor_call() noexcept { return nullptr; }
   /// How many times its callable was called: 1, 2, … Any thread may call this.
   virtual std::uint64_t attempt() const noexcept { return 1; }
 

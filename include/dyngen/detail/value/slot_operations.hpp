@@ -30,10 +30,10 @@ inline void destroy_now(slot& s, std::uint32_t index) noexcept {
 }
 
 /// A list of values that were dropped when too many destructors were nested.
-class dropped_values final : public put_off_work {
+class dropped_values final : public deferred_work {
  public:
   explicit dropped_values(thread_context& here) noexcept
-      : put_off_work(here), here_(here), outer_(std::exchange(here.dropped, this)) {}
+      : deferred_work(here), here_(here), outer_(std::exchange(here.dropped, this)) {}
   ~dropped_values() { here_.dropped = outer_; }
 
   bool may_add() const noexcept { return slot::can_link(reinterpret_cast<std::uint64_t>(first_)); }

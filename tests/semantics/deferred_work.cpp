@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace test_put_off {
+namespace test_deferred_work {
 
 using support::boom;
 using support::holds;
@@ -491,4 +491,4 @@ TEST_CASE("inline tasks that are queued behind another task also run in its time
   CHECK(good);
 }
 
-}  // namespace test_put_off
+}  // namespace test_deferred_work

@@ -11,11 +11,11 @@
 
 namespace dyngen::detail {
 
-/// The tasks that were put off in one publication.
-class put_off_tasks final : public put_off_work {
+/// The tasks that one publication has deferred.
+class deferred_tasks final : public deferred_work {
  public:
   /// In a publication: defers the task, takes over its link, and returns true. Otherwise returns false.
-  static bool put_off(task_record& task) noexcept {
+  static bool defer(task_record& task) noexcept {
     thread_context& here = context();
     if (here.publishing == 0) [[likely]]
       return false;
@@ -41,15 +41,15 @@ class put_off_tasks final : public put_off_work {
   }
 
  private:
-  explicit put_off_tasks(thread_context& here) noexcept
-      : put_off_work(here),
+  explicit deferred_tasks(thread_context& here) noexcept
+      : deferred_work(here),
         tasks_(std::exchange(here.to_hand_over, work_list())),
         unreferenced_(std::exchange(here.to_free, work_list())) {
     here.after_publishing = nullptr;
   }
 
   static void hand_over(thread_context& here) noexcept {
-    put_off_tasks all(here);
+    deferred_tasks all(here);
     while (all.run_one()) {
     }
   }
@@ -62,7 +62,7 @@ inline void task_record::drop_waiters_reference() noexcept {
   // acq_rel: the last drop comes after all that the others did.
   if (references_.fetch_sub(1, acq_rel) != 1) return;
   if (context().publishing != 0)
-    put_off_tasks::free_later(*this);
+    deferred_tasks::free_later(*this);
   else
     free_unreferenced();
 }
