@@ -30,7 +30,7 @@ using support::occurrences;
 using support::progress;
 using support::reporting_to;
 using support::values_of;
-using support::watched_frame;
+using support::watched;
 using support::witness;
 
 namespace {
@@ -62,11 +62,11 @@ TEST_CASE("the refs' values and the outcome of the task are in order when exactl
   error_log log;
   progress p;
   dg::thread_pool pool(reporting_to(log));
-  auto refs = pool.options(dg::num_returns<4>{}).submit(watched_frame, &p, 4);
+  auto refs = pool.options(dg::num_returns<4>{}).submit(watched, &p, 4);
   refs[0].completion().get();
   CHECK(p.ended.load());
   CHECK(p.passed.load() == 4);
-  CHECK(p.frames.load() == 0);
+  CHECK(p.frames->load() == 0);
   CHECK(values_of(refs) == first(4));
   CHECK(log.count() == 0u);
 }
@@ -248,7 +248,7 @@ TEST_CASE("a value out of type order fails its ref and all later ones, and ends 
   dg::inline_executor here;
   progress p;
   auto f = [&]() -> dg::tuple_generator<int, std::string, int> {
-    const witness frame(p.frames);
+    const witness frame(*p.frames);
     co_yield 1;
     ++p.passed;
     co_yield 2;
@@ -263,7 +263,7 @@ TEST_CASE("a value out of type order fails its ref and all later ones, and ends 
   CHECK(holds<dg::type_order_error>(a.completion()));
   CHECK(p.passed.load() == 1);
   CHECK_FALSE(p.ended.load());
-  CHECK(p.frames.load() == 0);
+  CHECK(p.frames->load() == 0);
   CHECK(occurrences(message_of([&, &b_ = b] { b_.get(); }), "crossed") >= 1u);
 }
 
@@ -286,13 +286,13 @@ TEST_CASE("num_returns<0> runs the task and gives an empty array", "[arity][S-AR
   progress p;
   {
     dg::thread_pool pool(reporting_to(log));
-    auto refs = pool.options(dg::num_returns<0>{}).submit(watched_frame, &p, 0);
+    auto refs = pool.options(dg::num_returns<0>{}).submit(watched, &p, 0);
     static_assert(std::is_same_v<decltype(refs), std::array<dg::ref<int>, 0>>);
-    auto also = pool.options(dg::num_returns{0}).submit(watched_frame, &p, 0);
+    auto also = pool.options(dg::num_returns{0}).submit(watched, &p, 0);
     CHECK(also.empty());
   }
   CHECK(p.ended.load());
-  CHECK(p.frames.load() == 0);
+  CHECK(p.frames->load() == 0);
   CHECK(log.count() == 0u);
 }
 
@@ -302,12 +302,12 @@ TEST_CASE("under num_returns<0> a yield is a surplus yield", "[arity][S-ARITY-6]
   progress p;
   {
     dg::thread_pool pool(reporting_to(log));
-    [[maybe_unused]] auto a = pool.options(dg::num_returns<0>{}).submit(watched_frame, &p, 1);
-    [[maybe_unused]] auto b = pool.options(dg::num_returns{0}).submit(watched_frame, &p, 1);
+    [[maybe_unused]] auto a = pool.options(dg::num_returns<0>{}).submit(watched, &p, 1);
+    [[maybe_unused]] auto b = pool.options(dg::num_returns{0}).submit(watched, &p, 1);
   }
   CHECK(p.passed.load() == 0);
   CHECK_FALSE(p.ended.load());
-  CHECK(p.frames.load() == 0);
+  CHECK(p.frames->load() == 0);
   CHECK(log.count_of<dg::arity_error>() == 2u);
 }
 

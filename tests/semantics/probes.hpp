@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -279,22 +280,15 @@ inline dg::generator<int> throw_after(int n) {
 
 /// The progress of a producer: yields begun, yields that have returned, and frames alive.
 struct progress {
-  std::atomic<int> begun{0}, passed{0}, frames{0};
+  std::atomic<int> begun{0}, passed{0};
+  const std::shared_ptr<std::atomic<int>> frames = std::make_shared<std::atomic<int>>(0);
   std::atomic<bool> ended{false};
 };
 
-/// Yields 0 … n-1, and records its progress.
+/// Yields 0 … n-1, and records its progress. Its frame counts itself, and may outlive `seen`.
 inline dg::generator<int> watched(progress* seen, int n) {
-  for (int i = 0; i < n; ++i) {
-    ++seen->begun;
-    co_yield i;
-    ++seen->passed;
-  }
-  seen->ended = true;
-}
-/// As watched(); the frame, which must not outlive `seen`, counts itself.
-inline dg::generator<int> watched_frame(progress* seen, int n) {
-  const witness frame(seen->frames);
+  const std::shared_ptr<std::atomic<int>> frames = seen->frames;
+  const witness frame(*frames);
   for (int i = 0; i < n; ++i) {
     ++seen->begun;
     co_yield i;

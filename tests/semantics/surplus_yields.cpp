@@ -22,7 +22,7 @@ using support::progress;
 using support::reporting_to;
 using support::tracked;
 using support::values_of;
-using support::watched_frame;
+using support::watched;
 using support::witness;
 
 TEST_CASE("a surplus yield never returns: the frame is destroyed, the refs keep their values", "[arity][S-ARITY-4]") {
@@ -32,12 +32,12 @@ TEST_CASE("a surplus yield never returns: the frame is destroyed, the refs keep 
       error_log log;
       progress p;
       dg::thread_pool pool(reporting_to(log));
-      auto refs = pool.options(dg::num_returns{n}, dg::name{"generous"}).submit(watched_frame, &p, n + more);
+      auto refs = pool.options(dg::num_returns{n}, dg::name{"generous"}).submit(watched, &p, n + more);
       auto end = refs[0].completion();
       end.wait();
       CHECK(p.passed.load() == n);
       CHECK_FALSE(p.ended.load());
-      CHECK(p.frames.load() == 0);
+      CHECK(p.frames->load() == 0);
       CHECK(values_of(refs) == first(n));
       CHECK(arity_of(end) == arity{n, n + 1});
       REQUIRE(log.count() == 1u);
@@ -52,11 +52,11 @@ TEST_CASE("a surplus yield under an arity in the type", "[arity][S-ARITY-4]") {
   error_log log;
   progress p;
   dg::thread_pool pool(reporting_to(log));
-  auto refs = pool.options(dg::num_returns<2>{}).submit(watched_frame, &p, 3);
+  auto refs = pool.options(dg::num_returns<2>{}).submit(watched, &p, 3);
   CHECK(arity_of(refs[1].completion()) == arity{2, 3});
   CHECK(values_of(refs) == first(2));
   CHECK(p.passed.load() == 2);
-  CHECK(p.frames.load() == 0);
+  CHECK(p.frames->load() == 0);
   CHECK(log.count_of<dg::arity_error>() == 1u);
 }
 
@@ -97,13 +97,13 @@ TEST_CASE("a surplus yield inside a nested generator destroys every frame", "[ar
   dg::thread_pool pool(reporting_to(log));
   auto f = [&]() -> dg::generator<int> {
     const witness frame(outer);
-    co_yield dg::elements_of(watched_frame(&p, 5));
+    co_yield dg::elements_of(watched(&p, 5));
     behind = true;
   };
   auto refs = pool.options(dg::num_returns<3>{}).submit(f);
   CHECK(arity_of(refs[0].completion()) == arity{3, 4});
   CHECK(p.passed.load() == 3);
-  CHECK(p.frames.load() == 0);
+  CHECK(p.frames->load() == 0);
   CHECK(outer.load() == 0);
   CHECK_FALSE(behind.load());
   CHECK(values_of(refs) == first(3));
@@ -152,7 +152,7 @@ TEST_CASE("a surplus yield is reported with every ref dropped, before or after t
       gate start;
       dg::thread_pool pool(reporting_to(log, 1));
       auto blocker = pool.submit([&] { start.pass(); });
-      auto refs = pool.options(dg::num_returns<2>{}).submit(watched_frame, &p, 3);
+      auto refs = pool.options(dg::num_returns<2>{}).submit(watched, &p, 3);
       auto end = refs[0].completion();
       if (before) refs = {};
       start.open();
@@ -161,7 +161,7 @@ TEST_CASE("a surplus yield is reported with every ref dropped, before or after t
     }
     CHECK(log.count_of<dg::arity_error>() == 1u);
     CHECK(p.passed.load() == 2);
-    CHECK(p.frames.load() == 0);
+    CHECK(p.frames->load() == 0);
   }
 }
 
