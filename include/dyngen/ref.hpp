@@ -85,7 +85,7 @@ class ref_base {
   bool failed() const {
     slot& s = checked();
     if (!slot_ready(s) || !slot_failed(s)) return false;
-    owner().see();
+    owner().mark_seen();
     return true;
   }
 

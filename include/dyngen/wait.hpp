@@ -78,7 +78,7 @@ DYNGEN_NOINLINE inline std::size_t next_turn() noexcept {
 }
 
 /// Up to this number of handles, a call polls all of them in turn, starting at a different one in each call.
-inline constexpr std::size_t looks_at_all = 64;
+inline constexpr std::size_t most_polled_in_turn = 64;
 
 /// For more handles, a call first polls a sample of positions. Each position is a step of the golden ratio after the
 /// previous one (Knuth, The Art of Computer Programming 3, 6.4), so they are spread evenly over the range, also over
@@ -158,11 +158,11 @@ void refuse_empty(const Handle& handle) {
 }
 
 /// Polls a range of `count` handles before a wait allocates anything. Returns what look_in_turn() returns. In a
-/// random-access range of more than looks_at_all handles, polls only a sample. Throws empty_ref for an empty handle; in
-/// such a long range only if it polls that handle.
+/// random-access range of more than most_polled_in_turn handles, polls only a sample. Throws empty_ref for an empty
+/// handle; in such a long range only if it polls that handle.
 template <class Range>
 std::size_t look_first(Range& range, std::size_t count) {
-  if (count <= looks_at_all) {
+  if (count <= most_polled_in_turn) {
     for (const auto& handle : range) refuse_empty(handle);
   } else if constexpr (std::ranges::random_access_range<Range>) {
     const auto at = std::ranges::begin(range);
@@ -326,10 +326,10 @@ struct wait_function {
   template <class Refs, class Range>
   static auto wait_until(Range& refs, std::size_t num_ready, deadline until) {
     using handle = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
-    constexpr bool gives_up = !std::is_lvalue_reference_v<Refs> && !std::ranges::view<std::remove_cvref_t<Refs>> &&
+    constexpr bool owns_refs = !std::is_lvalue_reference_v<Refs> && !std::ranges::view<std::remove_cvref_t<Refs>> &&
                               !std::ranges::borrowed_range<Refs>;
     if constexpr (read_again<Range>) {
-      return split<handle, gives_up>(refs, num_ready, until);
+      return split<handle, owns_refs>(refs, num_ready, until);
     } else {
       std::vector<handle> all;
       if constexpr (std::ranges::sized_range<Range>) all.reserve(static_cast<std::size_t>(std::ranges::size(refs)));

@@ -62,7 +62,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
     t.inlined = t.dead || how == admission::refused;
     if (t.dead) task.state().set(state_word::cancelled);  // it does not wait for its arguments
     if (t.inlined || t.is == actor_call::kind::ender) return;
-    line_up(t);
+    enqueue(t);
     unready_.append(t);
   }
 
@@ -117,7 +117,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
     o.is_actor = task.as_actor_call()->is == actor_call::kind::ender;
     if ((o.word & state_word::waiting_for_turn) == 0) return base_.observe(task, o);
     std::lock_guard lock(mutex_);
-    note_who_is_before(*task.as_actor_call(), o);
+    note_calls_before(*task.as_actor_call(), o);
   }
 
   void push(task_record& task, bool) noexcept override {
@@ -125,8 +125,8 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
     actor_call& t = *task.as_actor_call();
     if (t.inlined) return task.run_popped();
     const publication all;
-    bool let_go = false;
-    bool held = false;
+    bool gone = false;
+    bool waits_for_turn = false;
     task_record* next = nullptr;
     {
       std::lock_guard lock(mutex_);
@@ -136,29 +136,29 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
         t.ready = true;
         if (t.is == actor_call::kind::ender) {
           closed_ = true;
-          line_up(t);
+          enqueue(t);
         } else {
           unready_.remove(t);
         }
         if (first_to_look_at_ == nullptr || t.order < first_to_look_at_->order) first_to_look_at_ = &t;
       }
-      next = take_turn();
+      next = grant_turn();
       if (next != &task) {
         base_.about_to_suspend(task);
-        held = true;
-        let_go = (task.state().set(state_word::waiting_for_turn) & state_word::only_ends) != 0 && take_out(t);  // [M1]
+        waits_for_turn = true;
+        gone = (task.state().set(state_word::waiting_for_turn) & state_word::only_ends) != 0 && try_remove(t);  // [M1]
       }
     }
-    if (let_go) hand_on(task);
+    if (gone) hand_on(task);
     if (next != nullptr) hand_on(*next);
-    if (held) base_.suspension_decided();
+    if (waits_for_turn) base_.suspension_decided();
   }
 
   void cancelled_while_waiting_for_turn(task_record& task) noexcept override {
     const intrusive_ptr alive(*this);
     {
       std::lock_guard lock(mutex_);
-      if (!take_out(*task.as_actor_call())) return;
+      if (!try_remove(*task.as_actor_call())) return;
     }
     hand_on(task);
   }
@@ -187,7 +187,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
     {
       std::lock_guard lock(mutex_);
       active_ = nullptr;
-      next = take_turn();
+      next = grant_turn();
     }
     if (next != nullptr) hand_on(*next);
   }
@@ -223,7 +223,7 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
         --in_progress_;
         active_ = nullptr;
       }
-      next = take_turn();
+      next = grant_turn();
     }
     if (next != nullptr) hand_on(*next);
     if (failed) cancel_calls(true);
@@ -294,20 +294,20 @@ class actor_executor : public counted_host<actor_executor>, private call_order {
       {
         std::lock_guard lock(mutex_);
         actor_call* t = calls_.first();
-        while (t != nullptr && (t->told_to_stop || t->is == actor_call::kind::ender)) t = t->queued.next;
+        while (t != nullptr && (t->cancelled_by_actor || t->is == actor_call::kind::ender)) t = t->queued.next;
         if (t != nullptr) {
           t->dead = dead;
         } else if (!dead) {
-          // Each call that was told to stop is moved behind the others.
+          // Each call that the actor has cancelled is moved behind the others.
           t = begun_.first();
           if (t != nullptr && t->is == actor_call::kind::ender) t = nullptr;  // then it is the only one
-          if (t != nullptr && !t->told_to_stop) {
+          if (t != nullptr && !t->cancelled_by_actor) {
             begun_.remove(*t);
             begun_.append(*t);
           }
         }
-        if (t == nullptr || t->told_to_stop) return;
-        t->told_to_stop = true;
+        if (t == nullptr || t->cancelled_by_actor) return;
+        t->cancelled_by_actor = true;
         found = intrusive_ptr(*t->task);
       }
       found->cancel();

@@ -43,22 +43,22 @@ class call_order {
   explicit call_order(std::uint64_t limit) noexcept : limit_(limit) {}
   ~call_order() = default;
 
-  void line_up(actor_call& t) noexcept {
+  void enqueue(actor_call& t) noexcept {
     t.order = ++last_order_;
     calls_.append(t);
   }
-  void leave_line(actor_call& t) noexcept {
+  void dequeue(actor_call& t) noexcept {
     if (first_to_look_at_ == &t) first_to_look_at_ = t.queued.next;
     calls_.remove(t);
   }
 
   /// If the turn is free, gives it to the next call and returns that call's task; otherwise null.
-  task_record* take_turn() noexcept {
+  task_record* grant_turn() noexcept {
     if (active_ != nullptr) return nullptr;
     actor_call* const resumed = resumed_.first();
     actor_call* const begins = resumed == nullptr || resumed_last_ ? next_call() : nullptr;
     if (begins != nullptr) {
-      leave_line(*begins);
+      dequeue(*begins);
       begins->begun = true;
       begun_.append(*begins);
       ++in_progress_;
@@ -91,7 +91,7 @@ class call_order {
   }
 
   /// Notes in `o` why `t` does not have the turn, and which calls it waits for.
-  void note_who_is_before(const actor_call& t, task_snapshot& o) const noexcept {
+  void note_calls_before(const actor_call& t, task_snapshot& o) const noexcept {
     using before_it = task_snapshot::before_it;
     if (active_ == t.task) return;
     if (active_ != nullptr) {
@@ -113,17 +113,17 @@ class call_order {
     return nullptr;
   }
 
-  /// Takes a call out of the order if it is ready, has not begun, and is not the end of the actor. Returns whether it
+  /// Removes a call from the order if it is ready, has not begun, and is not the end of the actor. Returns whether it
   /// did. A ready call holds up no other, so no other call can begin because of this.
-  bool take_out(actor_call& t) noexcept {
+  bool try_remove(actor_call& t) noexcept {
     if (t.begun || !t.ready || t.is == actor_call::kind::ender) return false;
-    leave_line(t);
+    dequeue(t);
     t.ready = false;
-    t.taken_out = true;
+    t.removed = true;
     return true;
   }
   /// Has the actor handed the call on, because the call has the turn or ends without one?
-  bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.as_actor_call()->taken_out; }
+  bool is_handed_on(task_record& task) const noexcept { return active_ == &task || task.as_actor_call()->removed; }
 
   const std::uint64_t limit_;
 

@@ -47,19 +47,19 @@ inline std::string called(shared_state& p) {
   return text;
 }
 
-inline std::string words_for(const task_snapshot::thing& t) {
+inline std::string words_for(const task_snapshot::awaited_item& t) {
   if (t.value == wait_point::the_end) return called(*t.from);
   if (t.value == wait_point::the_next) return "the next value of " + called(*t.from);
   return "value " + std::to_string(t.value) + " of " + called(*t.from);
 }
 
-/// Lists the recorded things: `words(thing)` for each.
+/// Lists the recorded items: `words(item)` for each.
 template <class Words>
 std::string list_of(const task_snapshot& o, Words words) {
   std::string text;
   for (unsigned i = 0; i < o.count && i < task_snapshot::most; ++i) {
     if (i != 0) text += ", ";
-    text += words(o.things[i]);
+    text += words(o.awaited_items[i]);
   }
   if (o.count > task_snapshot::most) text += " and " + counted(o.count - task_snapshot::most, "other", "others");
   return text;
@@ -71,7 +71,7 @@ inline std::string awaited_words(const task_snapshot& o) {
   return o.needed < o.count ? std::to_string(o.needed) + " of " + all : all;
 }
 
-inline std::string room_words(const task_snapshot& o) {
+inline std::string backpressure_words(const task_snapshot& o) {
   if (o.budget_limit != 0)
     return ", its budget is used up (" + std::to_string(o.budget_used) + " of " + std::to_string(o.budget_limit) + ")";
   return o.is_stream ? ", " + counted(o.untaken, "value waits", "values wait") + " to be consumed" : std::string();
@@ -84,7 +84,7 @@ inline std::string turn_words(const task_snapshot& o) {
   using before_it = task_snapshot::before_it;
   std::string text = " for its turn at " + (o.actor.empty() ? std::string("its actor") : "actor " + in_quotes(o.actor));
   if (o.reason == before_it::nothing) return text;
-  const std::string others = list_of(o, [](const task_snapshot::thing& t) {
+  const std::string others = list_of(o, [](const task_snapshot::awaited_item& t) {
     task_snapshot its;
     t.from.get()->observe(its);
     return called(*t.from) + " (" + state_words(its, false) + ")";
@@ -110,11 +110,11 @@ inline std::string state_words(const task_snapshot& o, bool with_turn) {
     case phase::queued:
       return (o.word & state_word::waiting_for_turn) != 0 && with_turn ? "queued" + turn_words(o) : "queued";
     case phase::running:
-      if (o.helps) return "running, waits while its thread runs " + words_for(o.things[0]);
+      if (o.helps) return "running, waits while its thread runs " + words_for(o.awaited_items[0]);
       return o.blocks ? "running, blocked until it has " + awaited_words(o) : "running";
     case phase::parked:
       if (o.awaits) return "awaiting " + awaited_words(o);
-      return "suspended by backpressure" + room_words(o);
+      return "suspended by backpressure" + backpressure_words(o);
     case phase::kept:
       return "suspended until its consumer asks for a value";
     case phase::ended:

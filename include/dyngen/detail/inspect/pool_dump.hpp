@@ -70,9 +70,9 @@ class pool_dump {
     std::vector<const shared_state*> running;
     for (const intrusive_ptr<shared_state>& p : tasks_) running.push_back(p.get());
     std::sort(running.begin(), running.end());
-    std::vector<intrusive_ptr<shared_state>> dormant;
-    pool_.suspended_.collect(dormant);
-    for (intrusive_ptr<shared_state>& p : dormant)
+    std::vector<intrusive_ptr<shared_state>> suspended;
+    pool_.suspended_.collect(suspended);
+    for (intrusive_ptr<shared_state>& p : suspended)
       if (!std::binary_search(running.begin(), running.end(), p.get())) tasks_.push_back(std::move(p));
     const pool_counters::totals now = pool_.count();
     const std::uint64_t alive = now.started - now.ended;

@@ -120,7 +120,7 @@ void write_trace(const trace_log& log, Out out) {
     std::uint64_t left = row.count.load(acquire);  // [R1]
     const std::int64_t now = log.now();
     for (const trace_chunk* c = left != 0 ? row.first : nullptr; left != 0; c = c->next) {
-      const auto here = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, c->room));
+      const auto here = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, c->capacity));
       for (std::uint32_t i = 0; i < here; ++i) {
         append_event(part, c->events[i], number + 1, now);
         if (part.size() < (std::size_t{1} << 16)) continue;

@@ -42,8 +42,8 @@ struct trace_event {
 
 struct trace_chunk {
   static constexpr std::uint32_t most = 256;
-  explicit trace_chunk(std::uint32_t n) noexcept : room(n) {}
-  const std::uint32_t room;
+  explicit trace_chunk(std::uint32_t n) noexcept : capacity(n) {}
+  const std::uint32_t capacity;
   trace_chunk* next = nullptr;  // [R1]
   trace_event events[most];
 };
@@ -74,7 +74,7 @@ struct trace_row {
 
 class trace_log final : public recorder {
  public:
-  explicit trace_log(std::uint64_t most) noexcept : room_(most) {}
+  explicit trace_log(std::uint64_t most) noexcept : remaining_(most) {}
   ~trace_log() {
     // relaxed: no other thread is left.
     for (trace_row* r = rows_.load(relaxed); r != nullptr;) delete std::exchange(r, r->next);
@@ -83,8 +83,8 @@ class trace_log final : public recorder {
   trace_event* begin(std::string_view name, std::uint64_t task, std::uint64_t attempt) noexcept override {
     trace_row* const row = row_here();
     if (row == nullptr) return nullptr;
-    if (trace_event* const e = go_on_with(*row, task, attempt)) return std::exchange(row->open, e);
-    return std::exchange(row->open, append_stretch(*row, text_in(*row, name), task, attempt));
+    if (trace_event* const e = reopen_last(*row, task, attempt)) return std::exchange(row->open, e);
+    return std::exchange(row->open, append_stretch(*row, intern(*row, name), task, attempt));
   }
   void end(trace_event* outer) noexcept override {
     trace_row* const row = row_here();
@@ -111,7 +111,7 @@ class trace_log final : public recorder {
       what = x.what();  // lives as long as `e`
     } catch (...) {
     }
-    if (trace_row* const row = row_here()) append_instant(*row, trace_kind::error, text_in(*row, what));
+    if (trace_row* const row = row_here()) append_instant(*row, trace_kind::error, intern(*row, what));
   }
 
   void name_row(std::string_view pool, std::uint32_t number) noexcept override {
@@ -166,7 +166,7 @@ class trace_log final : public recorder {
     return row;
   }
 
-  static const std::string* text_in(trace_row& row, std::string_view text) noexcept {
+  static const std::string* intern(trace_row& row, std::string_view text) noexcept {
     if (text.empty()) return nullptr;
     if (row.open != nullptr && row.open->text != nullptr && *row.open->text == text) return row.open->text;
     try {
@@ -179,7 +179,7 @@ class trace_log final : public recorder {
 
   /// If the last event of the row is a stretch of this attempt that has just ended, reopens that event and returns it;
   /// otherwise returns null. No other stretch has ended since, so the event is nested in the same stretches as before.
-  trace_event* go_on_with(trace_row& row, std::uint64_t task, std::uint64_t attempt) const noexcept {
+  trace_event* reopen_last(trace_row& row, std::uint64_t task, std::uint64_t attempt) const noexcept {
     trace_event* const e = row.over;
     if (e == nullptr || e->task != task || e->attempt != attempt || e != &row.last->events[row.used - 1])
       return nullptr;
@@ -220,7 +220,7 @@ class trace_log final : public recorder {
 
   /// Returns the place for the next event. If there is no space, counts one more as dropped and returns null.
   trace_event* place_in(trace_row& row) noexcept {
-    if ((row.last == nullptr || row.used == row.last->room) && !grow(row)) {
+    if ((row.last == nullptr || row.used == row.last->capacity) && !grow(row)) {
       // relaxed, both: only this thread writes the number; readers need only the number (dropped()).
       row.dropped.store(row.dropped.load(relaxed) + 1, relaxed);
       return nullptr;
@@ -233,15 +233,15 @@ class trace_log final : public recorder {
   }
   bool grow(trace_row& row) noexcept {
     // relaxed, here and below: an independent number.
-    std::uint64_t room = room_.load(relaxed);
+    std::uint64_t remaining = remaining_.load(relaxed);
     std::uint32_t mine = 0;
     do {
-      mine = static_cast<std::uint32_t>(std::min<std::uint64_t>(room, trace_chunk::most));
+      mine = static_cast<std::uint32_t>(std::min<std::uint64_t>(remaining, trace_chunk::most));
       if (mine == 0) return false;
-    } while (!room_.compare_exchange_weak(room, room - mine, relaxed, relaxed));
+    } while (!remaining_.compare_exchange_weak(remaining, remaining - mine, relaxed, relaxed));
     auto* const fresh = new (std::nothrow) trace_chunk(mine);
     if (fresh == nullptr) {
-      room_.fetch_add(mine, relaxed);
+      remaining_.fetch_add(mine, relaxed);
       return false;
     }
     (row.last == nullptr ? row.first : row.last->next) = fresh;
@@ -254,7 +254,7 @@ class trace_log final : public recorder {
 
   const std::uint64_t number_ = fresh_trace_number();
   const deadline began_ = time_now();
-  atomic<std::uint64_t> room_;            ///< how many more events may be recorded
+  atomic<std::uint64_t> remaining_;       ///< how many more events may be recorded
   atomic<trace_row*> rows_{nullptr};      ///< newest first; only grows
   atomic<std::uint64_t> without_row_{0};  ///< number of events dropped because there was no memory for a row
 };

@@ -123,7 +123,7 @@ decltype(auto) pass(Argument& argument) {
 
 /// Whether an argument of type A is passed to the callable. A task only waits for a ref<void>.
 template <class A>
-inline constexpr bool takes_a_place = !std::is_same_v<std::decay_t<A>, ref<void>>;
+inline constexpr bool is_passed = !std::is_same_v<std::decay_t<A>, ref<void>>;
 
 template <class T>
 inline constexpr bool is_reference_wrapper = false;
@@ -197,12 +197,12 @@ decltype(auto) unwrap_unresolved(A&& a) {
 /// Returns for each argument the index of its parameter. The index of an argument that is not passed is not used.
 template <class... Args, std::size_t... At>
 constexpr std::array<std::size_t, sizeof...(Args)> parameter_positions(std::index_sequence<At...>) {
-  constexpr std::array<bool, sizeof...(Args)> places{takes_a_place<Args>...};
+  constexpr std::array<bool, sizeof...(Args)> passed{is_passed<Args>...};
   std::array<std::size_t, sizeof...(Args)> result{};
   std::size_t next = 0;
   for (std::size_t i = 0; i < sizeof...(Args); ++i) {
     result[i] = next;
-    if (places[i]) ++next;
+    if (passed[i]) ++next;
   }
   return result;
 }

@@ -85,7 +85,7 @@ class deferred_cancels final : public deferred_work {
         depth_(outer_ != nullptr ? outer_->depth_ + 1 : 1) {}
   ~deferred_cancels() { here_.cancels = outer_; }
 
-  bool is_innermost() const noexcept { return depth_ == most_nested_cancels; }
+  bool at_limit() const noexcept { return depth_ == most_nested_cancels; }
 
   /// Defers the cancellation of a task. Takes over a reference to the task. Returns false if there is no memory.
   bool add(task_record& task) noexcept {
@@ -141,7 +141,7 @@ class stop_link {
       task_record& t = *task;  // this object may be destroyed before cancel() returns
       t.add_references(1);
       thread_context& here = context();
-      if (here.cancels != nullptr && here.cancels->is_innermost() && here.cancels->add(t)) return;
+      if (here.cancels != nullptr && here.cancels->at_limit() && here.cancels->add(t)) return;
       deferred_cancels nested(here);
       t.cancel();
       t.drop_references(1);

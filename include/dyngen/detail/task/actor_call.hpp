@@ -26,8 +26,8 @@ struct actor_call {
   kind is = kind::method;
   bool ready = false;   ///< it needs only the turn
   bool begun = false;   ///< it got its turn
-  bool taken_out = false;  ///< removed from the queue: it ends without a turn
-  bool told_to_stop = false; ///< cancelled because the actor is dead
+  bool removed = false; ///< from the queue: it ends without a turn
+  bool cancelled_by_actor = false;  ///< because the actor is dead
   bool dead = false;    ///< the actor died before the call began: the call fails with actor_died
   bool inlined = false; ///< it needs no turn: the submitting thread ends it
 };

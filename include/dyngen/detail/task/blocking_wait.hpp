@@ -73,7 +73,9 @@ inline shared_state* holds_up(shared_state& task, const shared_state* awaiting) 
   const void* const turn = task.actor_id();
   if (turn == nullptr || task.completed()) return nullptr;
   for (const running_task* t = context().tasks; t != nullptr; t = t->outer)
-    if (t->task->actor_id() == turn && (awaiting == nullptr || t->task != awaiting || t->task->takes_whole_turn())) return t->task;
+    if (t->task->actor_id() == turn &&
+        (awaiting == nullptr || t->task != awaiting || t->task->one_method_at_a_time()))
+      return t->task;
   return nullptr;
 }
 
@@ -91,9 +93,9 @@ inline void refuse_self_wait(shared_state& task, const shared_state* awaiting = 
 /// for fewer of them.
 inline void refuse_self_waits(shared_state* const* tasks, std::size_t count, std::int64_t needed, const shared_state* awaiting = nullptr) {
   if (context().tasks == nullptr) return;
-  auto hope = static_cast<std::int64_t>(count);
+  auto possible = static_cast<std::int64_t>(count);
   for (std::size_t i = 0; i < count; ++i)
-    if (holds_up(*tasks[i], awaiting) != nullptr && --hope < needed) refuse_self_wait(*tasks[i], awaiting);
+    if (holds_up(*tasks[i], awaiting) != nullptr && --possible < needed) refuse_self_wait(*tasks[i], awaiting);
 }
 
 /// A wait for `needed` of several wait points, by a thread that sleeps or by a task that suspends.

@@ -78,11 +78,11 @@ class inspector {
     if (here.helping != stranger) return false;
     here.helping = 0;
     add(here);
-    struct farewell {
+    struct unregister_at_exit {
       inspector* from;
-      ~farewell() { from->forget(context()); }
+      ~unregister_at_exit() { from->forget(context()); }
     };
-    static thread_local farewell at_end{this};
+    static thread_local unregister_at_exit at_end{this};
     (void)at_end;
     return true;
   }

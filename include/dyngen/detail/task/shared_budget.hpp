@@ -35,7 +35,7 @@ class budget_state {
 
   bool fits(std::uint64_t cost) const noexcept { return used_ <= limit_ && cost <= limit_ - used_; }
   /// Admits waiting streams in order, until the next one does not fit. Called without the mutex.
-  void serve() noexcept;
+  void admit_waiting() noexcept;
 
   const std::uint64_t limit_;
   mutable mutex mutex_;
@@ -91,7 +91,7 @@ class budget_share {
       costs_.pop_front();
     }
     grant_if_alone();
-    budget_->serve();
+    budget_->admit_waiting();
   }
 
   /// Undoes the last charge(): its value will not be stored.
@@ -106,7 +106,7 @@ class budget_share {
       costs_.pop_back();
       waiting_.store(false, relaxed);  // relaxed: the producer writes it, and only the producer reads it
     }
-    budget_->serve();
+    budget_->admit_waiting();
   }
 
   /// Called when the consumer is gone: from now on nothing is charged.
@@ -122,7 +122,7 @@ class budget_share {
       costs_.clear();
       waiting_.store(false, relaxed);  // relaxed: the caller then calls abandon(), which wakes the producer
     }
-    budget_->serve();
+    budget_->admit_waiting();
   }
 
  private:
@@ -173,7 +173,7 @@ class budget_share {
   atomic<bool> waiting_{false};
 };
 
-inline void budget_state::serve() noexcept {
+inline void budget_state::admit_waiting() noexcept {
   const publication all;  // no producer runs before all admitted ones are queued
   for (;;) {
     task_record* task = nullptr;

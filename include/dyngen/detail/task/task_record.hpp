@@ -56,7 +56,7 @@ struct suspended_links {
 /// Data that few tasks need.
 struct task_extras {
   std::string name;
-  suspended_links dormant;  ///< for a task without other links: one that never waits, but has asked for its token
+  suspended_links suspended;  ///< for a task without other links: one that never waits, but has asked for its token
   atomic<std::stop_source*> stop{nullptr};  ///< created when the task first asks for its token
 
   explicit task_extras(std::string n) noexcept : name(std::move(n)) {}
@@ -114,7 +114,7 @@ class task_record : public shared_state, public work_item {
   bool cancel() noexcept override;
   const void* pool_id() const noexcept override { return host_->pool_id(); }
   const void* actor_id() const noexcept override { return host_->actor_id(); }
-  bool takes_whole_turn() const noexcept override { return host_->one_method_at_a_time(); }
+  bool one_method_at_a_time() const noexcept override { return host_->one_method_at_a_time(); }
   void blocks(running_task& entry, const thread_wait* wait) noexcept override { host_->task_blocks(entry, wait); }
   std::string_view name() const noexcept override {
     const task_extras* const extras = extras_.load(acquire);  // [X1]
@@ -177,7 +177,7 @@ class task_record : public shared_state, public work_item {
   /// Its links in the host's list of suspended tasks, guarded by the host. Only for a task that may suspend or has
   /// asked for its token.
   // relaxed: this task has set it.
-  virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->dormant; }
+  virtual suspended_links& links_when_suspended() noexcept { return extras_.load(relaxed)->suspended; }
 
  protected:
   void lost() noexcept final { host_->report_later(*this); }

@@ -13,11 +13,12 @@ namespace dyngen::detail {
 
 struct task_snapshot {
   /// Something awaited: the value of `from` with that number, or one of the constants of wait_point.
-  struct thing {
+  struct awaited_item {
     intrusive_ptr<shared_state> from;
     std::int64_t value = wait_point::the_end;
   };
-  /// Why a call does not have its actor's turn: the calls in `things` have the turn, are in progress, or come first.
+  /// Why a call does not have its actor's turn: the calls in `awaited_items` have the turn, are in progress, or come
+  /// first.
   enum class before_it : unsigned char { nothing, has_the_turn, is_in_progress, comes_first };
 
   bool is_task = false;
@@ -25,7 +26,8 @@ struct task_snapshot {
   std::uint64_t attempt = 1;
 
   static constexpr unsigned most = 8;
-  thing things[most];       ///< what it waits for (for its turn: the calls before it), the first `most` of them
+  /// What it waits for (for its turn: the calls before it), the first `most` of them.
+  awaited_item awaited_items[most];
   unsigned count = 0;       ///< how many there are, which may exceed `most`
   std::int64_t needed = 0;  ///< how many of them must become ready
   bool awaits = false;      ///< its coroutine has suspended for them
@@ -42,7 +44,7 @@ struct task_snapshot {
   before_it reason = before_it::nothing;
 
   void add(shared_state& from, std::int64_t value) noexcept {
-    if (count < most) things[count] = {intrusive_ptr(from), value};
+    if (count < most) awaited_items[count] = {intrusive_ptr(from), value};
     ++count;
   }
 };

@@ -97,7 +97,7 @@ class shared_state {
   virtual const void* actor_id() const noexcept { return nullptr; }
   /// True if that actor begins a method only when the one before has ended. Then a method must not wait for another
   /// call of its own actor, not even a coroutine that suspends.
-  virtual bool takes_whole_turn() const noexcept { return false; }
+  virtual bool one_method_at_a_time() const noexcept { return false; }
   /// The number of the value in `s` among the values of the task.
   virtual std::uint64_t number_of(slot& s) const noexcept { return slot_group::of(s).number_of(s.index()); }
   /// The name that the user gave, or empty.
@@ -155,13 +155,13 @@ class shared_state {
   }
   /// Marks the failure as seen, so that it need not be reported. The caller holds a carrier and drops it only later
   /// [F1].
-  void see() noexcept {
+  void mark_seen() noexcept {
     shared_state& t = thrower();
     // relaxed, both: see [F1].
     if ((t.carriers_.load(relaxed) & was_seen) == 0) t.carriers_.fetch_or(was_seen, relaxed);
   }
   /// Marks a failure of its own code as seen, whether it has happened already or not.
-  void give_up() noexcept { carriers_.fetch_or(was_seen, relaxed); }  // relaxed: as in see()
+  void give_up() noexcept { carriers_.fetch_or(was_seen, relaxed); }  // relaxed: as in mark_seen()
 
   void add_carriers(std::uint64_t n) noexcept {
     // relaxed: the caller has another carrier, or has not published any yet.

@@ -153,7 +153,7 @@ inline bool slot_ready(slot& s) noexcept {
 
 /// The exception of a slot that is ready and failed. Marks the failure as seen.
 inline const std::exception_ptr& seen_failure(shared_state& owner) noexcept {
-  owner.see();
+  owner.mark_seen();
   return owner.failure();
 }
 
