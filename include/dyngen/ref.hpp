@@ -52,7 +52,7 @@ inline constexpr bool enable_copy<std::optional<T>> = enable_copy<T>;
 namespace detail {
 
 inline void throw_timeout(shared_state& owner) {
-  throw timeout_error("dyngen: the time limit passed before task " + owner.label() +
+  throw timeout_error("dyngen: the time limit passed before " + std::string(owner.noun()) + " " + owner.label() +
                       " stored the value; nothing was consumed, and the call may be repeated");
 }
 
