@@ -4,9 +4,9 @@
 // a stream. The coroutine suspends, and its own executor resumes it; it blocks no thread meanwhile. A coroutine that is
 // iterated in place, without a task, blocks its thread instead.
 
+#include <dyngen/detail/await/children.hpp>
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/intrusive_ptr.hpp>
-#include <dyngen/detail/pool/stealable_child.hpp>
 #include <dyngen/ref.hpp>
 #include <dyngen/ref_stream.hpp>
 #include <dyngen/submit.hpp>
@@ -146,14 +146,11 @@ class ref_part {
   explicit ref_part(R&& r) : ref_(std::forward<R>(r)) {
     if (!ref_.valid()) throw_empty("ref given to when_all");
   }
-  static constexpr bool is_task = false;
+  static constexpr bool is_child = false;
   const auto* waits_for() const noexcept { return &ref_; }
-  void give_up() const noexcept {}
-  bool runs_elsewhere() const noexcept { return false; }
   slot* running() const noexcept { return nullptr; }
   std::exception_ptr failure() const { return ref_.error(); }
   void note_seen() const { (void)ref_.failed(); }
-  void report_unseen(sink_base&) const noexcept {}
   decltype(auto) result() {
     if constexpr (std::is_void_v<T>)
       return std::monostate();
@@ -183,112 +180,28 @@ class part<const ref<T>> : public ref_part<T, true> {
   using ref_part<T, true>::ref_part;
 };
 
-/// A task<R> given to when_all, a child of the awaiting coroutine, its parent. The parent runs the child's coroutine as
-/// part of its own task, unless the child becomes a task of its own: on a pool, when another worker steals it; on
-/// another executor, at once.
-class child : public child_coroutine {
- public:
-  /// Lets other threads run the child: offers it to the workers of `host`, or, if `host` takes no offer, makes it a
-  /// task of `host`. Throws std::bad_alloc.
-  void leave_to(task_host& host) {
-    offered_ = stealable_child::create(*this, host);
-    if (host.offer(*offered_)) return;
-    std::exchange(offered_, nullptr)->drop_references(2);
-    is_elsewhere_ = true;
-    submit(host);
-  }
-  /// Must the parent run the child? Withdraws the offer: no other thread can steal the child any more.
-  bool stays_here() noexcept {
-    if (offered_ != nullptr)
-      is_elsewhere_ = !offered_->host().take_back(*std::exchange(offered_, nullptr));
-    return !is_elsewhere_;
-  }
-  void become_task(task_host& host) noexcept final {
-    try {
-      submit(host);
-    } catch (...) {
-      threw(std::current_exception());
-    }
-  }
-
-  /// Called by the parent, to run the child: gives up the child's coroutine.
-  virtual frame_owner coroutine() noexcept = 0;
-  /// Called by the parent, to run the child: where the outcome of the coroutine goes, except its exception in the end.
-  virtual coroutine_outcome& outcome() noexcept = 0;
-  void threw(std::exception_ptr e) noexcept { thrown_ = std::move(e); }
-  /// Called when the when_all ends: reports the child's exception unless the when_all has passed it on.
-  void report_unseen(sink_base& driver) noexcept {
-    if (thrown_ && !seen_ && !is_silent(thrown_)) note_destruction(std::move(thrown_), &driver);
-  }
-
- protected:
-  child() = default;
-  child(const child&) = default;  // only before the child runs
-  ~child() = default;
-  virtual void submit(task_host& host) = 0;
-
-  std::exception_ptr thrown_;
-  bool seen_ = false;  ///< the when_all threw this exception, or that of another part
-
- private:
-  stealable_child* offered_ = nullptr;
-  bool is_elsewhere_ = false;
-};
-
-/// `co_await in_place{child}` runs the child's coroutine as part of the awaiting one.
-struct in_place {
-  child& which;
-};
-
-class in_place_awaiter {
- public:
-  in_place_awaiter(frame_promise& outer, child& c) noexcept : child_(c), coroutine_(outer, c.coroutine()) {}
-  bool await_ready() noexcept {
-    has_run_ = coroutine_.has_frame();
-    return !has_run_ || coroutine_.runs_to_its_end(child_.outcome());
-  }
-  void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.stop(child_.outcome()); }
-  void await_resume() noexcept {
-    if (has_run_) return child_.threw(std::exchange(child_.outcome().thrown, nullptr));
-    try {
-      throw_awaited_already();
-    } catch (...) {
-      child_.threw(std::current_exception());
-    }
-  }
-
- private:
-  child& child_;
-  nested_coroutine coroutine_;
-  bool has_run_ = false;
-};
-
-template <>
-struct awaiting<in_place> {
-  static in_place_awaiter make(frame_promise& p, in_place what) noexcept { return in_place_awaiter(p, what.which); }
-};
-
 template <class R>
 class part<task<R>> final : public child {
  public:
-  static constexpr bool is_task = true;
-  explicit part(task<R>&& t) noexcept : task_(std::move(t)) {}
-  part(part&& other) noexcept : task_(std::move(other.task_)) {}  // only before the child runs
+  static constexpr bool is_child = true;
+  explicit part(task<R>&& t) noexcept : child(awaiting<task<R>>::frame_of(std::move(t))) {}
+  part(part&& other) noexcept : child(std::move(other.coroutine)) {}  // only before the child runs
   part& operator=(part&&) = delete;
-  ~part() { give_up(); }  // if the parent was destroyed
+  ~part() = default;
 
-  frame_owner coroutine() noexcept override { return awaiting<task<R>>::frame_of(std::move(task_)); }
-  coroutine_outcome& outcome() noexcept override { return outcome_.begin(); }
+  awaited_outcome<R>& outcome() noexcept override { return outcome_.begin(); }
   const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
   void give_up() noexcept {
-    if (!stays_here() && runs_elsewhere()) ref_.cancel();
+    if (!this->take_back(context().queue) && is_running()) ref_.cancel();
   }
-  bool runs_elsewhere() const noexcept { return ref_.valid() && !ref_.ready(); }
-  slot* running() const noexcept { return runs_elsewhere() ? access::slot_of(ref_) : nullptr; }
-  std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : thrown_; }
+  slot* running() const noexcept { return is_running() ? access::slot_of(ref_) : nullptr; }
+  std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : outcome_.thrown; }
   void note_seen() {
-    seen_ = true;
+    outcome_.thrown = nullptr;
     if (ref_.valid()) (void)ref_.failed();
+  }
+  void report_unseen(sink_base& driver) noexcept {
+    if (outcome_.thrown && !is_silent(outcome_.thrown)) note_destruction(std::move(outcome_.thrown), &driver);
   }
   not_void<R> result() {
     if constexpr (std::is_void_v<R>)
@@ -298,23 +211,23 @@ class part<task<R>> final : public child {
   }
 
  private:
-  void submit(task_host& host) override {
+  bool is_running() const noexcept { return ref_.valid() && !ref_.ready(); }
+  void become_task(task_host& host) noexcept override {
     struct body {
       task<R> coroutine;
       task<R> operator()() { return std::move(coroutine); }
     };
-    body b{std::move(task_)};
+    body b{awaiting<task<R>>::of_frame(std::move(coroutine))};
     try {
       ref_ = detail::submit_to(host, std::tuple<>(), std::move(b));
     } catch (...) {
-      task_ = std::move(b.coroutine);  // it was not moved into a task; its parent destroys it
-      throw;
+      coroutine = awaiting<task<R>>::frame_of(std::move(b.coroutine));  // it is in no task; its parent destroys it
+      outcome_.thrown = std::current_exception();
     }
   }
 
-  task<R> task_;
-  ref<R> ref_;
   awaited_outcome<R> outcome_;
+  ref<R> ref_;
 };
 
 /// The part for an operand of type `A&&`. It holds a ref by value; its type tells whether an lvalue or an rvalue was
@@ -322,32 +235,9 @@ class part<task<R>> final : public child {
 template <class A>
 using part_of = part<std::conditional_t<std::is_lvalue_reference_v<A>, A, std::remove_reference_t<A>>>;
 
-/// The type from which all_of() constructs a part in its frame: the task<R> for a child, else the part itself.
-template <class Part>
-struct origin {
-  using type = Part;
-};
-template <class R>
-struct origin<part<task<R>>> {
-  using type = task<R>;
-};
-
 template <class A>
 concept awaitable_in_all =
     any_ref<A> || (is_task<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A> && !std::is_const_v<A>);
-
-/// Returns the host that may run the children of a when_all in parallel with their parent. Null if there is none: then
-/// the parent runs them one after the other.
-inline task_host* host_of_children() noexcept {
-  const running_task* here = context().tasks;
-  return here == nullptr ? nullptr : static_cast<task_record*>(here->task)->host().for_children();
-}
-
-/// True if `s` is of the pool whose task runs on this thread.
-inline bool is_at_home(const shared_state* s) noexcept {
-  const running_task* here = context().tasks;
-  return here != nullptr && here->task->pool_id() != nullptr && s->pool_id() == here->task->pool_id();
-}
 
 template <class Part>
 bool is_unready(const Part& p) {
@@ -372,9 +262,12 @@ class unready_parts {
     own_host_ = own_host_ && is_at_home(owners_[count_]);
     ++count_;
   }
-  /// Returns the operand of a co_await that waits for all of them.
-  wait_for_points all() const noexcept {
-    return {points_.data(), count_, static_cast<std::int64_t>(count_), own_host_, owners_.data()};
+  /// Begins to wait for all of them. Returns false if there is nothing to wait for.
+  bool begin(suspension& wait) {
+    if (count_ == 0) return false;
+    const auto all = static_cast<std::int64_t>(count_);
+    refuse_self_waits(owners_.data(), count_, all, wait.task());
+    return wait.begin(points_.data(), count_, all, own_host_);
   }
 
  private:
@@ -383,6 +276,7 @@ class unready_parts {
   std::size_t count_ = 0;
   bool own_host_ = true;
 };
+
 /// Calls `f` with each of the parts.
 template <class... Parts, class F>
 DYNGEN_ALWAYS_INLINE inline void for_each_part(std::tuple<Parts...>& parts, F f) {
@@ -392,79 +286,51 @@ template <class Part, class F>
 void for_each_part(std::vector<Part>& parts, F f) {
   for (Part& p : parts) f(p);
 }
-
-/// Returns the slot that one of the children that run as tasks of their own will publish at its end. Null if there is
-/// no such child.
-template <class Parts>
-slot* one_that_runs_elsewhere(Parts& parts) noexcept {
-  slot* end = nullptr;
-  for_each_part(parts, [&end](auto& p) { end = end != nullptr ? end : p.running(); });
-  return end;
+/// Calls `f` with each of the children among the parts.
+template <class Parts, class F>
+DYNGEN_ALWAYS_INLINE inline void for_each_child(Parts& parts, F f) {
+  for_each_part(parts, [&f](auto& p) {
+    if constexpr (std::remove_reference_t<decltype(p)>::is_child) f(p);
+  });
 }
 
-/// The end of a child that runs as a task of its own, as a point to wait for.
-class end_elsewhere {
- public:
-  explicit end_elsewhere(slot& s) noexcept
-      : point_(point_of(s)),
-        owner_(slot_group::of(s).owner),
-        own_host_(is_at_home(owner_)) {}
-  /// Returns the operand of a co_await that waits for it. It is valid as long as this object.
-  wait_for_points wait() const noexcept { return {&point_, 1, 1, own_host_, &owner_}; }
+/// Calls `f(child, turn)` with each of the children, from the last to the first, until `f` returns false. Returns what
+/// the last call has returned.
+template <class... Parts, class F>
+DYNGEN_ALWAYS_INLINE inline bool from_last_child(std::tuple<Parts...>& parts, F f) {
+  constexpr std::size_t n = sizeof...(Parts);
+  std::size_t turn = 0;
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return ([&]() {
+      auto& p = std::get<n - 1 - I>(parts);
+      if constexpr (std::remove_reference_t<decltype(p)>::is_child)
+        return f(p, turn++);
+      else
+        return true;
+    }() && ...);
+  }(std::index_sequence_for<Parts...>());
+}
+template <class Part, class F>
+bool from_last_child(std::vector<Part>& parts, F f) {
+  for (std::size_t turn = 0; turn != parts.size(); ++turn)
+    if (!f(parts[parts.size() - 1 - turn], turn)) return false;
+  return true;
+}
 
- private:
-  const wait_point point_;
-  shared_state* const owner_;
-  const bool own_host_;
-};
-
-/// Registers the children of a when_all with the driver of its coroutine, which ends them if the parent is cancelled.
-/// Stored in the frame of the when_all, after the parts.
-template <class Parts>
-class registered_children : child_tasks {
- public:
-  registered_children(sink_base& driver, Parts& of) noexcept
-      : child_tasks{driver.children, &of, [](void* all) noexcept {
-                      for_each_part(*static_cast<Parts*>(all), [](auto& p) { p.give_up(); });
-                    },
-                    [](void* all) noexcept {
-                      return one_that_runs_elsewhere(*static_cast<Parts*>(all));
-                    }},
-        driver_(driver) {
-    driver.children = this;
-  }
-  registered_children(const registered_children&) = delete;
-  registered_children& operator=(const registered_children&) = delete;
-  ~registered_children() {
-    driver_.children = outer;
-    for_each_part(*static_cast<Parts*>(this->parts), [this](auto& p) { p.report_unseen(driver_); });
-  }
-
- private:
-  sink_base& driver_;
-};
-
-/// Returns the children among the parts.
 template <class... Parts>
-auto children_of(std::tuple<Parts...>& parts) noexcept {
-  std::array<child*, (std::size_t{Parts::is_task} + ...)> children{};
-  std::size_t count = 0;
-  for_each_part(parts, [&](auto& p) {
-    if constexpr (std::remove_reference_t<decltype(p)>::is_task) children[count++] = &p;
-  });
-  return children;
+constexpr std::size_t children_in(const std::tuple<Parts...>&) noexcept {
+  return (std::size_t{Parts::is_child} + ...);
 }
 template <class Part>
-auto children_of(std::vector<Part>& parts) noexcept {
-  return std::span<Part>(parts);
+std::size_t children_in(const std::vector<Part>& parts) noexcept {
+  return Part::is_child ? parts.size() : 0;
 }
-
 template <class Parts>
 inline constexpr bool has_children = false;
 template <class... Parts>
-inline constexpr bool has_children<std::tuple<Parts...>> = (Parts::is_task || ...);
+inline constexpr bool has_children<std::tuple<Parts...>> = (Parts::is_child || ...);
 template <class Part>
-inline constexpr bool has_children<std::vector<Part>> = Part::is_task;
+inline constexpr bool has_children<std::vector<Part>> = Part::is_child;
 
 /// Returns an unready_parts with enough places for the parts.
 template <class... Parts>
@@ -491,90 +357,141 @@ auto results_of(std::vector<Part>& parts) {
   return results;
 }
 
-/// The order in which the parent runs the children that no other thread has stolen. With a host, the parent offers all
-/// but the last, and runs them from the last to the first; a thief steals the first. Without one, the parent runs them
-/// from the first to the last.
-class childrens_turns {
+/// What when_all returns: the operands, which a coroutine of the library awaits by co_await, once. `Parts` is a tuple or
+/// a vector of parts.
+template <class Parts>
+class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(…)")]] all_of final : awaited_children {
  public:
-  template <class Children>
-  childrens_turns(task_host* host, Children& children) : host_(host), count_(children.size()) {
-    if (host != nullptr)
-      for (std::size_t i = 0; i + 1 < count_; ++i) get(children[i]).leave_to(*host);
+  using value_type = decltype(results_of(std::declval<Parts&>()));
+
+  template <class... As>
+  explicit all_of(std::in_place_t, As&&... as) : awaited_children(0), parts_(std::forward<As>(as)...) {
+    this->set_count(children_in(parts_));
   }
-  /// Returns the next child that the parent must run; null if there is none.
-  template <class Children>
-  child* next(Children& children) noexcept {
-    while (done_ != count_) {
-      child& c = get(children[host_ != nullptr ? count_ - 1 - done_ : done_]);
-      ++done_;
-      if (c.stays_here()) return &c;
-    }
-    return nullptr;
+  /// Only before the co_await.
+  all_of(all_of&& other) noexcept(std::is_nothrow_move_constructible_v<Parts>)
+      : awaited_children(std::move(other)), parts_(std::move(other.parts_)) {}
+  ~all_of() {
+    if (!this->is_enlisted()) return;
+    // The parent is destroyed while it waits.
+    give_up();
+    sink_base& driver = this->leave_list();
+    for_each_child(parts_, [&driver](auto& c) { c.report_unseen(driver); });
   }
 
-  /// Should other tasks run before the next child?
-  bool are_interrupted() const noexcept { return host_ != nullptr && host_->wants_others_to_run(); }
+  /// For a function that returns it as a task, which it becomes when it is awaited.
+  operator task<value_type>() && { return await_as_task(std::move(*this)); }
 
- private:
-  static child& get(child* c) noexcept { return *c; }
-  static child& get(child& c) noexcept { return c; }
-
-  task_host* const host_;
-  const std::size_t count_;
-  std::size_t done_ = 0;
-};
-
-/// Makes the parts in its frame of `origins`, a tuple or a vector, and waits for all of them.
-template <class Parts, class Origins>
-task<decltype(results_of(std::declval<Parts&>()))> all_of(Origins origins) {
-  sink_base& driver = co_await own_driver();
-  Parts parts(std::move(origins));
-  const registered_children children(driver, parts);
-  std::exception_ptr failure;
-  try {
+  all_of& run_in(frame_promise& parent) noexcept {
+    awaited_children::run_in(parent);
+    return *this;
+  }
+  bool await_ready() {
     if constexpr (has_children<Parts>) {
-      auto tasks = children_of(parts);
-      childrens_turns turns(host_of_children(), tasks);
-      while (child* const next = turns.next(tasks)) {
-        if (turns.are_interrupted()) co_await yield_to_others();
-        co_await in_place{*next};
-      }
+      thread_context& here = context();
+      worker_queue* const queue = this->begin_on_worker(here);
+      if (queue == nullptr) [[unlikely]]
+        return false;
+      std::size_t others = children_in(parts_) - (std::size_t{children_in(parts_) != 0});
+      for_each_child(parts_, [&](auto& c) {
+        if (others != 0) {
+          --others;
+          this->offer(c, *queue);
+        }
+      });
+      const bool all_ran = from_last_child(parts_, [&](auto& c, std::size_t turn) {
+        if (turn != 0 && this->must_stop()) [[unlikely]] {
+          this->suspends_after(turn);
+          return false;
+        }
+        if (this->run(c, c.outcome(), queue, here)) [[likely]]
+          return true;
+        this->suspends_after(turn + 1);
+        return false;
+      });
+      if (!all_ran) [[unlikely]]
+        return false;
+      bool ready = true;
+      for_each_part(parts_, [&ready](auto& p) { ready = ready && !is_unready(p); });
+      return ready || this->all_are_ready();
+    } else {
+      return this->begins_to_wait();
     }
-    bool ready = true;
-    for_each_part(parts, [&ready](auto& p) { ready = ready && !is_unready(p); });
-    if (!ready) {
-      auto rest = places_for_unready(parts);
-      for_each_part(parts, [&rest](auto& p) { rest.look_at(p); });
-      co_await rest.all();
-    }
-  } catch (...) {
-    failure = std::current_exception();
   }
-  if (failure) {
-    // The children may use objects of the awaiting coroutine, so it waits until they have ended. If there is no memory
-    // for a wait, it polls, and lets other tasks run in between.
-    for_each_part(parts, [](auto& p) { p.give_up(); });
-    bool may_wait = true;
-    while (slot* const running = one_that_runs_elsewhere(parts)) {
-      if (!may_wait) co_await yield_to_others();
-      try {
-        const end_elsewhere its_end(*running);
-        if (may_wait) co_await its_end.wait();
-      } catch (...) {
-        may_wait = false;
-      }
-    }
-  } else {
-    for_each_part(parts, [&failure](auto& p) {
+  using awaited_children::suspend;
+  value_type await_resume() {
+    (void)this->leave_list();
+    std::exception_ptr failure = this->failure();
+    for_each_part(parts_, [&failure](auto& p) {
       if (!failure) failure = p.failure();
     });
+    if (failure) [[unlikely]] {
+      for_each_part(parts_, [](auto& p) { p.note_seen(); });
+      std::rethrow_exception(std::move(failure));
+    }
+    return results_of(parts_);
   }
-  if (failure) {
-    for_each_part(parts, [](auto& p) { p.note_seen(); });
-    std::rethrow_exception(failure);
+
+ private:
+  static task<value_type> await_as_task(all_of all) { co_return co_await std::move(all); }
+
+  void give_up() noexcept override {
+    for_each_child(parts_, [](auto& c) { c.give_up(); });
   }
-  co_return results_of(parts);
+  slot* running() noexcept override {
+    slot* end = nullptr;
+    for_each_part(parts_, [&end](auto& p) { end = end != nullptr ? end : p.running(); });
+    return end;
+  }
+  child& nth(std::size_t index) noexcept override {
+    child* found = nullptr;
+    for_each_child(parts_, [&](auto& c) {
+      if (index-- == 0) found = &c;
+    });
+    return *found;
+  }
+  bool begin_wait(suspension& wait) override {
+    auto rest = places_for_unready(parts_);
+    for_each_part(parts_, [&rest](auto& p) { rest.look_at(p); });
+    return rest.begin(wait);
+  }
+
+  Parts parts_;
+};
+
+/// The awaiter of an all_of, which stays where it is.
+template <class Parts>
+class all_awaiter {
+ public:
+  explicit all_awaiter(all_of<Parts>& all) noexcept : all_(all) {}
+  bool await_ready() { return all_.await_ready(); }
+  void await_suspend(std::coroutine_handle<>) noexcept { all_.suspend(); }
+  decltype(auto) await_resume() { return all_.await_resume(); }
+
+ private:
+  all_of<Parts>& all_;
+};
+
+template <class Parts>
+struct awaiting<all_of<Parts>> {
+  static all_awaiter<Parts> make(frame_promise& p, all_of<Parts>&& all) noexcept { return all_awaiter<Parts>(all.run_in(p)); }
+};
+
+template <class A>
+inline constexpr bool is_all_of = false;
+template <class Parts>
+inline constexpr bool is_all_of<all_of<Parts>> = true;
+
+/// An operand of when_all as one that has a part: another when_all becomes a task.
+template <class A>
+decltype(auto) operand(A&& a) {
+  if constexpr (is_all_of<A>)
+    return static_cast<task<typename A::value_type>>(std::move(a));
+  else
+    return std::forward<A>(a);
 }
+template <class A>
+using operand_of = decltype(operand(std::declval<A>()));
 
 #define DYNGEN_DETAIL_WHEN_ALL "dyngen: when_all takes refs and tasks, or a range of them; a range of tasks by std::move(range)"
 
@@ -593,10 +510,9 @@ struct when_all_function {
   template <class... As>
     requires(sizeof...(As) > 0)
   auto operator()(As&&... as) const {
-    static_assert((awaitable_in_all<As> && ...), DYNGEN_DETAIL_WHEN_ALL);
-    if constexpr ((awaitable_in_all<As> && ...))
-      return all_of<std::tuple<part_of<As>...>>(
-          std::tuple<typename origin<part_of<As>>::type...>(typename origin<part_of<As>>::type(std::forward<As>(as))...));
+    static_assert((awaitable_in_all<operand_of<As>> && ...), DYNGEN_DETAIL_WHEN_ALL);
+    if constexpr ((awaitable_in_all<operand_of<As>> && ...))
+      return all_of<std::tuple<part_of<operand_of<As>>...>>(std::in_place, operand(std::forward<As>(as))...);
     else
       return yield_to_others();
   }
@@ -616,7 +532,7 @@ struct when_all_function {
     if constexpr (awaitable_in_all<element>) {
       std::vector<part_of<element>> parts;
       for (auto&& e : range) parts.emplace_back(static_cast<element&&>(e));
-      return all_of<std::vector<part_of<element>>>(std::move(parts));
+      return all_of<std::vector<part_of<element>>>(std::in_place, std::move(parts));
     } else {
       return yield_to_others();
     }

@@ -144,16 +144,13 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
   friend struct detail::awaiting<task>;
 
   explicit task(promise_type& promise) noexcept : frame_(promise) {}
+  explicit task(detail::frame_owner&& frame) noexcept : frame_(std::move(frame)) {}
   bool can_start() const noexcept { return frame_.get() != nullptr; }
 
   detail::frame_owner frame_;
 };
 
 namespace detail {
-
-[[noreturn]] inline void throw_awaited_already() {
-  throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
-}
 
 template <class R>
 class task_awaiter {
@@ -179,6 +176,7 @@ template <class R>
 struct awaiting<task<R>> {
   static task_awaiter<R> make(frame_promise& p, task<R>&& t) noexcept { return task_awaiter<R>(p, frame_of(std::move(t))); }
   static frame_owner frame_of(task<R>&& t) noexcept { return std::move(t.frame_); }
+  static task<R> of_frame(frame_owner&& frame) noexcept { return task<R>(std::move(frame)); }
 };
 
 }  // namespace detail

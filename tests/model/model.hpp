@@ -229,7 +229,7 @@ class runner {
     std::ostream trace(&trace_kept);
     params.progress_stream = &nowhere;
     params.output_stream = &trace;
-    params.execution_depth_limit = 5000;
+    params.execution_depth_limit = 20000;
     const auto begin = std::chrono::steady_clock::now();
     using any = any_model<Model::params::static_thread_count, Model::params::dynamic_thread_count>;
     any::template becomes<Model>();
@@ -249,7 +249,8 @@ class runner {
   /// trace.
   template <class Model, class Scheduler>
   static bool simulate(rl::test_params& params) {
-    std::ostringstream state;
+    // Never destroyed: Relacy allocates its memory, and would free it by other means.
+    std::ostringstream& state = *::new ((std::malloc)(sizeof(std::ostringstream))) std::ostringstream();
     if (rl::run_test<Model, Scheduler>(params, state, false) == rl::test_result_success) return true;
     rl::test_params again = params;
     again.initial_state = state.str();

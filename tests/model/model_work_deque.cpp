@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A worker's own deque against two thieves, so small that every cell is used again and the deque is full now and then:
-// every item is taken once, whole; and no thread goes to sleep beside an item.
+// every item is taken once, whole, or removed by the thread that created it; and no thread goes to sleep beside an item.
 
 #include "model.hpp"
 
@@ -83,6 +83,103 @@ struct every_item_once
   }
 };
 
+/// The owner pushes removable items between others, and pops. The creator of the removable items is another thread, as a
+/// coroutine is that has moved to another worker. It removes each of them that no thread has taken, and uses the memory
+/// again at once; the item that it removes first is then pushed once more, from the same memory.
+template <std::size_t Capacity, int Items, unsigned Thieves>
+struct removed_or_taken : rl::test_suite<removed_or_taken<Capacity, Items, Thieves>, 2 + Thieves> {
+  using deque_type = detail::basic_work_deque<Capacity>;
+  static constexpr int removable_items = (Items + 1) / 2;
+  deque_type deque;
+  item items[Items];
+  detail::atomic<typename deque_type::cell_type*> cells[removable_items] = {};
+  detail::atomic<bool> is_removed{false};  // the first one
+  bool removed[removable_items] = {};
+
+  static bool is_removable(int i) { return i % 2 == 0; }
+  detail::work_item* pointer(int i) {
+    const auto address = reinterpret_cast<std::uintptr_t>(&items[i]);
+    return reinterpret_cast<detail::work_item*>(is_removable(i) ? address + 1 : address);
+  }
+  void take_pointer(detail::work_item* pointer) {
+    const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+    take(reinterpret_cast<item*>(address & ~std::uintptr_t{1}), items);
+  }
+  void push(int i) {
+    items[i].payload.set(10 + i);
+    typename deque_type::cell_type* cell = deque.place(pointer(i));
+    if (cell == nullptr) {
+      if (detail::work_item* const last = deque.pop()) take_pointer(last);
+      cell = deque.place(pointer(i));
+    }
+    // Without a place: a thief that has taken an item's index is about to take the item itself.
+    if (cell == nullptr) return take_pointer(pointer(i));
+    if (is_removable(i)) cells[i / 2].store(cell, detail::release);
+  }
+  void own() {
+    for (int i = 0; i != Items; ++i) push(i);
+    if (detail::work_item* const last = deque.pop()) take_pointer(last);
+    if (!is_removed.load(detail::acquire)) return;
+    push(0);
+    --items[0].taken;
+  }
+  void create() {
+    for (int i = 0; i != removable_items; ++i) {
+      auto* const cell = cells[i].load(detail::acquire);
+      if (cell == nullptr || !deque_type::remove(*cell, pointer(2 * i))) continue;
+      items[2 * i].payload.set(-1);
+      removed[i] = true;
+      ++items[2 * i].taken;
+      if (i == 0) is_removed.store(true, detail::release);
+    }
+  }
+  void thread(unsigned index) {
+    if (index == 0) return own();
+    if (index == 1) return create();
+    for (int tries = 0; tries != 2; ++tries)
+      if (const detail::popped stolen = deque.steal(); stolen.item != nullptr) take_pointer(stolen.item);
+  }
+  void after() {
+    while (detail::work_item* const next = deque.pop()) take_pointer(next);
+    MODEL_CHECK(!deque.maybe_nonempty() && !deque.has_removable());
+    for (item& each : items) MODEL_CHECK(each.taken == 1);
+  }
+};
+
+/// The owner pops one removable item by pop_if(), as a parent does that runs on its own worker, against thieves.
+struct popped_by_its_creator : rl::test_suite<popped_by_its_creator, 3> {
+  detail::basic_work_deque<2> deque;
+  item items[2];
+  bool mine[2] = {};
+
+  detail::work_item* pointer(int i) {
+    return reinterpret_cast<detail::work_item*>(reinterpret_cast<std::uintptr_t>(&items[i]) + 1);
+  }
+  void thread(unsigned index) {
+    if (index != 0) {
+      const detail::popped stolen = deque.steal();
+      if (stolen.item != nullptr) take(reinterpret_cast<item*>(reinterpret_cast<std::uintptr_t>(stolen.item) - 1), items);
+      return;
+    }
+    for (int i = 0; i != 2; ++i) {
+      items[i].payload.set(10 + i);
+      auto* const cell = deque.place(pointer(i));
+      if (cell == nullptr) {
+        ++items[i].taken;
+        continue;
+      }
+      mine[i] = deque.pop_if(pointer(i)) || deque.remove(*cell, pointer(i));
+      if (!mine[i]) continue;
+      items[i].payload.set(-1);  // no thief accesses it any more
+      ++items[i].taken;
+    }
+  }
+  void after() {
+    for (item& each : items) MODEL_CHECK(each.taken == 1);
+    MODEL_CHECK(!deque.has_removable() && deque.pop() == nullptr);
+  }
+};
+
 /// A thread steals what it can, announces that it will sleep, and looks again. If an item is left, then the thread has
 /// seen it, or the owner has seen the sleeper after pushing the item.
 struct no_sleeper_beside_an_item : rl::test_suite<no_sleeper_beside_an_item, 3> {
@@ -131,6 +228,12 @@ int main(int count, char** arguments) {
   run.exhaustive<every_item_once<2, 3, 2, 1, true>>("the owner takes the oldest item", 4);
   run.random<every_item_once<2, 5, 1, 2, true>>("the owner takes the oldest item");
   run.random<every_item_once<4, 6, 2, 2, true>>("the owner takes the oldest item");
+  run.exhaustive<removed_or_taken<2, 3, 1>>("an item is removed or taken", 3);
+  run.random<removed_or_taken<2, 3, 1>>("an item is removed or taken");
+  run.random<removed_or_taken<1, 3, 2>>("an item is removed or taken, one cell");
+  run.random<removed_or_taken<4, 5, 2>>("an item is removed or taken, two thieves");
+  run.exhaustive<popped_by_its_creator>("an item is popped by its creator", 3);
+  run.random<popped_by_its_creator>("an item is popped by its creator");
   run.exhaustive<no_sleeper_beside_an_item>("no thread sleeps beside an item", 3);
   run.random<no_sleeper_beside_an_item>("no thread sleeps beside an item");
   return run.finish();

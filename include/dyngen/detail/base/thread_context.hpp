@@ -39,6 +39,7 @@ class shared_state;
 class thread_memory;
 struct slot;
 struct trace_row;
+struct worker_queue;
 
 /// What a pool provides for one of its threads. Called by the library's waits on that thread.
 class worker_hooks {
@@ -50,6 +51,8 @@ class worker_hooks {
   virtual void end_blocking() noexcept = 0;
   /// Runs one queued task of the pool. Returns false if there is none.
   virtual bool run_one() noexcept = 0;
+  /// Called now and then by a task that is about to start children: true if other tasks are to run first.
+  virtual bool wants_others_to_run() noexcept = 0;
   /// True if run_one() only ends tasks and runs none of their code; then waits with a time limit call it too.
   virtual bool only_ends_tasks() const noexcept { return false; }
 
@@ -121,6 +124,7 @@ struct thread_context {
   static constexpr std::string_view name_in_process = "thread_context";
 
   worker_hooks* role = nullptr;
+  worker_queue* queue = nullptr;  ///< where tasks offer their children to other workers; null if the thread is no worker
   running_task* tasks = nullptr;
   /// The word is not 0 when the code that runs here should soon let other tasks run.
   const atomic<std::uint32_t>* slice_over = &no_time_slice;

@@ -57,6 +57,7 @@ class final_awaiter {
   }
   DYNGEN_NOINLINE void return_to(frame_promise& outer) const noexcept {
     hop_to(outer);
+    if (promise_.outcome->is_child) promise_.driver()->leaf = nullptr;  // the loop goes on with the other children
     outer.inner = nullptr;
     (void)promise_.owner->release();
     context().freed_frame = nullptr;
@@ -82,6 +83,58 @@ struct coroutine_promise : frame_promise {
   }
 };
 
+[[noreturn]] inline void throw_awaited_already() {
+  throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
+}
+
+/// How many direct calls a thread nests; further coroutines run in the loop.
+inline constexpr unsigned most_direct_calls = 64;
+
+/// May `outer` go on, and call another coroutine directly?
+inline bool may_call(const frame_promise& outer, const sink_base& driver, const thread_context& here) noexcept {
+  return outer.destruction == nullptr && !driver.cancelled() && !driver.time_is_up() && here.direct_calls < most_direct_calls;
+}
+
+/// Notes that `outer` has suspended while `inner`, which `owner` has, runs in its place.
+inline void link_coroutines(frame_promise& outer, frame_promise& inner, frame_owner& owner) noexcept {
+  inner.outer = &outer;
+  inner.owner = &owner;
+  outer.inner = &inner;
+}
+
+/// Runs a task's coroutine, which `owner` gives up, by a direct call. Returns true if it has ended, and freed its frame.
+/// If it has suspended, links it, and returns false: `outer` suspends as well, and the loop knows what to do.
+DYNGEN_NOINLINE inline bool call_directly(frame_promise& outer, frame_owner& owner, coroutine_outcome& to,
+                                          thread_context& here) noexcept {
+  sink_base& driver = *outer.driver();
+  frame_promise& inner = *owner.release();
+  to.frees_frame = true;
+  inner.run_by(driver, to);
+  const std::coroutine_handle<> frame = inner.self;
+  ++here.direct_calls;
+  here.freed_frame = nullptr;
+  try {
+    frame.resume();
+  } catch (...) {
+    driver.frame_threw(frame, std::current_exception());
+  }
+  --here.direct_calls;
+  if (to.ended) [[likely]]
+    return true;
+  owner.adopt(inner);
+  link_coroutines(outer, inner, owner);
+  return false;
+}
+
+/// Called when `outer` suspends: the loop goes on with another coroutine in its place.
+inline void enter_from_loop(frame_promise& outer, frame_owner& owner, coroutine_outcome& to) noexcept {
+  frame_promise& inner = *owner.get();
+  inner.run_by(*outer.driver(), to);
+  link_coroutines(outer, inner, owner);
+  outer.driver()->leaf = inner.self;
+  outer.driver()->why = step::hop;
+}
+
 /// Runs another coroutine in the place of the one that awaits it.
 class nested_coroutine {
  public:
@@ -98,12 +151,7 @@ class nested_coroutine {
 
   /// Called before the coroutine suspends: the loop goes on with the inner one.
   void enter(coroutine_outcome& to) noexcept {
-    if (outer_.being_destroyed()) return;
-    frame_promise& inner = *inner_.get();
-    inner.run_by(*outer_.driver(), to);
-    link(inner);
-    outer_.driver()->leaf = inner.self;
-    outer_.driver()->why = step::hop;
+    if (!outer_.being_destroyed()) enter_from_loop(outer_, inner_, to);
   }
   void leave() noexcept {
     if (outer_.inner == inner_.get()) outer_.inner = nullptr;
@@ -112,30 +160,9 @@ class nested_coroutine {
   // For a task, which frees its frame.
 
   /// Runs it in a direct call, if the coroutine may go on. Returns true if it has ended; if false, stop() follows.
-  DYNGEN_NOINLINE bool runs_to_its_end(coroutine_outcome& to) noexcept {
-    sink_base& driver = *outer_.driver();
+  bool runs_to_its_end(coroutine_outcome& to) noexcept {
     thread_context& here = context();
-    if (outer_.destruction != nullptr || driver.cancelled() || driver.time_is_up()) [[unlikely]]
-      return false;
-    if (here.direct_calls == most_direct_calls) [[unlikely]]
-      return false;
-    frame_promise& inner = *inner_.release();
-    to.frees_frame = true;
-    inner.run_by(driver, to);
-    const std::coroutine_handle<> frame = inner.self;
-    ++here.direct_calls;
-    here.freed_frame = nullptr;
-    try {
-      frame.resume();
-    } catch (...) {
-      driver.frame_threw(frame, std::current_exception());
-    }
-    --here.direct_calls;
-    if (to.ended) [[likely]]
-      return true;
-    inner_.adopt(inner);
-    link(inner);
-    return false;
+    return may_call(outer_, *outer_.driver(), here) && call_directly(outer_, inner_, to, here);
   }
   /// Called before the coroutine suspends.
   void stop(coroutine_outcome& to) noexcept {
@@ -152,15 +179,6 @@ class nested_coroutine {
   }
 
  private:
-  /// How many direct calls a thread nests; further coroutines run in the loop.
-  static constexpr unsigned most_direct_calls = 64;
-
-  void link(frame_promise& inner) noexcept {
-    inner.outer = &outer_;
-    inner.owner = &inner_;
-    outer_.inner = &inner;
-  }
-
   frame_promise& outer_;
   frame_owner inner_;
 };
@@ -168,16 +186,21 @@ class nested_coroutine {
 /// What awaiters of stored things are made of.
 class suspension {
  public:
-  explicit suspension(frame_promise& promise) noexcept : promise_(promise) {}
+  explicit suspension(frame_promise& promise) noexcept : promise_(&promise) {}
+  suspension() = default;  ///< set_promise() follows
   suspension(const suspension&) = delete;
   suspension& operator=(const suspension&) = delete;
   ~suspension() { end(); }
 
+  void set_promise(frame_promise& promise) noexcept { promise_ = &promise; }
+  frame_promise& promise() const noexcept { return *promise_; }
+  sink_base& driver() const noexcept { return *promise_->driver(); }
+
   /// Must the coroutine suspend before it looks at anything, since it is being destroyed or was cancelled?
-  bool must_stop() const noexcept { return is_destroyed() || promise_.driver()->cancelled(); }
-  bool is_destroyed() const noexcept { return promise_.destruction != nullptr; }
+  bool must_stop() const noexcept { return is_destroyed() || promise_->driver()->cancelled(); }
+  bool is_destroyed() const noexcept { return promise_->destruction != nullptr; }
   /// The task whose coroutine this is; null when it is iterated in place.
-  task_record* task() const noexcept { return promise_.driver()->task; }
+  task_record* task() const noexcept { return promise_->driver()->task; }
 
   /// Waits for `needed` of the points, which only tasks of the same host bring if `own_host`. False if they are there:
   /// in a coroutine of no task after having blocked this thread. Throws std::bad_alloc.
@@ -193,7 +216,7 @@ class suspension {
       return false;
     }
     task()->note_awaits_own_host(own_host);
-    promise_.driver()->awaited = wait_;
+    promise_->driver()->awaited = wait_;
     return true;
   }
   bool begin(slot& s) {
@@ -204,15 +227,15 @@ class suspension {
   }
 
   /// Is the task's time slice over, so that it makes way for others before it goes on?
-  bool time_is_up() const noexcept { return promise_.driver()->time_is_up() && task() != nullptr; }
+  bool time_is_up() const noexcept { return promise_->driver()->time_is_up() && task() != nullptr; }
   /// What is awaited is there: false if the coroutine suspends all the same, as its time slice is over.
   bool goes_on() noexcept { return !(makes_way_ = time_is_up()); }
 
   /// For await_suspend.
   void suspend() noexcept {
-    if (promise_.being_destroyed()) return;
-    sink_base& driver = *promise_.driver();
-    driver.leaf = promise_.self;
+    if (promise_->being_destroyed()) return;
+    sink_base& driver = *promise_->driver();
+    driver.leaf = promise_->self;
     if (wait_ != nullptr)
       driver.why = step::awaiting;
     else if (makes_way_)
@@ -224,12 +247,12 @@ class suspension {
   void end() noexcept {
     if (wait_ == nullptr) return;
     task()->note_awaits_own_host(false);
-    promise_.driver()->awaited = nullptr;
+    promise_->driver()->awaited = nullptr;
     std::exchange(wait_, nullptr)->leave();
   }
 
  private:
-  frame_promise& promise_;
+  frame_promise* promise_ = nullptr;
   thread_wait* wait_ = nullptr;
   bool makes_way_ = false;
 };
@@ -264,25 +287,6 @@ class points_awaiter {
 template <>
 struct awaiting<wait_for_points> {
   static points_awaiter make(frame_promise& p, const wait_for_points& all) noexcept { return points_awaiter(p, all); }
-};
-
-/// `sink_base& driver = co_await own_driver();`, at once: what runs this coroutine.
-struct own_driver {};
-
-class driver_awaiter {
- public:
-  explicit driver_awaiter(frame_promise& p) noexcept : promise_(p) {}
-  bool await_ready() const noexcept { return promise_.destruction == nullptr; }
-  void await_suspend(std::coroutine_handle<>) const noexcept { (void)promise_.being_destroyed(); }
-  sink_base& await_resume() const noexcept { return *promise_.driver(); }
-
- private:
-  frame_promise& promise_;
-};
-
-template <>
-struct awaiting<own_driver> {
-  static driver_awaiter make(frame_promise& p, own_driver) noexcept { return driver_awaiter(p); }
 };
 
 /// `co_await this_task::yield()`.

@@ -42,6 +42,7 @@ struct coroutine_outcome {
   void* place = nullptr;    ///< where to construct the result, if it has one
   bool has_result = false;  ///< the result is constructed
   bool frees_frame = false; ///< the coroutine frees its frame at its end
+  bool is_child = false;    ///< the coroutine is one of the awaiting coroutine's `children` (sink.hpp)
   bool ended = false;       ///< set if it frees its frame
 
   void rethrow() {

@@ -32,19 +32,27 @@ concept return_buffer = requires(B& buffer, const B& constant) {
 
 static_assert(return_buffer<fixed_buffer, int> && return_buffer<segmented_buffer<int>, int>);
 
-/// The tasks that a coroutine has started to run beside it, and that may use what stands in its frame: cancelled, it ends
-/// after them. Stands in that frame.
-struct child_tasks {
-  child_tasks* outer = nullptr;
-  void* parts;
-  void (*give_up)(void* parts) noexcept;  ///< asks them to stop
-  slot* (*running)(void* parts) noexcept; ///< the end of one that has not ended; null if there is none
+/// The children that a coroutine awaits together, in the coroutine's frame. Some may run as tasks beside it, and may use
+/// objects in its frame: so the coroutine, if it is cancelled, ends after them.
+class child_tasks {
+ public:
+  /// Runs the coroutine's next step when the loop comes to it: sets what the loop resumes next, and why.
+  virtual void advance() noexcept = 0;
+  /// Asks the children that run as tasks to stop. Takes back those that are offered.
+  virtual void give_up() noexcept = 0;
+  /// Returns the slot that one of the children that run as tasks will publish at its end. Null if there is none.
+  virtual slot* running() noexcept = 0;
+
+  child_tasks* outer = nullptr;  ///< of the coroutine that awaits this one
+
+ protected:
+  ~child_tasks() = default;
 };
 
 struct sink_base {
   explicit sink_base(task_record* t = nullptr) noexcept : task(t) {}
 
-  std::coroutine_handle<> leaf;         ///< what to resume: the innermost of nested coroutines
+  std::coroutine_handle<> leaf;         ///< what to resume: the innermost of nested coroutines; null: advance `children`
   task_record* task;                    ///< null when iterated in place
   thread_wait* awaited = nullptr;       ///< what the innermost one waits for
   child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
@@ -74,6 +82,8 @@ struct sink_base {
 
   void resume_leaf() noexcept {
     const std::coroutine_handle<> frame = leaf;
+    if (!frame) [[unlikely]]
+      return children->advance();
     try {
       frame.resume();
     } catch (...) {
@@ -94,9 +104,9 @@ struct sink_base {
   childrens_end end_children() noexcept {
     if (child_end != nullptr && !child_end->satisfied()) return {.wait = child_end};
     if (child_end != nullptr) std::exchange(child_end, nullptr)->leave();
-    for (const child_tasks* c = children; c != nullptr; c = c->outer) c->give_up(c->parts);
-    for (const child_tasks* c = children; c != nullptr; c = c->outer) {
-      slot* const end = c->running(c->parts);
+    for (child_tasks* c = children; c != nullptr; c = c->outer) c->give_up();
+    for (child_tasks* c = children; c != nullptr; c = c->outer) {
+      slot* const end = c->running();
       if (end == nullptr) continue;
       const wait_point point = point_of(*end);
       try {

@@ -92,37 +92,6 @@ class pool_core final : public counted_host<pool_core, pool_monitor> {
       (void)ending_.forget();
   }
 
-  // An offered child counts as a live task. Otherwise a closing pool would take the parent for one that waits for
-  // something outside.
-  bool offer(stealable_child& child) noexcept override {
-    worker* const w = own_worker();
-    if (w == nullptr) return false;
-    const auto [shard, index, shared] = counters_.here();
-    shard.offered.add_and_look(1, shared);  // [C1]
-    const bool there_is_room = w->deque.push(child.link());
-    if (there_is_room)
-      idle_workers_.notify();  // if no worker comes, the parent takes the child back
-    else
-      withdraw();
-    return there_is_room;
-  }
-  bool take_back(stealable_child& child) noexcept override {
-    worker* const w = own_worker();
-    const bool popped = w != nullptr && w->deque.pop_if(child.link());
-    const bool mine = popped || child.take_back();
-    child.drop_references(popped ? 2 : 1);
-    if (mine) withdraw();
-    return mine;
-  }
-  bool wants_others_to_run() noexcept override {
-    worker* const w = own_worker();
-    if (w == nullptr) return false;
-    if (slice_is_over(context())) return true;
-    if (++w->own.children % look_period != 0 || !injected_.maybe_nonempty()) return false;
-    w->own.injected_is_next = true;
-    return true;
-  }
-
   bool helps() const noexcept override { return settings_.waiters_help; }
   bool has_pending_work() const noexcept override {
     worker* const w = own_worker();
@@ -184,10 +153,9 @@ class pool_core final : public counted_host<pool_core, pool_monitor> {
     print_unhandled(std::move(thrown), "on_unhandled_error");
   }
 
-  // A queued report counts as a live task, as an offered child does.
+  // A queued report counts as a live task.
   void report_later(task_record& task) noexcept override {
-    const auto [shard, index, shared] = counters_.here();
-    shard.offered.add_and_look(1, shared);  // [C5]
+    begin_pending();  // [C5]
     if (!calls_hook() || is_inherited()) {  // [C5]
       task.report_lost();
       return report_done();

@@ -49,7 +49,7 @@ class pool_counters {
 
   struct alignas(cache_line) shard_type {
     counter started, ended;
-    counter offered, withdrawn;  ///< children and reports: alive between the two
+    counter pending, settled;  ///< reports, and children that become tasks: alive between the two
     counter outcomes[3];
     counter values_stored, values_gone;
     counter retried, retracted, steals, parks;
@@ -76,8 +76,8 @@ class pool_counters {
   };
   totals count() const noexcept {
     totals t;
-    for (const shard_type& s : shards_) t.ended += s.ended.look() + s.withdrawn.look();  // [C1] first
-    for (const shard_type& s : shards_) t.started += s.started.look() + s.offered.look();  // [C1] second
+    for (const shard_type& s : shards_) t.ended += s.ended.look() + s.settled.look();  // [C1] first
+    for (const shard_type& s : shards_) t.started += s.started.look() + s.pending.look();  // [C1] second
     return t;
   }
 

@@ -54,6 +54,7 @@ class pool_list {
   void after_fork() noexcept {
     ::new (&mutex_) mutex;
     context().role = nullptr;
+    context().queue = nullptr;
     for (listed_pool* p = first_.load(acquire); p != nullptr; p = p->next_pool_.load(acquire))
       p->closing_.store(closing::inherited, seq_cst);
   }

@@ -25,7 +25,7 @@ class pool_threads : public pool_shutdown {
  protected:
   /// A worker with the hooks that its thread calls in waits (thread_context.hpp).
   struct worker_with_hooks final : worker {
-    explicit worker_with_hooks(pool_threads& p) noexcept : worker(p) {}
+    explicit worker_with_hooks(pool_threads& p) noexcept : worker(p, p, p.idle_workers_) {}
     pool_threads& threads() const noexcept { return static_cast<pool_threads&>(pool); }
 
     bool begin_blocking() noexcept override {
@@ -50,6 +50,11 @@ class pool_threads : public pool_shutdown {
       if (task == nullptr) return threads().run_reports(*this);
       task->run_popped();
       return_all_credits();
+      return true;
+    }
+    bool wants_others_to_run() noexcept override {
+      if (!threads().injected_.maybe_nonempty()) return false;
+      own.injected_is_next = true;  // [F]
       return true;
     }
   };
@@ -158,6 +163,7 @@ class pool_threads : public pool_shutdown {
   void work(worker& w, bool spare, std::uint32_t number) noexcept {
     name_thread(number);
     context().role = &w;
+    context().queue = &w;
     context().slice_over = &w.slice_over;
     global_inspector().register_thread(context());
     if (trace_ != nullptr) trace_->name_row(settings_.name, number);
@@ -202,6 +208,7 @@ class pool_threads : public pool_shutdown {
   }
   void leave_thread() noexcept {
     context().role = nullptr;
+    context().queue = nullptr;
     context().slice_over = &no_time_slice;
     drop_host_reference();
   }

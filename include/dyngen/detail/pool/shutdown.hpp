@@ -161,11 +161,12 @@ class pool_shutdown : public work_search {
     return false;
   }
 
-  /// Do all live tasks wait? The counts are the same before and after the survey only if no task started or ended
-  /// meanwhile; `wakes` is the same only if none was resumed. Sets `all` to the survey.
+  /// Do all live tasks wait, and is no child offered? The counts are the same before and after the survey only if no
+  /// task started or ended meanwhile; `wakes` is the same only if none was resumed. Sets `all` to the survey.
   bool everything_waits(const totals& before, std::uint64_t wakes, suspended_tasks::survey& all) noexcept {
     all = suspended_.look();
-    return all.waiting == before.started - before.ended && undecided_.load(seq_cst) == 0 &&
+    // [C6] first: a parent that has taken its child back was resumed before, which the look at wakes_ then sees.
+    return all.waiting == before.started - before.ended && !children_are_offered() && undecided_.load(seq_cst) == 0 &&
            wakes_.load(seq_cst) == wakes && count() == before;
   }
 
@@ -188,10 +189,7 @@ class pool_shutdown : public work_search {
   }
   /// May this thread call the hook? Once the pool is over, only its own workers may: the pool waits for them.
   bool calls_hook() const noexcept { return !over_.load(seq_cst) || own_worker() != nullptr; }  // [C5]
-  void report_done() noexcept {
-    withdraw();
-    if (closing_.load(seq_cst) != closing::open) notify_closer();
-  }
+  void report_done() noexcept { settle_pending(); }
   /// In a detached pool: has every task ended, and is no failure left that the hook must report?
   bool is_over() noexcept {
     do

@@ -15,8 +15,12 @@
 //      takes the oldest task of the injection queue, one the oldest task of another worker (each of them in turn), and
 //      one the oldest task of the worker's own deque, even if it is the only worker. Each such pick advances every
 //      later task of that queue by one. Children that run inside their parent have a count of their own: with 60
-//      children for each task, a common count would skip two of the three picks for ever. At every 61st child the
-//      parent is requeued if the injection queue holds work.
+//      children for each task, a common count would skip two of the three picks for ever. Every 61st time that tasks
+//      on a worker start children, the parent is requeued if the injection queue holds work.
+// [C6] Children and the closer. A worker that takes the link of a child counts the child as pending, then empties the
+//      link's cell (release). The closer sums the counts, finds no link in any cell (acquire), then sums again. So it
+//      does not overlook a child that is no longer offered and not yet a task. It also looks again whether a task was
+//      resumed meanwhile, since a parent that was may have taken its child back.
 
 #include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
@@ -49,7 +53,7 @@ class work_search : public task_host, public listed_pool {
   }
 
  protected:
-  static constexpr std::uint32_t look_period = 61;  ///< [F]
+  static constexpr std::uint32_t look_period = worker_queue::look_period;  ///< [F]
 
   explicit work_search(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), idle_workers_(settings_.width) {}
   ~work_search() = default;
@@ -60,11 +64,27 @@ class work_search : public task_host, public listed_pool {
     return w != nullptr && &w->pool == this ? w : nullptr;
   }
 
-  /// Counts that an offered child is no longer offered: its parent took it back, or it is a task now. Does not notify
-  /// the closer: the parent is alive, and notifies the closer when it suspends or ends. Reports are counted likewise.
-  void withdraw() noexcept {
+  /// Counts a child whose link this thread is about to take, or a report, as alive until it is settled.
+  void begin_pending() noexcept {
     const auto [shard, index, shared] = counters_.here();
-    shard.withdrawn.add_and_look(1, shared);  // [C1]
+    shard.pending.add_and_look(1, shared);  // [C5][C6]
+  }
+  void settle_pending() noexcept {
+    const auto [shard, index, shared] = counters_.here();
+    shard.settled.add_and_look(1, shared);  // [C1]
+    if (closing_.load(seq_cst) != closing::open) notify_closer();
+  }
+  /// What the deques call when a thread takes the link of a child.
+  struct child_claims {
+    work_search& pool;
+    void before_claim() const noexcept { pool.begin_pending(); }
+    void claim_failed() const noexcept { pool.settle_pending(); }
+  };
+  /// Is a child offered whose link no thread has taken?
+  bool children_are_offered() const noexcept {
+    for (const worker* w = workers_.load(acquire); w != nullptr; w = w->next)  // [C2]
+      if (w->deque.has_removable()) return true;  // [C6]
+    return false;
   }
 
   // --- waking ---
@@ -93,24 +113,20 @@ class work_search : public task_host, public listed_pool {
 
   // --- finding work ---
 
-  /// `item` was popped from a deque. Returns it if it is a task. If it is a child, returns null; if the child is still
-  /// offered, makes it a task in this worker's deque first.
+  /// `item` was popped from a deque. Returns it if it is a task. If it is a child, makes it a task in this worker's
+  /// deque, and returns null.
   task_record* popped_task(worker& w, work_item* item) noexcept {
     stealable_child* const child = stealable_child::of(item);
     if (child == nullptr) return static_cast<task_record*>(item);
     w.own.starts_child = true;
-    const bool left = child->leave();
+    child->leave(*this);
     w.own.starts_child = false;
-    child->drop_references(1);
-    if (left) {
-      withdraw();  // it counts as a task now
-      if (closing_.load(seq_cst) != closing::open) notify_closer();  // the child may have ended, its parent suspended
-    }
+    settle_pending();  // it counts as a task now
     return nullptr;
   }
   /// Returns the newest task of the worker's own deque, or null.
   task_record* next_own(worker& w) noexcept {
-    while (work_item* item = w.deque.pop())
+    while (work_item* item = w.deque.pop(child_claims{*this}))
       if (task_record* task = popped_task(w, item)) return task;
     return nullptr;
   }
@@ -146,7 +162,7 @@ class work_search : public task_host, public listed_pool {
     const std::uint32_t pick = std::exchange(w.own.injected_is_next, false) ? 0 : ++w.own.picks % look_period;
     if (pick == 0) return static_cast<task_record*>(injected_.try_pop(in_place_of_others()).item);
     if (pick == look_period / 3) return steal_from(another(w), w);
-    if (pick == look_period * 2 / 3) return task_of(w, w.deque.steal());
+    if (pick == look_period * 2 / 3) return task_of(w, w.deque.steal(child_claims{*this}));
     return nullptr;
   }
 
@@ -187,7 +203,7 @@ class work_search : public task_host, public listed_pool {
   }
   task_record* steal_from(worker& victim, worker& thief) noexcept {
     if (&victim == &thief) return nullptr;
-    const popped p = victim.deque.steal();
+    const popped p = victim.deque.steal(child_claims{*this});
     if (p.item == nullptr) return nullptr;
     const auto [shard, index, shared] = counters_.here();
     shard.steals.add(1, shared);

@@ -11,7 +11,7 @@
 #include <dyngen/detail/base/atomic.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/thread_context.hpp>
-#include <dyngen/detail/pool/work_deque.hpp>
+#include <dyngen/detail/pool/worker_queue.hpp>
 
 #include <cstdint>
 
@@ -19,8 +19,8 @@ namespace dyngen::detail {
 
 class work_search;
 
-struct worker : worker_hooks {
-  explicit worker(work_search& p) noexcept : pool(p) {}
+struct worker : worker_hooks, worker_queue {
+  worker(work_search& p, task_host& h, idle_workers& i) noexcept : worker_queue(h, i), pool(p) {}
 
   /// Called by the worker: begins a stretch, and with it a time slice.
   // relaxed, all, also in end_stretch(): the monitor only compares numbers, and ending the slice of the wrong stretch
@@ -34,14 +34,12 @@ struct worker : worker_hooks {
   work_search& pool;
   worker* next = nullptr;               ///< in the list of all workers [C2]
   bool is_spare_for_ends = false;       ///< only ends tasks; not in thread_count_; set before its thread starts
-  work_deque deque;                     ///< the worker pushes and pops; any thread steals
   atomic<std::uint32_t> stretch{0};     ///< written by the worker, read by the monitor
   atomic<std::uint32_t> slice_over{0};  ///< set by the monitor, cleared by the worker
 
   /// Only the worker's thread uses these.
   struct own_state {
     std::uint32_t picks = 0;           ///< tasks picked so far [F]
-    std::uint32_t children = 0;        ///< children that ran inside their parent so far [F]
     bool injected_is_next = false;     ///< the next pick comes from the injection queue
     bool starts_child = false;         ///< it is making a task of an offered child, whose parent has not ended
     bool reports = false;              ///< it is calling the user's hook

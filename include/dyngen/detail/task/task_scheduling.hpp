@@ -9,7 +9,6 @@
 
 namespace dyngen::detail {
 
-class stealable_child;
 class task_host;
 class task_record;
 struct kept_entry;
@@ -24,16 +23,8 @@ class task_scheduling {
   virtual bool helps() const noexcept { return false; }
   /// True if other work is queued, for which a long-running task should make way.
   virtual bool has_pending_work() const noexcept { return false; }
-  /// Called each time before a task that runs on this thread continues with one of its children. True if other tasks
-  /// are to run first.
-  virtual bool wants_others_to_run() noexcept { return false; }
   /// The host for tasks that a task of this host starts and awaits; null if they must run inside that task.
   virtual task_host* for_children() noexcept;
-  /// Offers a child of the task that runs on this thread to other threads, which may steal it and run it as a task. The
-  /// child's host() is this host. Returns false if there are no other threads, or no space.
-  virtual bool offer(stealable_child&) noexcept { return false; }
-  /// Withdraws an offer. Called by the same task, on any thread. Returns true if the child belongs to the caller again.
-  virtual bool take_back(stealable_child&) noexcept { return false; }
   /// Called when a waiting thread has claimed a queued task, whose link stays in the queue.
   virtual void link_left_behind() noexcept {}
   /// Called by a thread that only ends the task: claims the task if it is queued and any thread may end it. Returns
