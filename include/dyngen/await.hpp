@@ -149,6 +149,7 @@ class ref_part {
   static constexpr bool is_child = false;
   const auto* waits_for() const noexcept { return &ref_; }
   slot* running() const noexcept { return nullptr; }
+  bool may_have_failed() const noexcept { return true; }
   std::exception_ptr failure() const { return ref_.error(); }
   void note_seen() const { (void)ref_.failed(); }
   decltype(auto) result() {
@@ -184,17 +185,17 @@ template <class R>
 class part<task<R>> final : public child {
  public:
   static constexpr bool is_child = true;
-  explicit part(task<R>&& t) noexcept : child(awaiting<task<R>>::frame_of(std::move(t))) {}
-  part(part&& other) noexcept : child(std::move(other.coroutine)) {}  // only before the child runs
+  explicit part(task<R>&& t) noexcept : child(awaiting<task<R>>::frame_of(std::move(t)), outcome_) {}
+  part(part&& other) noexcept : child(std::move(other.coroutine), outcome_) {}  // only before the child runs
   part& operator=(part&&) = delete;
-  ~part() = default;
+  DYNGEN_ALWAYS_INLINE ~part() = default;
 
-  awaited_outcome<R>& outcome() noexcept override { return outcome_.begin(); }
   const ref<R>* waits_for() const noexcept { return ref_.valid() ? &ref_ : nullptr; }
   void give_up() noexcept {
     if (!this->take_back(context().queue) && is_running()) ref_.cancel();
   }
   slot* running() const noexcept { return is_running() ? access::slot_of(ref_) : nullptr; }
+  bool may_have_failed() const noexcept { return this->is_gone() || outcome_.thrown != nullptr; }
   std::exception_ptr failure() const { return ref_.valid() ? ref_.error() : outcome_.thrown; }
   void note_seen() {
     outcome_.thrown = nullptr;
@@ -294,43 +295,25 @@ DYNGEN_ALWAYS_INLINE inline void for_each_child(Parts& parts, F f) {
   });
 }
 
-/// Calls `f(child, turn)` with each of the children, from the last to the first, until `f` returns false. Returns what
-/// the last call has returned.
-template <class... Parts, class F>
-DYNGEN_ALWAYS_INLINE inline bool from_last_child(std::tuple<Parts...>& parts, F f) {
-  constexpr std::size_t n = sizeof...(Parts);
-  std::size_t turn = 0;
-  return [&]<std::size_t... I>(std::index_sequence<I...>) {
-    return ([&]() {
-      auto& p = std::get<n - 1 - I>(parts);
-      if constexpr (std::remove_reference_t<decltype(p)>::is_child)
-        return f(p, turn++);
-      else
-        return true;
-    }() && ...);
-  }(std::index_sequence_for<Parts...>());
-}
-template <class Part, class F>
-bool from_last_child(std::vector<Part>& parts, F f) {
-  for (std::size_t turn = 0; turn != parts.size(); ++turn)
-    if (!f(parts[parts.size() - 1 - turn], turn)) return false;
-  return true;
-}
-
+/// How many of the parts of a tuple, or of each element of a vector, are children.
+template <class Parts>
+inline constexpr std::size_t children_among = 0;
 template <class... Parts>
-constexpr std::size_t children_in(const std::tuple<Parts...>&) noexcept {
-  return (std::size_t{Parts::is_child} + ...);
+inline constexpr std::size_t children_among<std::tuple<Parts...>> = (std::size_t{Parts::is_child} + ...);
+template <class Part>
+inline constexpr std::size_t children_among<std::vector<Part>> = Part::is_child;
+template <class... Parts>
+std::size_t children_in(const std::tuple<Parts...>&) noexcept {
+  return children_among<std::tuple<Parts...>>;
 }
 template <class Part>
 std::size_t children_in(const std::vector<Part>& parts) noexcept {
   return Part::is_child ? parts.size() : 0;
 }
 template <class Parts>
-inline constexpr bool has_children = false;
+inline constexpr bool has_refs = false;
 template <class... Parts>
-inline constexpr bool has_children<std::tuple<Parts...>> = (Parts::is_child || ...);
-template <class Part>
-inline constexpr bool has_children<std::vector<Part>> = Part::is_child;
+inline constexpr bool has_refs<std::tuple<Parts...>> = !(Parts::is_child && ...);
 
 /// Returns an unready_parts with enough places for the parts.
 template <class... Parts>
@@ -371,12 +354,9 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
   /// Only before the co_await.
   all_of(all_of&& other) noexcept(std::is_nothrow_move_constructible_v<Parts>)
       : awaited_children(std::move(other)), parts_(std::move(other.parts_)) {}
-  ~all_of() {
-    if (!this->is_enlisted()) return;
-    // The parent is destroyed while it waits.
-    give_up();
-    sink_base& driver = this->leave_list();
-    for_each_child(parts_, [&driver](auto& c) { c.report_unseen(driver); });
+  DYNGEN_ALWAYS_INLINE ~all_of() {
+    if (this->is_enlisted()) [[unlikely]]
+      end_early();
   }
 
   /// For a function that returns it as a task, which it becomes when it is awaited.
@@ -387,53 +367,54 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
     return *this;
   }
   bool await_ready() {
-    if constexpr (has_children<Parts>) {
-      thread_context& here = context();
-      worker_queue* const queue = this->begin_on_worker(here);
-      if (queue == nullptr) [[unlikely]]
-        return false;
-      std::size_t others = children_in(parts_) - (std::size_t{children_in(parts_) != 0});
-      for_each_child(parts_, [&](auto& c) {
-        if (others != 0) {
-          --others;
-          this->offer(c, *queue);
-        }
-      });
-      const bool all_ran = from_last_child(parts_, [&](auto& c, std::size_t turn) {
-        if (turn != 0 && this->must_stop()) [[unlikely]] {
-          this->suspends_after(turn);
-          return false;
-        }
-        if (this->run(c, c.outcome(), queue, here)) [[likely]]
-          return true;
-        this->suspends_after(turn + 1);
-        return false;
-      });
-      if (!all_ran) [[unlikely]]
-        return false;
-      bool ready = true;
-      for_each_part(parts_, [&ready](auto& p) { ready = ready && !is_unready(p); });
-      return ready || this->all_are_ready();
-    } else {
-      return this->begins_to_wait();
+    if constexpr (children_among<Parts> != 0) {
+      const bool all_ran = run_children_directly(parts_);
+      if (all_ran && !has_refs<Parts>) [[likely]]
+        return true;
     }
+    return this->is_ready();
   }
   using awaited_children::suspend;
-  value_type await_resume() {
+  DYNGEN_ALWAYS_INLINE value_type await_resume() {
     (void)this->leave_list();
-    std::exception_ptr failure = this->failure();
-    for_each_part(parts_, [&failure](auto& p) {
-      if (!failure) failure = p.failure();
-    });
-    if (failure) [[unlikely]] {
-      for_each_part(parts_, [](auto& p) { p.note_seen(); });
-      std::rethrow_exception(std::move(failure));
-    }
+    bool failed = this->failure() != nullptr;
+    for_each_part(parts_, [&failed](auto& p) { failed = failed || p.may_have_failed(); });
+    if (failed) [[unlikely]]
+      throw_failure();
     return results_of(parts_);
   }
 
  private:
   static task<value_type> await_as_task(all_of all) { co_return co_await std::move(all); }
+
+  template <class... Ps>
+  bool run_children_directly(std::tuple<Ps...>&) noexcept {
+    child* children[children_among<Parts>];
+    std::size_t count = 0;
+    for_each_child(parts_, [&](auto& c) { children[count++] = &c; });
+    return this->run_directly([&children](std::size_t i) -> child& { return *children[i]; }, children_among<Parts>);
+  }
+  template <class P>
+  bool run_children_directly(std::vector<P>& parts) noexcept {
+    return this->run_directly([&parts](std::size_t i) -> child& { return parts[i]; }, parts.size());
+  }
+
+  /// The parent is destroyed while it waits.
+  DYNGEN_NOINLINE void end_early() noexcept {
+    give_up();
+    sink_base& driver = this->leave_list();
+    for_each_child(parts_, [&driver](auto& c) { c.report_unseen(driver); });
+  }
+  /// Throws the first failure, if there is one.
+  DYNGEN_NOINLINE void throw_failure() {
+    std::exception_ptr failure = this->failure();
+    for_each_part(parts_, [&failure](auto& p) {
+      if (!failure) failure = p.failure();
+    });
+    if (!failure) return;
+    for_each_part(parts_, [](auto& p) { p.note_seen(); });
+    std::rethrow_exception(std::move(failure));
+  }
 
   void give_up() noexcept override {
     for_each_child(parts_, [](auto& c) { c.give_up(); });
@@ -466,7 +447,7 @@ class all_awaiter {
   explicit all_awaiter(all_of<Parts>& all) noexcept : all_(all) {}
   bool await_ready() { return all_.await_ready(); }
   void await_suspend(std::coroutine_handle<>) noexcept { all_.suspend(); }
-  decltype(auto) await_resume() { return all_.await_resume(); }
+  DYNGEN_ALWAYS_INLINE decltype(auto) await_resume() { return all_.await_resume(); }
 
  private:
   all_of<Parts>& all_;

@@ -30,7 +30,9 @@ struct task_outcome_of : coroutine_outcome {
   task_outcome_of() = default;
   task_outcome_of(const task_outcome_of&) = delete;
   task_outcome_of& operator=(const task_outcome_of&) = delete;
-  ~task_outcome_of() { clear(); }
+  DYNGEN_ALWAYS_INLINE ~task_outcome_of() {
+    if constexpr (!std::is_trivially_destructible_v<R>) clear();
+  }
 
   R& result() noexcept { return *std::launder(static_cast<R*>(place)); }
   void clear() noexcept {
@@ -134,7 +136,7 @@ class [[nodiscard("a task does nothing until it is awaited; to run it by itself,
   task& operator=(const task&) = delete;
   task(task&&) noexcept = default;
   task& operator=(task&&) noexcept = default;
-  ~task() {
+  DYNGEN_ALWAYS_INLINE ~task() {
     if (frame_.get() != nullptr) frame_.destroy(frame_.get()->driver_if_begun());
   }
 
@@ -162,6 +164,7 @@ class task_awaiter {
     return coroutine_.runs_to_its_end(outcome_);
   }
   void await_suspend(std::coroutine_handle<>) noexcept { coroutine_.stop(outcome_); }
+  DYNGEN_ALWAYS_INLINE ~task_awaiter() = default;
   R await_resume() {
     outcome_.rethrow();
     return outcome_.take();

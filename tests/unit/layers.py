@@ -18,6 +18,7 @@ MAY_INCLUDE = {
     'value': 'base',
     'task': 'base value',
     'coroutine': 'base value task',
+    'await': 'base value task coroutine pool',
     'results': 'base value task coroutine',
     'pool': 'base value task',
     'actor': 'base value task',

@@ -45,22 +45,21 @@ inline bool is_at_home(const shared_state* s) noexcept {
 /// A task<R> given to when_all. The parent runs its coroutine as part of its own task, unless the child becomes a task.
 class child : public stealable_child {
  public:
-  /// Where the outcome of the coroutine goes if the parent runs it.
-  virtual coroutine_outcome& outcome() noexcept = 0;
   /// The task has no coroutine. Returns true: the child has ended.
   DYNGEN_NOINLINE bool fail_as_empty() noexcept {
     try {
       throw_awaited_already();
     } catch (...) {
-      outcome().thrown = std::current_exception();
+      outcome.thrown = std::current_exception();
     }
     return true;
   }
 
   frame_owner coroutine;
+  coroutine_outcome& outcome;  ///< of the coroutine, if the parent runs it
 
  protected:
-  explicit child(frame_owner&& frame) noexcept : coroutine(std::move(frame)) {}
+  child(frame_owner&& frame, coroutine_outcome& to) noexcept : coroutine(std::move(frame)), outcome(to) {}
   ~child() = default;
 };
 
@@ -78,13 +77,13 @@ class awaited_children : public child_tasks {
     if (stage_ == stage::begins) begin(driver);
     if (stage_ == stage::runs_children && !run_children(driver)) return;
     if (!all_are_ready()) return stop();
-    driver.leaf = wait_.promise().self;
+    driver.leaf = parent().self;
     driver.why = step::hop;
   }
 
   /// For await_suspend().
   void suspend() noexcept {
-    if (wait_.promise().being_destroyed() || wait_.promise().inner != nullptr) return;  // a child has told the loop
+    if (parent().being_destroyed() || parent().inner != nullptr) return;  // a child has told the loop
     if (!is_enlisted_) enlist(wait_.driver());
     stop();
   }
@@ -101,49 +100,46 @@ class awaited_children : public child_tasks {
   virtual bool begin_wait(suspension& wait) = 0;
 
   void set_count(std::size_t children) noexcept { count_ = children; }
+  frame_promise& parent() const noexcept { return wait_.promise(); }
   void run_in(frame_promise& parent) noexcept { wait_.set_promise(parent); }
-  /// await_ready() without children.
-  bool begins_to_wait() noexcept {
-    if (wait_.must_stop()) return false;
-    enlist(wait_.driver());
-    stage_ = stage::waits;
-    return all_are_ready() && !must_stop();
-  }
-  /// If the parent may go on, and runs on a worker whose queue takes its children: begins, and returns that queue.
-  worker_queue* begin_on_worker(thread_context& here) noexcept {
+
+  /// await_ready(), for children: offers and runs them if the parent may go on, and runs on a worker whose queue takes
+  /// them. `at(i)` is the i-th child. Returns true if all have ended in their parent's place; if false, see is_ready().
+  template <class At>
+  DYNGEN_ALWAYS_INLINE bool run_directly(At at, std::size_t count) noexcept {
+    if (parent().destruction != nullptr) return false;
+    thread_context& here = context();
     sink_base& driver = wait_.driver();
     worker_queue* const queue = here.queue;
-    if (!may_call(wait_.promise(), driver, here) || queue == nullptr || driver.task == nullptr ||
-        &driver.task->host() != &queue->host || --queue->until_look == 0) [[unlikely]]
-      return nullptr;
+    if (queue == nullptr || driver.host != &queue->host || !may_go_on(driver) || here.direct_calls >= most_direct_calls ||
+        --queue->until_look == 0) [[unlikely]]
+      return false;
     enlist(driver);
-    return queue;
-  }
-  static void offer(child& c, worker_queue& queue) noexcept {
-    if (!c.offer(queue)) [[unlikely]]
-      c.leave_at_once(queue.host);
-  }
-  /// Must the parent suspend before it runs the next child?
-  bool must_stop() const noexcept {
-    const sink_base& driver = wait_.driver();
-    return driver.cancelled() || (driver.time_is_up() && driver.task != nullptr);
-  }
-  /// Gives a child its turn: runs it unless it is gone. Returns false if it has suspended.
-  bool run(child& c, coroutine_outcome& to, worker_queue* queue, thread_context& here) noexcept {
-    if (!c.take_back(queue)) [[unlikely]]
-      return true;
-    if (c.coroutine.get() == nullptr) [[unlikely]]
-      return c.fail_as_empty();
-    if (call_directly(wait_.promise(), c.coroutine, to, here)) [[likely]]
-      return true;
-    to.is_child = true;
-    return false;
-  }
-  /// The parent suspends although children, in the order from the last to the first, have not had their turn.
-  void suspends_after(std::size_t turns) noexcept {
-    stage_ = stage::runs_children;
     from_last_ = true;
-    turns_ = turns;
+    for (std::size_t i = 0; i + 1 < count; ++i) offer(at(i), *queue);
+    for (std::size_t turn = 0; turn != count; ++turn) {
+      if (turn != 0 && !may_go_on(driver)) [[unlikely]]
+        return suspends_after(turn);
+      if (!run(at(count - 1 - turn), queue, here)) [[unlikely]]
+        return suspends_after(turn + 1);
+    }
+    turns_ = count;
+    stage_ = stage::waits;
+    return !any_gone_;
+  }
+  DYNGEN_NOINLINE bool run_all_directly(child* const* children, std::size_t count) noexcept {
+    return run_directly([children](std::size_t i) -> child& { return *children[i]; }, count);
+  }
+  /// After run_directly() has returned false, or without children: returns true if nothing is left to wait for. If
+  /// false, suspend() follows.
+  bool is_ready() noexcept {
+    if (parent().destruction != nullptr || parent().inner != nullptr || turns_ != count_) return false;
+    sink_base& driver = wait_.driver();
+    if (!is_enlisted_) {
+      if (driver.cancelled()) return false;
+      enlist(driver);
+    }
+    return all_are_ready() && may_go_on(driver);
   }
   /// All children have had their turn. Returns true if nothing is left to wait for; if false, the parent suspends.
   DYNGEN_NOINLINE bool all_are_ready() noexcept {
@@ -172,6 +168,33 @@ class awaited_children : public child_tasks {
  private:
   enum class stage : unsigned char { begins, runs_children, waits, fails };
 
+  /// May the parent go on with the next child?
+  DYNGEN_ALWAYS_INLINE static bool may_go_on(const sink_base& driver) noexcept {
+    return !driver.cancelled() && (!driver.time_is_up() || driver.task == nullptr);
+  }
+  static void offer(child& c, worker_queue& queue) noexcept {
+    if (!c.offer(queue)) [[unlikely]]
+      c.leave_at_once(queue.host);
+  }
+  /// Gives a child its turn: runs it unless it is gone. Returns false if it has suspended.
+  DYNGEN_ALWAYS_INLINE bool run(child& c, worker_queue* queue, thread_context& here) noexcept {
+    if (!c.take_back(queue)) [[unlikely]] {
+      any_gone_ = true;
+      return true;
+    }
+    if (c.coroutine.get() == nullptr) [[unlikely]]
+      return c.fail_as_empty();
+    if (call_directly(parent(), c.coroutine, c.outcome, here)) [[likely]]
+      return true;
+    c.outcome.is_child = true;
+    return false;
+  }
+  bool suspends_after(std::size_t turns) noexcept {
+    stage_ = stage::runs_children;
+    turns_ = turns;
+    return false;
+  }
+
   void enlist(sink_base& driver) noexcept {
     is_enlisted_ = true;
     outer = std::exchange(driver.children, this);
@@ -195,22 +218,20 @@ class awaited_children : public child_tasks {
   bool run_children(sink_base& driver) noexcept {
     thread_context& here = context();
     while (turns_ != count_) {
-      if (must_stop()) {
+      if (!may_go_on(driver)) {
         stop();
         return false;
       }
       child& c = nth(from_last_ ? count_ - 1 - turns_ : turns_);
       ++turns_;
-      coroutine_outcome& to = c.outcome();
       if (here.direct_calls < most_direct_calls) {
-        if (!run(c, to, here.queue, here)) return false;
+        if (!run(c, here.queue, here)) return false;
       } else if (c.take_back(here.queue) && (c.coroutine.get() != nullptr || !c.fail_as_empty())) {
-        to.frees_frame = to.is_child = true;
-        enter_from_loop(wait_.promise(), c.coroutine, to);
+        c.outcome.frees_frame = c.outcome.is_child = true;
+        enter_from_loop(parent(), c.coroutine, c.outcome);
         return false;
       }
     }
-    driver.why = step::hop;
     return true;
   }
 
@@ -233,11 +254,12 @@ class awaited_children : public child_tasks {
   void stop() noexcept {
     sink_base& driver = wait_.driver();
     driver.leaf = nullptr;
+    const bool makes_way = others_come_first();
     if (driver.awaited != nullptr)
       driver.why = step::awaiting;
     else if (driver.cancelled())
       driver.why = step::cancelled;
-    else if (polls_ || must_stop() || others_come_first())
+    else if (makes_way || polls_ || !may_go_on(driver))
       driver.why = step::rescheduled;
     else
       driver.why = step::hop;
@@ -257,6 +279,7 @@ class awaited_children : public child_tasks {
   stage stage_ = stage::begins;
   bool from_last_ = false;
   bool is_enlisted_ = false;  ///< in the driver's list
+  bool any_gone_ = false;
   bool polls_ = false;
 };
 

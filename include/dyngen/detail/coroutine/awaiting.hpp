@@ -35,14 +35,16 @@ concept library_awaitable = requires(frame_promise& p, A&& a) { awaiting<std::re
 class final_awaiter {
  public:
   explicit final_awaiter(frame_promise& promise) noexcept : promise_(promise) {}
-  bool await_ready() const noexcept {
-    if (promise_.being_destroyed() || !promise_.outcome->frees_frame) return false;
+  DYNGEN_ALWAYS_INLINE bool await_ready() const noexcept {
+    if (promise_.destruction != nullptr || !promise_.outcome->frees_frame) [[unlikely]]
+      return false;
     promise_.outcome->ended = true;
-    if (promise_.outer != nullptr) return_to(*promise_.outer);
+    if (promise_.outer != nullptr) [[unlikely]]
+      return_to(*promise_.outer);
     return true;
   }
   void await_suspend(std::coroutine_handle<>) const noexcept {
-    if (promise_.destruction != nullptr) return;
+    if (promise_.being_destroyed()) return;
     if (promise_.outer != nullptr)
       hop_to(*promise_.outer);
     else
@@ -91,7 +93,7 @@ struct coroutine_promise : frame_promise {
 inline constexpr unsigned most_direct_calls = 64;
 
 /// May `outer` go on, and call another coroutine directly?
-inline bool may_call(const frame_promise& outer, const sink_base& driver, const thread_context& here) noexcept {
+DYNGEN_ALWAYS_INLINE inline bool may_call(const frame_promise& outer, const sink_base& driver, const thread_context& here) noexcept {
   return outer.destruction == nullptr && !driver.cancelled() && !driver.time_is_up() && here.direct_calls < most_direct_calls;
 }
 
@@ -104,8 +106,8 @@ inline void link_coroutines(frame_promise& outer, frame_promise& inner, frame_ow
 
 /// Runs a task's coroutine, which `owner` gives up, by a direct call. Returns true if it has ended, and freed its frame.
 /// If it has suspended, links it, and returns false: `outer` suspends as well, and the loop knows what to do.
-DYNGEN_NOINLINE inline bool call_directly(frame_promise& outer, frame_owner& owner, coroutine_outcome& to,
-                                          thread_context& here) noexcept {
+DYNGEN_ALWAYS_INLINE inline bool call_directly(frame_promise& outer, frame_owner& owner, coroutine_outcome& to,
+                                               thread_context& here) noexcept {
   sink_base& driver = *outer.driver();
   frame_promise& inner = *owner.release();
   to.frees_frame = true;
@@ -141,7 +143,7 @@ class nested_coroutine {
   nested_coroutine(frame_promise& outer, frame_owner&& inner) noexcept : outer_(outer), inner_(std::move(inner)) {}
   nested_coroutine(const nested_coroutine&) = delete;
   nested_coroutine& operator=(const nested_coroutine&) = delete;
-  ~nested_coroutine() {
+  DYNGEN_ALWAYS_INLINE ~nested_coroutine() {
     if (inner_.get() == nullptr) return;
     leave();
     inner_.destroy(outer_.driver());

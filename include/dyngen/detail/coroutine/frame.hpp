@@ -131,7 +131,7 @@ struct frame_promise {
   // Null while the coroutine runs in a direct call from the one that awaits it.
   frame_promise* outer = nullptr;   ///< the coroutine inside which this one runs
   frame_promise* inner = nullptr;   ///< the one that runs inside this one
-  frame_owner* owner = nullptr;     ///< the owner of this one, while it runs inside another
+  frame_owner* owner;               ///< the owner of this one, if `outer` is set
 
   /// Called before the first resume.
   void run_by(sink_base& by, coroutine_outcome& to) noexcept {

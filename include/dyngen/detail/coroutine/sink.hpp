@@ -50,10 +50,16 @@ class child_tasks {
 };
 
 struct sink_base {
-  explicit sink_base(task_record* t = nullptr) noexcept : task(t) {}
+  /// For a coroutine that is iterated in place.
+  sink_base() noexcept : task(nullptr), flags(&no_flags_), host_cancels(&never_), host(nullptr) {}
+  explicit sink_base(task_record& t) noexcept
+      : task(&t), flags(&t.state().flags()), host_cancels(&t.host().cancelling_flag()), host(&t.host()) {}
 
   std::coroutine_handle<> leaf;         ///< what to resume: the innermost of nested coroutines; null: advance `children`
-  task_record* task;                    ///< null when iterated in place
+  task_record* const task;              ///< null when iterated in place
+  const atomic<std::uint32_t>* const flags;    ///< of the task
+  const atomic<bool>* const host_cancels;      ///< the host cancels all of its tasks
+  const task_host* const host;                 ///< of the task
   thread_wait* awaited = nullptr;       ///< what the innermost one waits for
   child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
   thread_wait* child_end = nullptr;     ///< cancelled, it waits for one of them
@@ -98,7 +104,10 @@ struct sink_base {
   bool time_is_up() const noexcept { return slice_over->load(relaxed) != 0; }
 
   /// By a handle, or with all of its host.
-  bool cancelled() const noexcept { return task != nullptr && task->stop_requested(); }
+  // relaxed, both: a late look is as good as the other thread having asked later.
+  DYNGEN_ALWAYS_INLINE bool cancelled() const noexcept {
+    return (flags->load(relaxed) & state_word::cancelled) != 0 || host_cancels->load(relaxed);
+  }
 
   /// Cancelled: asks all children to stop.
   childrens_end end_children() noexcept {
@@ -128,6 +137,10 @@ struct sink_base {
     if (--replay == 0) task->state().clear(state_word::replaying);
     return note_skipped();
   }
+
+ private:
+  static inline constinit atomic<std::uint32_t> no_flags_{0};
+  static inline constinit atomic<bool> never_{false};
 };
 
 /// An exception that left a frame while it was destroyed goes to the task, if there is one.
@@ -193,11 +206,11 @@ enum class permission { construct, charge, replay, skip, suspend };
 template <class T>
 class sink : public sink_base {
  public:
-  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), flags_(&t.state().flags()), fixed_(&b) {}
+  sink(fixed_buffer& b, task_record& t) noexcept : sink_base(t), fixed_(&b) {}
   sink(segmented_buffer<T>& b, task_record& t, stream_budget<T>* budget) noexcept
-      : sink_base(&t), window_(&b.window()), flags_(&t.state().flags()), segmented_(&b), budget_(budget) {}
+      : sink_base(t), window_(&b.window()), segmented_(&b), budget_(budget) {}
   /// For iteration in place, by drive_in_place().
-  sink() noexcept : flags_(&no_flags_) {}
+  sink() = default;
   sink(const sink&) = delete;
   sink& operator=(const sink&) = delete;
 
@@ -253,7 +266,7 @@ class sink : public sink_base {
   /// May a co_yield go on without asking?
   bool is_open() const noexcept {
     // relaxed: a late look is as good as the other thread having asked later.
-    return window_->next != window_->end && (flags_->load(relaxed) & state_word::attention) == 0 && !time_is_up();
+    return window_->next != window_->end && (flags->load(relaxed) & state_word::attention) == 0 && !time_is_up();
   }
   T* next_place() const noexcept { return window_->next; }
   /// The value at next_place() is constructed. Returns whether to suspend.
@@ -269,7 +282,7 @@ class sink : public sink_base {
   T* single_place = nullptr;
 
   permission ask() noexcept {
-    if ((flags_->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
+    if ((flags->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
     if (fixed_ != nullptr && fixed_->full()) {
       why = step::too_many_values;
       return permission::suspend;
@@ -328,11 +341,9 @@ class sink : public sink_base {
     return note_skipped() ? permission::suspend : permission::skip;  // nobody will take it
   }
 
-  static inline constinit atomic<std::uint32_t> no_flags_{0};
   static inline constinit value_window<T> never_open_;  ///< and never written
 
   value_window<T>* window_ = &never_open_;  ///< of a segmented buffer
-  const atomic<std::uint32_t>* flags_;
   segmented_buffer<T>* segmented_ = nullptr;
   fixed_buffer* fixed_ = nullptr;
   stream_budget<T>* budget_ = nullptr;

@@ -40,7 +40,7 @@ auto with_type_at(std::uint64_t position, Action action) {
 template <class... Ts>
 class tuple_sink : public sink_base {
  public:
-  tuple_sink(fixed_buffer& b, task_record& t) noexcept : sink_base(&t), buffer_(b) {}
+  tuple_sink(fixed_buffer& b, task_record& t) noexcept : sink_base(t), buffer_(b) {}
 
   /// Stores the next value, by implicit conversion. Returns whether to suspend.
   template <class U>

@@ -48,13 +48,12 @@ class stealable_child {
   }
   /// Called by the parent: takes the child back if it is offered. Returns false if it is gone. `own`: the queue of the
   /// calling thread, or null.
-  bool take_back(worker_queue* own) noexcept {
+  DYNGEN_ALWAYS_INLINE bool take_back(worker_queue* own) noexcept {
     if (cell_ == nullptr) return !is_gone_;
-    work_deque::cell_type& cell = *std::exchange(cell_, nullptr);
-    if (own != nullptr && own->deque.pop_if(link())) return true;
-    if (work_deque::remove(cell, link())) return true;
-    wait_until_gone();
-    return false;
+    if (own == nullptr || !own->deque.pop_if(link())) [[unlikely]]
+      return remove_or_wait();
+    cell_ = nullptr;
+    return true;
   }
   /// Has it become a task, or failed to become one? Called by the parent.
   bool is_gone() const noexcept { return is_gone_; }
@@ -77,6 +76,12 @@ class stealable_child {
  private:
   /// Makes the child a task of `host`. An exception on the way becomes the child's failure.
   virtual void become_task(task_host& host) noexcept = 0;
+
+  DYNGEN_NOINLINE bool remove_or_wait() noexcept {
+    if (work_deque::remove(*std::exchange(cell_, nullptr), link())) return true;
+    wait_until_gone();
+    return false;
+  }
 
   work_item* link() noexcept { return reinterpret_cast<work_item*>(reinterpret_cast<std::uintptr_t>(this) + 1); }
 

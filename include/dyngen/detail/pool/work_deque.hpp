@@ -32,6 +32,7 @@
 //      | A thread announces that it will sleep, then reads bottom_ in maybe_nonempty().
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/work_item.hpp>
 
 #include <array>
@@ -98,7 +99,7 @@ public:
 
   /// Owner only. Pops the newest item if it is `item`, a removable one, and the caller is the only thread that may
   /// remove it. Returns whether it did.
-  bool pop_if(const work_item* item) noexcept {
+  DYNGEN_ALWAYS_INLINE bool pop_if(const work_item* item) noexcept {
     // [V3] relaxed, both: the owner's own stores.
     cell_type& at = cell(bottom_.load(relaxed) - 1);
     if (at.load(relaxed) != item || take_newest() == nullptr) return false;
@@ -153,7 +154,7 @@ public:
 
 private:
   /// Owner only: takes the newest index. Returns its cell; null if there is none.
-  cell_type* take_newest() noexcept {
+  DYNGEN_ALWAYS_INLINE cell_type* take_newest() noexcept {
     // [V3] relaxed: the owner's own store. relaxed for top_: it never passes bottom_, and a stale, lower value only
     //      leads to the slow path.
     const std::int64_t bottom = bottom_.load(relaxed) - 1;

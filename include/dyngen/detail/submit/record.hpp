@@ -279,7 +279,7 @@ class record final : public Base {
     if constexpr (requires(record& r) { r.is_stream(); })
       this->consumers_sink(&sink.emplace(this->buffer(), static_cast<task_record&>(*this), this->budget()));
     else if constexpr (std::is_same_v<Sink, sink_base>)
-      sink.emplace(static_cast<task_record*>(this));
+      sink.emplace(static_cast<task_record&>(*this));
     else
       sink.emplace(this->buffer(), static_cast<task_record&>(*this));
   }

@@ -43,6 +43,7 @@ class task_accounting : public task_scheduling {
   /// True if all tasks that have not ended are being cancelled.
   // relaxed: a stale false only lets a task run on for a while.
   bool cancelling() const noexcept { return cancels_->load(relaxed); }
+  const atomic<bool>& cancelling_flag() const noexcept { return *cancels_; }
   /// True if another attempt may follow one that has failed.
   virtual bool allows_retries() const noexcept { return true; }
   virtual void count_retry() noexcept {}
