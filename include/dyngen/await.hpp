@@ -348,9 +348,7 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
   using value_type = decltype(results_of(std::declval<Parts&>()));
 
   template <class... As>
-  explicit all_of(std::in_place_t, As&&... as) : awaited_children(0), parts_(std::forward<As>(as)...) {
-    this->set_count(children_in(parts_));
-  }
+  explicit all_of(std::in_place_t, As&&... as) : parts_(std::forward<As>(as)...) {}
   /// Only before the co_await.
   all_of(all_of&& other) noexcept(std::is_nothrow_move_constructible_v<Parts>)
       : awaited_children(std::move(other)), parts_(std::move(other.parts_)) {}
@@ -367,17 +365,24 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
     return *this;
   }
   bool await_ready() {
-    if constexpr (children_among<Parts> != 0) {
-      const bool all_ran = run_children_directly(parts_);
-      if (all_ran && !has_refs<Parts>) [[likely]]
-        return true;
+    if constexpr (children_among<Parts> == 0) {
+      return this->is_ready(0);
+    } else {
+      thread_context& here = context();
+      if (child_count() != 0) {
+        worker_queue* const queue = this->begin_on_worker(here);
+        if (queue == nullptr || !this->offer_and_run(*queue, here, parts_)) [[unlikely]]
+          return false;
+        if (!has_refs<Parts> && this->all_ran_here()) [[likely]]
+          return true;
+      }
+      return this->is_ready(child_count());
     }
-    return this->is_ready();
   }
-  using awaited_children::suspend;
+  void await_suspend() noexcept { this->suspend(child_count()); }
   DYNGEN_ALWAYS_INLINE value_type await_resume() {
     (void)this->leave_list();
-    bool failed = this->failure() != nullptr;
+    bool failed = this->has_pended();
     for_each_part(parts_, [&failed](auto& p) { failed = failed || p.may_have_failed(); });
     if (failed) [[unlikely]]
       throw_failure();
@@ -387,18 +392,7 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
  private:
   static task<value_type> await_as_task(all_of all) { co_return co_await std::move(all); }
 
-  template <class... Ps>
-  bool run_children_directly(std::tuple<Ps...>&) noexcept {
-    child* children[children_among<Parts>];
-    std::size_t count = 0;
-    for_each_child(parts_, [&](auto& c) { children[count++] = &c; });
-    return this->run_directly([&children](std::size_t i) -> child& { return *children[i]; }, children_among<Parts>);
-  }
-  template <class P>
-  bool run_children_directly(std::vector<P>& parts) noexcept {
-    return this->run_directly([&parts](std::size_t i) -> child& { return parts[i]; }, parts.size());
-  }
-
+  std::size_t child_count() const noexcept { return children_in(parts_); }
   /// The parent is destroyed while it waits.
   DYNGEN_NOINLINE void end_early() noexcept {
     give_up();
@@ -415,7 +409,6 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
     for_each_part(parts_, [](auto& p) { p.note_seen(); });
     std::rethrow_exception(std::move(failure));
   }
-
   void give_up() noexcept override {
     for_each_child(parts_, [](auto& c) { c.give_up(); });
   }
@@ -446,7 +439,7 @@ class all_awaiter {
  public:
   explicit all_awaiter(all_of<Parts>& all) noexcept : all_(all) {}
   bool await_ready() { return all_.await_ready(); }
-  void await_suspend(std::coroutine_handle<>) noexcept { all_.suspend(); }
+  void await_suspend(std::coroutine_handle<>) noexcept { all_.await_suspend(); }
   DYNGEN_ALWAYS_INLINE decltype(auto) await_resume() { return all_.await_resume(); }
 
  private:

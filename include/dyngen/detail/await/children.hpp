@@ -20,6 +20,8 @@
 //
 // As long as no child suspends or is stolen, all of this happens inside await_ready(), and nothing is allocated.
 
+#include <dyngen/detail/base/compiler.hpp>
+#include <dyngen/detail/base/manual_lifetime.hpp>
 #include <dyngen/detail/coroutine/awaiting.hpp>
 #include <dyngen/detail/coroutine/frame.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
@@ -32,7 +34,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 namespace dyngen::detail {
 
@@ -67,31 +71,31 @@ class awaited_children : public child_tasks {
  public:
   awaited_children(const awaited_children&) = delete;
   awaited_children& operator=(const awaited_children&) = delete;
-  awaited_children& operator=(awaited_children&&) = delete;
 
   void advance() noexcept final {
-    wait_.end();
-    sink_base& driver = wait_.driver();
+    pending& p = *pending_;
+    p.wait.end();
+    sink_base& driver = *parent_->driver();
     driver.leaf = nullptr;  // unless a step below says otherwise, the loop comes back here
     if (driver.cancelled()) return stop();
-    if (stage_ == stage::begins) begin(driver);
-    if (stage_ == stage::runs_children && !run_children(driver)) return;
+    if (p.at == stage::begins) begin(driver);
+    if (p.at == stage::runs_children && !run_children(driver)) return;
     if (!all_are_ready()) return stop();
-    driver.leaf = parent().self;
+    driver.leaf = parent_->self;
     driver.why = step::hop;
   }
 
-  /// For await_suspend().
-  void suspend() noexcept {
-    if (parent().being_destroyed() || parent().inner != nullptr) return;  // a child has told the loop
-    if (!is_enlisted_) enlist(wait_.driver());
-    stop();
+  /// For await_suspend(). `children`: how many there are.
+  DYNGEN_NOINLINE void suspend(std::size_t children) noexcept {
+    if (parent_->being_destroyed()) return;
+    if (!pending_.has_value()) begin_to_pend(children);
+    if (parent_->inner == nullptr) stop();  // else a child has suspended, and has told the loop
   }
 
  protected:
-  explicit awaited_children(std::size_t count) noexcept : count_(count) {}
+  awaited_children() = default;
   /// Only before await_ready().
-  awaited_children(awaited_children&& other) noexcept : awaited_children(other.count_) {}
+  awaited_children(awaited_children&&) noexcept {}
   ~awaited_children() = default;
 
   virtual child& nth(std::size_t index) noexcept = 0;
@@ -99,67 +103,55 @@ class awaited_children : public child_tasks {
   /// if the parent would wait for itself.
   virtual bool begin_wait(suspension& wait) = 0;
 
-  void set_count(std::size_t children) noexcept { count_ = children; }
-  frame_promise& parent() const noexcept { return wait_.promise(); }
-  void run_in(frame_promise& parent) noexcept { wait_.set_promise(parent); }
+  void run_in(frame_promise& parent) noexcept { parent_ = &parent; }
 
-  /// await_ready(), for children: offers and runs them if the parent may go on, and runs on a worker whose queue takes
-  /// them. `at(i)` is the i-th child. Returns true if all have ended in their parent's place; if false, see is_ready().
-  template <class At>
-  DYNGEN_ALWAYS_INLINE bool run_directly(At at, std::size_t count) noexcept {
-    if (parent().destruction != nullptr) return false;
-    thread_context& here = context();
-    sink_base& driver = wait_.driver();
+  // --- for await_ready() ---
+
+  /// If the parent may go on, and runs on a worker whose queue takes its children: returns that queue.
+  DYNGEN_ALWAYS_INLINE worker_queue* begin_on_worker(thread_context& here) noexcept {
+    if (parent_->destruction != nullptr) return nullptr;
+    sink_base& driver = *parent_->driver();
     worker_queue* const queue = here.queue;
     if (queue == nullptr || driver.host != &queue->host || !may_go_on(driver) || here.direct_calls >= most_direct_calls ||
         --queue->until_look == 0) [[unlikely]]
-      return false;
+      return nullptr;
     enlist(driver);
-    from_last_ = true;
-    for (std::size_t i = 0; i + 1 < count; ++i) offer(at(i), *queue);
-    for (std::size_t turn = 0; turn != count; ++turn) {
-      if (turn != 0 && !may_go_on(driver)) [[unlikely]]
-        return suspends_after(turn);
-      if (!run(at(count - 1 - turn), queue, here)) [[unlikely]]
-        return suspends_after(turn + 1);
-    }
-    turns_ = count;
-    stage_ = stage::waits;
-    return !any_gone_;
+    return queue;
   }
-  DYNGEN_NOINLINE bool run_all_directly(child* const* children, std::size_t count) noexcept {
-    return run_directly([children](std::size_t i) -> child& { return *children[i]; }, count);
+  /// Offers all children but the last, then runs them. Returns false if the parent must suspend.
+  template <class... Parts>
+  DYNGEN_ALWAYS_INLINE bool offer_and_run(worker_queue& queue, thread_context& here, std::tuple<Parts...>& parts) noexcept {
+    constexpr std::size_t all = (std::size_t{Parts::is_child} + ...);
+    return offer_and_run_in<all>(queue, here, parts, std::index_sequence_for<Parts...>());
   }
-  /// After run_directly() has returned false, or without children: returns true if nothing is left to wait for. If
-  /// false, suspend() follows.
-  bool is_ready() noexcept {
-    if (parent().destruction != nullptr || parent().inner != nullptr || turns_ != count_) return false;
-    sink_base& driver = wait_.driver();
-    if (!is_enlisted_) {
-      if (driver.cancelled()) return false;
-      enlist(driver);
-    }
-    return all_are_ready() && may_go_on(driver);
+  template <class Part>
+  bool offer_and_run(worker_queue& queue, thread_context& here, std::vector<Part>& parts) noexcept {
+    const std::size_t all = parts.size();
+    for (std::size_t i = 0; i + 1 < all; ++i) offer(parts[i], queue);
+    for (std::size_t later = 0; later != all; ++later)
+      if (!run_before(later, all, parts[all - 1 - later], queue, here)) return false;
+    return true;
   }
-  /// All children have had their turn. Returns true if nothing is left to wait for; if false, the parent suspends.
-  DYNGEN_NOINLINE bool all_are_ready() noexcept {
-    if (stage_ != stage::fails) {
-      stage_ = stage::waits;
-      try {
-        return !begin_wait(wait_);
-      } catch (...) {
-        failure_ = std::current_exception();
-      }
-      stage_ = stage::fails;
-      give_up();
-    }
-    return !waits_for_one_elsewhere();
-  }
-  const std::exception_ptr& failure() const noexcept { return failure_; }
+  /// Has none of the children become a task?
+  bool all_ran_here() const noexcept { return !any_gone_; }
 
+  /// Without children, or when all have had their turn: returns true if nothing is left to wait for. If false, suspend()
+  /// follows.
+  DYNGEN_NOINLINE bool is_ready(std::size_t children) noexcept {
+    if (parent_->destruction != nullptr || parent_->driver()->cancelled()) return false;
+    if (!is_enlisted_) enlist(*parent_->driver());
+    (void)pends_after(children, children);
+    return all_are_ready() && may_go_on(*parent_->driver());
+  }
+
+  // --- for await_resume() ---
+
+  /// Why the wait could not begin; null if it did.
+  std::exception_ptr failure() noexcept { return pending_.has_value() ? (*pending_).failure : nullptr; }
+  bool has_pended() const noexcept { return pending_.has_value(); }
   bool is_enlisted() const noexcept { return is_enlisted_; }
   sink_base& leave_list() noexcept {
-    sink_base& driver = wait_.driver();
+    sink_base& driver = *parent_->driver();
     is_enlisted_ = false;
     driver.children = outer;
     return driver;
@@ -168,45 +160,97 @@ class awaited_children : public child_tasks {
  private:
   enum class stage : unsigned char { begins, runs_children, waits, fails };
 
+  /// Exists once the parent has suspended, or has something to wait for.
+  struct pending {
+    pending(frame_promise& parent, std::size_t children) noexcept : wait(parent), count(children) {}
+    suspension wait;
+    std::exception_ptr failure;
+    const std::size_t count;  ///< of the children
+    std::size_t turns = 0;    ///< how many of them have had their turn
+    stage at = stage::begins;
+    bool from_last = false;
+    bool polls = false;
+  };
+
+  template <std::size_t All, class Parts, std::size_t... I>
+  DYNGEN_ALWAYS_INLINE bool offer_and_run_in(worker_queue& queue, thread_context& here, Parts& parts,
+                                             std::index_sequence<I...>) noexcept {
+    return offer_and_run_each<All>(queue, here, std::get<I>(parts)...);
+  }
+  template <std::size_t All>
+  DYNGEN_ALWAYS_INLINE bool offer_and_run_each(worker_queue&, thread_context&) noexcept {
+    return true;
+  }
+  template <std::size_t All, class First, class... Others>
+  DYNGEN_ALWAYS_INLINE bool offer_and_run_each(worker_queue& queue, thread_context& here, First& first, Others&... others) noexcept {
+    if constexpr (First::is_child) {
+      constexpr std::size_t later = (std::size_t{Others::is_child} + ... + 0);
+      if constexpr (later != 0) offer(first, queue);
+      return offer_and_run_each<All>(queue, here, others...) && run_before(later, All, first, queue, here);
+    } else {
+      return offer_and_run_each<All>(queue, here, others...);
+    }
+  }
+  DYNGEN_ALWAYS_INLINE static void offer(child& c, worker_queue& queue) noexcept {
+    if (!c.offer(queue)) [[unlikely]]
+      c.leave_at_once(queue.host);
+  }
+  /// Gives the child its turn that stands before `later` others, which have had theirs; `all` is the number of children.
+  /// Returns false if the parent must suspend.
+  DYNGEN_ALWAYS_INLINE bool run_before(std::size_t later, std::size_t all, child& c, worker_queue& queue,
+                                       thread_context& here) noexcept {
+    if (later != 0) {
+      if (!may_go_on(*parent_->driver())) [[unlikely]]
+        return pends_after(later, all);
+      if (!c.take_back(&queue)) [[unlikely]] {
+        any_gone_ = true;
+        return true;
+      }
+    }
+    return run(c, here) || pends_after(later + 1, all);
+  }
+
   /// May the parent go on with the next child?
   DYNGEN_ALWAYS_INLINE static bool may_go_on(const sink_base& driver) noexcept {
     return !driver.cancelled() && (!driver.time_is_up() || driver.task == nullptr);
   }
-  static void offer(child& c, worker_queue& queue) noexcept {
-    if (!c.offer(queue)) [[unlikely]]
-      c.leave_at_once(queue.host);
-  }
-  /// Gives a child its turn: runs it unless it is gone. Returns false if it has suspended.
-  DYNGEN_ALWAYS_INLINE bool run(child& c, worker_queue* queue, thread_context& here) noexcept {
-    if (!c.take_back(queue)) [[unlikely]] {
-      any_gone_ = true;
-      return true;
-    }
-    if (c.coroutine.get() == nullptr) [[unlikely]]
-      return c.fail_as_empty();
-    if (call_directly(parent(), c.coroutine, c.outcome, here)) [[likely]]
-      return true;
-    c.outcome.is_child = true;
-    return false;
-  }
-  bool suspends_after(std::size_t turns) noexcept {
-    stage_ = stage::runs_children;
-    turns_ = turns;
-    return false;
-  }
-
   void enlist(sink_base& driver) noexcept {
     is_enlisted_ = true;
     outer = std::exchange(driver.children, this);
   }
 
+  /// Runs a child directly. Returns false if it has suspended.
+  DYNGEN_ALWAYS_INLINE bool run(child& c, thread_context& here) noexcept {
+    if (c.coroutine.get() == nullptr) [[unlikely]]
+      return c.fail_as_empty();
+    if (call_directly(*parent_, c.coroutine, c.outcome, here)) [[likely]]
+      return true;
+    c.outcome.is_child = true;
+    return false;
+  }
+
+  void begin_to_pend(std::size_t children) noexcept {
+    if (!is_enlisted_) enlist(*parent_->driver());
+    pending_.emplace(*parent_, children);
+  }
+  /// The last `turns` children have had their turn, on a worker. Returns false.
+  DYNGEN_NOINLINE bool pends_after(std::size_t turns, std::size_t all) noexcept {
+    if (!pending_.has_value()) begin_to_pend(all);
+    pending& p = *pending_;
+    p.at = stage::runs_children;
+    p.from_last = true;
+    p.turns = turns;
+    return false;
+  }
+
   void begin(sink_base& driver) noexcept {
-    stage_ = stage::runs_children;
+    pending& p = *pending_;
+    p.at = stage::runs_children;
     task_host* const host = driver.task != nullptr ? driver.task->host().for_children() : nullptr;
-    from_last_ = host != nullptr;
+    p.from_last = host != nullptr;
     if (host == nullptr) return;
     worker_queue* const queue = context().queue;
-    for (std::size_t i = 0; i + 1 < count_; ++i) {
+    for (std::size_t i = 0; i + 1 < p.count; ++i) {
       if (queue != nullptr && &queue->host == host)
         offer(nth(i), *queue);
       else
@@ -216,34 +260,52 @@ class awaited_children : public child_tasks {
 
   /// Runs the children that have not had their turn. Returns false if the parent suspends.
   bool run_children(sink_base& driver) noexcept {
+    pending& p = *pending_;
     thread_context& here = context();
-    while (turns_ != count_) {
+    while (p.turns != p.count) {
       if (!may_go_on(driver)) {
         stop();
         return false;
       }
-      child& c = nth(from_last_ ? count_ - 1 - turns_ : turns_);
-      ++turns_;
+      child& c = nth(p.from_last ? p.count - 1 - p.turns : p.turns);
+      ++p.turns;
+      if (!c.take_back(here.queue)) continue;
       if (here.direct_calls < most_direct_calls) {
-        if (!run(c, here.queue, here)) return false;
-      } else if (c.take_back(here.queue) && (c.coroutine.get() != nullptr || !c.fail_as_empty())) {
+        if (!run(c, here)) return false;
+      } else if (c.coroutine.get() != nullptr || !c.fail_as_empty()) {
         c.outcome.frees_frame = c.outcome.is_child = true;
-        enter_from_loop(parent(), c.coroutine, c.outcome);
+        enter_from_loop(*parent_, c.coroutine, c.outcome);
         return false;
       }
     }
     return true;
   }
 
+  /// All children have had their turn. Returns true if nothing is left to wait for.
+  bool all_are_ready() noexcept {
+    pending& p = *pending_;
+    if (p.at != stage::fails) {
+      p.at = stage::waits;
+      try {
+        return !begin_wait(p.wait);
+      } catch (...) {
+        p.failure = std::current_exception();
+      }
+      p.at = stage::fails;
+      give_up();
+    }
+    return !waits_for_one_elsewhere();
+  }
   /// Waits for one of the children that run elsewhere. Returns false if there is none.
   bool waits_for_one_elsewhere() noexcept {
-    polls_ = false;
+    pending& p = *pending_;
+    p.polls = false;
     while (slot* const end = running()) {
       const wait_point point = point_of(*end);
       try {
-        if (wait_.begin(&point, 1, 1, is_at_home(slot_group::of(*end).owner))) return true;
+        if (p.wait.begin(&point, 1, 1, is_at_home(slot_group::of(*end).owner))) return true;
       } catch (...) {
-        polls_ = true;
+        p.polls = true;
         return true;
       }
     }
@@ -252,35 +314,30 @@ class awaited_children : public child_tasks {
 
   /// The parent suspends, and the loop is told why.
   void stop() noexcept {
-    sink_base& driver = wait_.driver();
+    sink_base& driver = *parent_->driver();
     driver.leaf = nullptr;
-    const bool makes_way = others_come_first();
+    const bool makes_way = others_come_first(driver);
     if (driver.awaited != nullptr)
       driver.why = step::awaiting;
     else if (driver.cancelled())
       driver.why = step::cancelled;
-    else if (makes_way || polls_ || !may_go_on(driver))
+    else if (makes_way || (*pending_).polls || !may_go_on(driver))
       driver.why = step::rescheduled;
     else
       driver.why = step::hop;
   }
   /// See [F] in work_search.hpp.
-  bool others_come_first() const noexcept {
+  static bool others_come_first(const sink_base& driver) noexcept {
     thread_context& here = context();
     if (here.queue == nullptr || here.queue->until_look != 0) return false;
     here.queue->until_look = worker_queue::look_period;
-    return wait_.driver().task != nullptr && here.role->wants_others_to_run();
+    return driver.task != nullptr && here.role->wants_others_to_run();
   }
 
-  suspension wait_;
-  std::exception_ptr failure_;  ///< why the wait could not begin
-  std::size_t count_;  ///< of the children
-  std::size_t turns_ = 0;  ///< how many children have had their turn
-  stage stage_ = stage::begins;
-  bool from_last_ = false;
+  frame_promise* parent_ = nullptr;
   bool is_enlisted_ = false;  ///< in the driver's list
   bool any_gone_ = false;
-  bool polls_ = false;
+  manual_lifetime<pending> pending_;
 };
 
 }  // namespace dyngen::detail

@@ -36,6 +36,7 @@
 // and the thread that makes the work available calls notify() afterwards (injection_queue.hpp, [I1] and [I8]).
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
 
 #include <cstdint>
@@ -70,11 +71,8 @@ public:
   /// Call it after a push, or when work may be left. Wakes one thread if one sleeps, fewer than `width` are active, and
   /// none searches. Returns whether it did. From any thread.
   bool notify() noexcept {
-    if (!claim_a_parked_thread()) return false;
-    // [A4] release: the thread that takes the token sees what was pushed before, so its search is not in vain.
-    tokens_.fetch_add(1, release);
-    wake_one(tokens_);
-    return true;
+    // [A1] A failed look is the whole of it, for a caller that pushes often.
+    return parked_of(word_.load(seq_cst)) != 0 && wake_one_parked();
   }
 
   /// Called by a searcher that has taken an item: it counts as running. Returns true if it was the last searcher. Then,
@@ -153,6 +151,14 @@ private:
         return true;
     }
     return false;
+  }
+
+  DYNGEN_NOINLINE bool wake_one_parked() noexcept {
+    if (!claim_a_parked_thread()) return false;
+    // [A4] release: the thread that takes the token sees what was pushed before, so its search is not in vain.
+    tokens_.fetch_add(1, release);
+    wake_one(tokens_);
+    return true;
   }
 
   bool claim_a_parked_thread() noexcept {

@@ -16,6 +16,7 @@
 // [O2] `gone_` (release, acquire): the parent sees what the worker has made of the child.
 
 #include <dyngen/detail/base/atomic.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/park.hpp>
 #include <dyngen/detail/base/spin.hpp>
 #include <dyngen/detail/base/work_item.hpp>
@@ -40,7 +41,7 @@ class stealable_child {
   }
 
   /// Called by the parent on the thread of a worker, with that worker's queue. Returns false if the queue is full.
-  bool offer(worker_queue& queue) noexcept {
+  DYNGEN_ALWAYS_INLINE bool offer(worker_queue& queue) noexcept {
     cell_ = queue.deque.place(link());
     if (cell_ == nullptr) return false;
     queue.idle.notify();  // if no worker comes, the parent takes the child back

@@ -68,7 +68,7 @@ public:
   /// Owner only. Returns false, and does nothing, when the deque is full.
   bool push(work_item* item) noexcept { return place(item) != nullptr; }
   /// push(), which returns the item's cell, or null when the deque is full.
-  cell_type* place(work_item* item) noexcept {
+  DYNGEN_ALWAYS_INLINE cell_type* place(work_item* item) noexcept {
     // [V3] relaxed: the owner reads its own store.
     const std::int64_t bottom = bottom_.load(relaxed);
     // [V4] acquire: pairs with the compare-exchange of the thief that freed the cell, which read the cell before.
