@@ -17,6 +17,7 @@
 #include <iterator>
 #include <optional>
 #include <ranges>
+#include <type_traits>
 #include <utility>
 
 namespace dyngen {
@@ -200,7 +201,7 @@ class [[nodiscard("losing a ref_stream cancels its task; keep it, or call detach
       task& t;
       const typename task::place at;
     };
-    const taken here(t, t.take_in_place());
+    const taken here(t, t.template take_in_place<false>());
     return std::optional<T>(std::in_place, std::move(*here.at.value));
   }
   static std::optional<ref<T>> final_item(task& t) {
@@ -319,9 +320,14 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     T&& operator*() const noexcept { return std::move(*at_.value); }
     /// Destroys the value and blocks for the next one. After the last value throws the task's exception, if there is
     /// one. Throws also as ref_stream::next_value().
-    iterator& operator++() {
-      finish_value();
-      arrive();
+    DYNGEN_ALWAYS_INLINE iterator& operator++() {
+      if constexpr (std::is_trivially_destructible_v<T>) {
+        if (T* const next = task_->take_behind(at_.value)) [[likely]] {
+          at_.value = next;
+          return *this;
+        }
+      }
+      advance();
       return *this;
     }
     /// Destroys the value and blocks for the next one. Throws as ref_stream::next_value().
@@ -330,10 +336,36 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_.value == nullptr; }
 
    private:
+    DYNGEN_NOINLINE void advance() {
+      if (at_.value == nullptr) return arrive();
+      destroy_value();
+      task& t = *task_;
+      keep kept;
+      struct release_unless_kept {
+        iterator* self;
+        ~release_unless_kept() {
+          if (self != nullptr) self->release_value();
+        }
+      };
+      {
+        release_unless_kept last{this};  // also if arrives() throws
+        if (t.looks_for_value() || arrives(t, detail::never, kept)) [[likely]] {
+          if (T* const next = t.take_next_behind(at_.value)) [[likely]] {
+            last.self = nullptr;
+            at_.value = next;
+            return;
+          }
+        }
+      }
+      if (t.has_value())
+        at_ = t.template take_in_place<true>();
+      else
+        end();
+    }
     void arrive() {
       keep kept;
       if (!task_->has_value() && !arrives(*task_, detail::never, kept)) return end();
-      at_ = task_->take_in_place();
+      at_ = task_->template take_in_place<true>();
     }
     void end() {
       if (task_->take_final() == nullptr) return;
@@ -341,13 +373,14 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
       detail::drop<void>(task_->final_slot());
       std::rethrow_exception(std::move(failure));
     }
-    /// Destroys the current value in place. Its slot is released with the slots of its block.
     void finish_value() noexcept {
       if (at_.value == nullptr) return;
-      const typename task::place at = std::exchange(at_, {});
-      detail::destroy_reporting(*at.value, *task_);
-      task_->destroyed_in_place(*at.block);
+      destroy_value();
+      release_value();
     }
+    void destroy_value() noexcept { detail::destroy_reporting(*at_.value, *task_); }
+    /// The value is destroyed: its slot is released with the slots of its block.
+    void release_value() noexcept { task_->destroyed_in_place(*std::exchange(at_, {}).block); }
 
     keep task_;
     typename task::place at_{};  ///< of the current value

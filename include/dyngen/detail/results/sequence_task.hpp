@@ -73,11 +73,16 @@ class sequence_task : public task_record, public credited_stream {
     return taken() < seen_ || sees_more();
   }
 
-  /// How many values were taken.
-  std::uint64_t taken() const noexcept {
-    // relaxed: the reader's own; any other thread that asks says why a stale value is good enough.
-    return taken_.load(relaxed);
+  /// has_value() for a reader that has taken all it has seen; inlined.
+  DYNGEN_ALWAYS_INLINE bool looks_for_value() noexcept {
+    if (left_) [[unlikely]]
+      return false;
+    seen_ = buffer_.published();
+    return taken() < seen_;
   }
+
+  /// How many values were taken.
+  std::uint64_t taken() const noexcept { return buffer_.taken(); }
 
   /// The end is reached and holds an exception nobody has taken: hands its slot over.
   slot* take_final() noexcept {
@@ -97,12 +102,31 @@ class sequence_task : public task_record, public credited_stream {
     segment* block;
   };
   /// Takes the first value where it is; destroyed_in_place() follows, once it is destroyed. On an executor that runs tasks
-  /// at once, this may run the producer, which may drop the stream: the caller looks at nothing else of it.
+  /// at once, this may run the producer, which may drop the stream: the caller looks at nothing else of it. `InRow`: the
+  /// caller continues by take_behind().
+  template <bool InRow>
   place take_in_place() noexcept {
     T& value = buffer_.take_in_place();
     const place taken{std::addressof(value), buffer_.block_taken_from()};
+    if constexpr (InRow) buffer_.set_row(seen_);
     note_taken();
     return taken;
+  }
+  /// Takes the next value if it stands right behind `last`, which the caller has taken in place and destroyed, and if no
+  /// look at anything else is needed. Otherwise returns null and takes nothing; destroyed_in_place() follows.
+  DYNGEN_ALWAYS_INLINE T* take_behind(const T* last) noexcept {
+    std::uint64_t now = taken();
+    T* const next = buffer_.take_behind(last, now);
+    if (next != nullptr && now >= look_at_.load(seq_cst)) account_taken(now);  // [K4]
+    return next;
+  }
+  /// The same for a value that is there, wherever the row ends; null if it is in another block.
+  T* take_next_behind(const T* last) noexcept {
+    T* const next = buffer_.take_next_behind(last);
+    if (next == nullptr) return nullptr;
+    buffer_.set_row(seen_);
+    note_taken();
+    return next;
   }
   void destroyed_in_place(segment& block) noexcept {
     if (left_)
@@ -111,10 +135,9 @@ class sequence_task : public task_record, public credited_stream {
       buffer_.destroyed_in_place(block);
   }
 
-  /// One more value counts as taken: gives room back now, or sees to it that it will be.
-  void note_taken() noexcept {
-    const std::uint64_t now = taken() + 1;
-    asymmetric_store(taken_, now);                             // [K4]
+  /// One more value was taken: gives room back now, or sees to it that it will be.
+  DYNGEN_ALWAYS_INLINE void note_taken() noexcept {
+    const std::uint64_t now = taken();
     if (now >= look_at_.load(seq_cst)) account_taken(now);  // [K4]
   }
 
@@ -151,11 +174,12 @@ class sequence_task : public task_record, public credited_stream {
   };
   /// By a reader that has run dry, before it waits: runs the task on this thread up to its next value, where that may be
   /// done. `suspends`: the reader is a coroutine, which could run something else meanwhile.
-  made_here make_next(bool suspends) noexcept {
+  DYNGEN_NOINLINE made_here make_next(bool suspends) noexcept {
     thread_context& here = context();
     if (slice_is_over(here) || !may_help(here)) return made_here::nothing;
     const phase now = state_word::phase_of(state().load());
-    if (now == phase::kept) return helps_ || is_at_home(here) ? make_kept(here) : made_here::nothing;
+    if (now == phase::kept) [[likely]]
+      return helps_ || is_at_home(here) ? make_kept(here) : made_here::nothing;
     return now == phase::queued || now == phase::parked ? make_claimed(here, suspends) : made_here::nothing;
   }
 
@@ -177,8 +201,8 @@ class sequence_task : public task_record, public credited_stream {
         make_ready();
     }
     const std::uint64_t there = buffer_.published();
-    buffer_.drop_front(there - taken());
-    taken_.store(there, relaxed);  // relaxed: handed to the sweeper with the flag below
+    buffer_.drop_front(there - taken());  // handed to the sweeper with the flag below
+    buffer_.end_row();
     left_ = true;
     seen_ = 0;
     if (state_word::phase_of(state().set(state_word::abandoned)) == phase::ended) sweep();
@@ -254,7 +278,6 @@ class sequence_task : public task_record, public credited_stream {
         helps_(host.helps()),
         budget_(std::move(budget)),
         all_or_nothing_(all_or_nothing) {
-    buffer_.window().taken = &taken_;
     if (budget_) {
       budget_->belongs_to(*this);
       state().set(state_word::charging);
@@ -320,7 +343,7 @@ class sequence_task : public task_record, public credited_stream {
     if (!is_stream()) return;
     o.is_stream = true;
     // What was true a moment ago. First what was taken: it is not more than what was published before.
-    const std::uint64_t taken = taken_.load(acquire);
+    const std::uint64_t taken = buffer_.taken_counter().load(acquire);
     const std::uint64_t there = buffer_.published();
     o.untaken = there > taken ? there - taken : 0;
     if (budget_ && budget_->waits()) budget_->observe(o);
@@ -361,11 +384,7 @@ class sequence_task : public task_record, public credited_stream {
     if (!kept_.listed.load(seq_cst)) host().is_kept(kept_);                // [K5] another thread may read on
   }
 
-  DYNGEN_NOINLINE bool sees_more() noexcept {
-    if (left_) return false;
-    seen_ = buffer_.published();
-    return taken() < seen_;
-  }
+  DYNGEN_NOINLINE bool sees_more() noexcept { return looks_for_value(); }
 
   /// Is the reader a task of the same pool?
   bool is_at_home(const thread_context& here) const noexcept {
@@ -388,7 +407,7 @@ class sequence_task : public task_record, public credited_stream {
     drop_references(1);  // the stream holds another one: no code of the task's has run
     return made_here::nothing;
   }
-  DYNGEN_NOINLINE made_here make_kept(thread_context& here) noexcept {
+  DYNGEN_ALWAYS_INLINE made_here make_kept(thread_context& here) noexcept {
     remember_here(here);
     if (!state().claim_kept()) return made_here::nothing;
     entry_.outer = std::exchange(here.tasks, &entry_);
@@ -483,10 +502,9 @@ class sequence_task : public task_record, public credited_stream {
   running_task entry_{this, nullptr};        ///< while its reader runs it, having kept it
   std::uint64_t look_after_ = 0;             ///< so many values made by the reader until the next look at what they cost
   // The reader's. The atomics are also read, and `look_at_` written, by a thread that was the reader before.
-  kept_entry kept_{*this, *this, taken_, look_at_};
+  kept_entry kept_{*this, *this, buffer_.taken_counter(), look_at_};
   atomic<std::uint64_t> look_at_{0};         ///< from this `taken_` on it looks whether to give room back
   std::uint64_t seen_ = 0;                   ///< how many values it knows to be published
-  atomic<std::uint64_t> taken_{0};
   atomic<std::uint64_t> given_back_{0};
   bool final_taken_ = false;
   bool left_ = false;                        ///< it has abandoned the stream

@@ -15,8 +15,14 @@
 //      proved expensive, which a waiting thread sees in `fences`.
 //
 // A slot begins with the stage `value`: no thread reads it before the value is published.
+//
+// The consumer's position is the number of values it has taken. Slots of the cursor's block count as released by it, all
+// at once, when the consumer leaves the block, except those handed out and those of values that it still holds: values
+// taken in place and not destroyed yet. A row is the part of the block that take_behind() may take from without a look
+// at anything else.
 
 #include <dyngen/detail/base/asymmetric_fence.hpp>
+#include <dyngen/detail/base/compiler.hpp>
 #include <dyngen/detail/base/integer.hpp>
 #include <dyngen/detail/value/slot_operations.hpp>
 
@@ -110,6 +116,7 @@ class segmented_buffer {
   explicit segmented_buffer(shared_state& owner, bool random_access, std::uint64_t room = full_block) noexcept
       : random_access_(random_access), largest_(random_access ? full_block : largest_for(room)), owner_(owner) {
     window_.waiters = &waiters;
+    window_.taken = &taken_;
   }
   segmented_buffer(const segmented_buffer&) = delete;
   segmented_buffer& operator=(const segmented_buffer&) = delete;
@@ -145,27 +152,49 @@ class segmented_buffer {
   std::uint64_t published_for_waiting() const noexcept { return window_.published.load(seq_cst); }  // [W1]
   bool producer_fences() const noexcept { return window_.fences.load(acquire); }                    // [W1]
 
+  /// How many values were consumed. Any other thread that calls it says why a stale value is good enough.
+  std::uint64_t taken() const noexcept { return taken_.load(relaxed); }
+  const atomic<std::uint64_t>& taken_counter() const noexcept { return taken_; }
+
   /// Consumes the first value: hands its slot over, with its holder. Only if published() covers it.
   slot& hand_out() noexcept {
-    if (position_ == cursor_end_) [[unlikely]]
-      enter_next();
-    slot* const s = ::new (cursor_->head.slot_array() + position_) slot{slot::make(stage::value, position_, 1)};
-    ++position_;
-    return *s;
+    const auto position = static_cast<std::uint32_t>(take() - cursor_first_);
+    ++handed_out_;
+    return *::new (cursor_->head.slot_array() + position) slot{slot::make(stage::value, position, 1)};
   }
   /// Consumes the first value in place. destroyed_in_place(), with block_taken_from(), releases its slot.
   T& take_in_place() noexcept {
-    if (position_ == cursor_end_) [[unlikely]]
-      enter_next();
-    return cursor_values_[position_++];
+    const std::uint64_t number = take();
+    ++held_;
+    return *place_of(number);
   }
   segment* block_taken_from() const noexcept { return cursor_; }
+  /// Consumes the first value in place if it is in the row, right behind `last`, a value of the same block that was taken
+  /// in place: then it takes over the slot that `last` held, and `count`, which is taken(), is counted up. Returns null if
+  /// it is not, and consumes nothing.
+  DYNGEN_ALWAYS_INLINE T* take_behind(const T* last, std::uint64_t& count) noexcept {
+    T* const place = place_of(count);
+    if (count >= row_end_ || place != last + 1) return nullptr;
+    asymmetric_store(taken_, ++count);  // [K4]
+    return place;
+  }
+  /// take_behind() for a value that is published, in the row or not.
+  DYNGEN_ALWAYS_INLINE T* take_next_behind(const T* last) noexcept {
+    const std::uint64_t number = taken();
+    T* const place = place_of(number);
+    if (place != last + 1 || number == cursor_end_) return nullptr;
+    asymmetric_store(taken_, number + 1);  // [K4]
+    return place;
+  }
+  /// The row ends before value `published`, or at the end of the block.
+  void set_row(std::uint64_t published) noexcept { row_end_ = (std::min)(published, cursor_end_); }
+  void end_row() noexcept { row_end_ = 0; }
 
   /// Called when a value of `block` that was consumed in place is destroyed. Releases its slot, together with the
   /// others of its block if the consumer is still there.
   void destroyed_in_place(segment& block) noexcept {
     if (cursor_ == &block)
-      ++finished_;
+      --held_;
     else
       release_slots(block, 1);
   }
@@ -174,10 +203,9 @@ class segmented_buffer {
   void drop_front(std::uint64_t n) noexcept {
     while (n != 0) {
       if constexpr (std::is_trivially_destructible_v<T>) {
-        if (position_ == cursor_end_) enter_next();
-        const auto here = static_cast<std::uint32_t>((std::min)(n, std::uint64_t{cursor_end_ - position_}));
-        position_ += here;
-        finished_ += here;
+        if (taken() == cursor_end_) enter_next();
+        const std::uint64_t here = (std::min)(n, cursor_end_ - taken());
+        taken_.store(taken() + here, relaxed);  // relaxed: the reader has gone, or goes
         n -= here;
       } else {
         drop<T>(hand_out());
@@ -189,10 +217,10 @@ class segmented_buffer {
   /// Called when the consumer will not use the buffer again, all published values are popped, and none will be added.
   void leave() noexcept {
     segment* at = cursor_ == nullptr ? first_ : cursor_;
+    std::uint32_t finished = cursor_ == nullptr ? 0 : leave_block();
     cursor_ = nullptr;
     first_ = nullptr;
-    position_ = cursor_end_ = 0;
-    std::uint32_t finished = std::exchange(finished_, 0u);
+    cursor_end_ = taken();
     // One more block may follow the last value's block: appended for a value whose constructor threw.
     while (at != nullptr) {
       segment* next = at->next;
@@ -248,17 +276,33 @@ class segmented_buffer {
     return segment::offset_of_head() + slot_group::values_offset(capacity, alignof(T)) + alignment + capacity * sizeof(T);
   }
 
+  /// Counts the first value as consumed. Returns its number.
+  std::uint64_t take() noexcept {
+    const std::uint64_t number = taken();
+    if (number == cursor_end_) [[unlikely]]
+      enter_next();
+    asymmetric_store(taken_, number + 1);  // [K4]
+    return number;
+  }
+  T* place_of(std::uint64_t number) const noexcept {
+    return reinterpret_cast<T*>(cursor_origin_ + number * sizeof(T));
+  }
   void enter_next() noexcept {
     if (cursor_ == nullptr) {
       cursor_ = first_;
     } else {
       segment* const next = cursor_->next;
-      release_slots(*cursor_, 1 + std::exchange(finished_, 0u));
+      release_slots(*cursor_, 1 + leave_block());
       cursor_ = next;
     }
-    position_ = 0;
-    cursor_end_ = cursor_->capacity;
-    cursor_values_ = static_cast<T*>(cursor_->head.value_at(0));
+    cursor_first_ = taken();
+    cursor_end_ = cursor_first_ + cursor_->capacity;
+    cursor_origin_ = reinterpret_cast<std::uintptr_t>(cursor_->head.value_at(0)) - cursor_first_ * sizeof(T);
+  }
+  /// Returns how many slots of the cursor's block the consumer releases itself.
+  std::uint32_t leave_block() noexcept {
+    const auto consumed = static_cast<std::uint32_t>(taken() - cursor_first_);
+    return consumed - std::exchange(handed_out_, 0u) - std::exchange(held_, 0u);
   }
 
   void append() {
@@ -325,11 +369,14 @@ class segmented_buffer {
 
  private:
   // Used by the consumer.
+  atomic<std::uint64_t> taken_{0};
+  std::uint64_t row_end_ = 0;         ///< number of the first value behind the row
+  std::uintptr_t cursor_origin_ = 0;  ///< where value 0 would be if the cursor's block began with it
   segment* cursor_ = nullptr;
-  T* cursor_values_ = nullptr;
-  std::uint32_t position_ = 0;
-  std::uint32_t cursor_end_ = 0;
-  std::uint32_t finished_ = 0;  ///< slots of the cursor's block that were emptied in place
+  std::uint64_t cursor_first_ = 0;    ///< number of the first value of the cursor's block
+  std::uint64_t cursor_end_ = 0;      ///< number of the first value behind that block
+  std::uint32_t handed_out_ = 0;      ///< slots of the block that were handed out
+  std::uint32_t held_ = 0;            ///< values of the block that were taken in place and are not destroyed
 };
 
 }  // namespace dyngen::detail
