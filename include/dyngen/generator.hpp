@@ -120,7 +120,8 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
   static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
                 "dyngen: generator<T> needs T to be an object type, neither const nor a reference; to yield references, "
                 "yield std::reference_wrapper");
-  static_assert(std::is_array_v<T> || std::is_move_constructible_v<T>, "dyngen: generator<T> needs a movable T");
+  static_assert(std::is_array_v<T> || std::is_move_constructible_v<T>,
+                "dyngen: generator<T> needs a movable T; yield std::unique_ptr<T>");
   static_assert(!std::is_array_v<T>, "dyngen: generator<T> cannot yield arrays; yield std::array");
   static_assert(detail::check_values<T>());
 

@@ -23,9 +23,12 @@ namespace dyngen {
 
 namespace detail {
 
+inline constexpr const char* from_zero = "}: give a number from 0 to 2^31";
+inline constexpr const char* from_one = "}: give a number from 1 to 2^31";
+
 template <std::integral Integer>
-constexpr std::uint64_t checked_count(Integer n, const char* option) {
-  return checked_integer(n, 0, std::uint64_t{1} << 31, option, "}: give a number from 0 to 2^31");
+constexpr std::uint64_t checked_count(Integer n, const char* option, const char* advice = from_zero) {
+  return checked_integer(n, 0, std::uint64_t{1} << 31, option, advice);
 }
 
 }  // namespace detail
@@ -90,7 +93,7 @@ struct backpressure {
   std::uint64_t limit;
   /// Sets the capacity to `n` values. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
-  explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure{")) {
+  explicit constexpr backpressure(Integer n) : limit(detail::checked_count(n, "backpressure{", detail::from_one)) {
     if (limit == 0)
       throw std::invalid_argument(
           "dyngen: backpressure{0}: the buffer would hold no value; the smallest is backpressure{1}");
@@ -146,7 +149,8 @@ struct max_concurrency {
   std::uint64_t count;
   /// Allows `n` methods in progress. Throws std::invalid_argument if `n` is less than 1 or more than 2^31.
   template <std::integral Integer>
-  explicit constexpr max_concurrency(Integer n) : count(detail::checked_count(n, "max_concurrency{")) {
+  explicit constexpr max_concurrency(Integer n)
+      : count(detail::checked_count(n, "max_concurrency{", detail::from_one)) {
     if (count == 0) throw std::invalid_argument("dyngen: max_concurrency{0}: the actor would run no method; the smallest is 1");
   }
 };

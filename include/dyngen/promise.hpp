@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -145,19 +146,22 @@ class promise_base {
   /// written to stderr as one line. Throws std::invalid_argument if `e` is null, promise_already_satisfied, and error
   /// if the promise was moved from.
   void set_exception(std::exception_ptr e) {
-    if (!e) throw std::invalid_argument("dyngen: promise::set_exception: the exception_ptr is null");
+    if (!e) throw std::invalid_argument("dyngen: promise::set_exception: the exception_ptr is null; pass "
+                                        "std::make_exception_ptr(e), or std::current_exception() in a catch block");
     unfulfilled();
     publish(std::move(e));
   }
 
  protected:
   promised<T>& checked() const {
-    if (state_ == nullptr) throw error("dyngen: this promise was moved from");
+    if (state_ == nullptr) throw error("dyngen: this promise was moved from; use the promise that it was moved to");
     return *state_;
   }
   promised<T>& unfulfilled() const {
     if (fulfilled_)
-      throw promise_already_satisfied("dyngen: a promise is fulfilled once: it holds a value or an exception already");
+      throw promise_already_satisfied(
+          "dyngen: a promise is fulfilled once, and this one has a value or an exception already; make a "
+          "promise for each value");
     return checked();
   }
   /// Publishes the constructed value, or the failure `e`. A waiter may resume, and destroy this promise, before
@@ -171,9 +175,11 @@ class promise_base {
   }
 
  private:
-  static std::exception_ptr broken() noexcept {
+  std::exception_ptr broken() const noexcept {
     try {
-      return std::make_exception_ptr(broken_promise("dyngen: the promise was destroyed before it was fulfilled"));
+      return std::make_exception_ptr(
+          broken_promise("dyngen: promise " + state_->label() +
+                         " was destroyed before it was fulfilled; call set_value() or set_exception() before that"));
     } catch (...) {
       return std::current_exception();
     }

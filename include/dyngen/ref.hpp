@@ -264,9 +264,10 @@ class ref : public detail::ref_base<T> {
   }
 
   [[noreturn]] void throw_shared() const {
-    throw shared_value("dyngen: the value of task " + this->owner().label() +
-                       " is shared by other handles and cannot be moved out; read it by get() on an lvalue, or destroy the other "
-                       "refs, lists and pending tasks that hold it");
+    detail::shared_state& owner = this->owner();
+    throw shared_value("dyngen: this value (" + std::string(owner.noun()) + " " + owner.label() +
+                       ") is shared by other handles and cannot be moved out; read it by get() on an lvalue, or "
+                       "destroy the other refs, lists and pending tasks that hold it");
   }
 };
 

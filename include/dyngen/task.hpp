@@ -113,7 +113,8 @@ template <class R>
 class [[nodiscard("a task does nothing until it is awaited; to run it by itself, submit the function that returns it")]] task {
   static_assert(std::is_void_v<R> || (std::is_object_v<R> && std::is_same_v<R, std::remove_cv_t<R>> && !std::is_array_v<R>),
                 "dyngen: task<R> needs R to be void or an object type, neither const nor a reference nor an array");
-  static_assert(std::is_void_v<R> || std::is_move_constructible_v<R>, "dyngen: task<R> needs a movable R");
+  static_assert(std::is_void_v<R> || std::is_move_constructible_v<R>,
+                "dyngen: task<R> needs a movable R; return std::unique_ptr<R>");
   static_assert(detail::check_values<R>());
 
  public:

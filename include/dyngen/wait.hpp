@@ -281,7 +281,9 @@ struct wait_any_for_function {
   std::size_t operator()(const std::chrono::duration<Rep, Period>& d, Handles&&... handles) const {
     const std::size_t i = wait_for_any_of(deadline_after(d), handles...);
     if (i == none_ready)
-      throw timeout_error("dyngen: wait_any_for: the time limit passed before any of the refs and streams was ready");
+      throw timeout_error(
+          "dyngen: wait_any_for: the time limit passed before any of the refs and streams was ready; nothing was "
+          "consumed, and the call may be repeated");
     return i;
   }
 };
@@ -348,7 +350,8 @@ struct wait_function {
     }
     if (num_ready > count)
       throw std::invalid_argument("dyngen: wait: " + std::to_string(num_ready) + " of " + std::to_string(count) +
-                                  " refs can never be ready");
+                                  " refs can never be ready; give it more refs, or set num_ready to at most " +
+                                  std::to_string(count));
     wait_result<Handle> result;
     result.ready.reserve(num_ready);
     result.pending.reserve(count - (there < num_ready ? 0 : num_ready));

@@ -8,9 +8,9 @@
 // expect 6: num_returns, dynamic and streaming need a task that produces several values
 // expect 7: the number of a tuple's values is known at compile time; write num_returns<N>{}, not num_returns{n}
 // expect 8: the number of a tuple's values is known at compile time; write num_returns<N>{}, not num_returns{n}
-// expect 9: num_returns<N>: N is not the number of elements of the tuple that the task returns
-// expect 10: num_returns<N>: N is not the number of elements of the tuple that the task returns
-// expect 11: num_returns<N>: N is not the number of elements of the tuple that the task returns
+// expect 9: num_returns<N>: N is not the number of elements of the tuple that the task returns; set N to that number
+// expect 10: num_returns<N>: N is not the number of elements of the tuple that the task returns; set N to that number
+// expect 11: num_returns<N>: N is not the number of elements of the tuple that the task returns; set N to that number
 // expect 12: all_or_nothing is for num_returns and dynamic; this task returns one value
 // expect 13: all_or_nothing is for num_returns and dynamic; add one of them
 // expect 14: a tuple_generator's values have different types and a fixed number; dynamic, streaming, backpressure and unbounded do not apply; remove them

@@ -10,8 +10,8 @@
 // expect 8: when_all takes refs and tasks, or a range of them; a range of tasks by std::move(range)
 // expect 9: deleted
 // expect 10: retry_if does nothing by itself; add max_retries{n}
-// expect 11: with max_retries each attempt has its own copy of the callable, and this one cannot be copied
-// expect 12: with max_retries a task's arguments are passed as const lvalues, again for each attempt; f cannot be called with these
+// expect 11: with max_retries each attempt has its own copy of the callable, and this one cannot be copied; keep its move-only members in a std::shared_ptr, or remove max_retries
+// expect 12: with max_retries a task's arguments are passed as const lvalues, again for each attempt; f cannot be called with these; let f take them by value or by const reference
 // expect 13: retry_if takes a predicate that can be called with a std::exception_ptr and returns bool
 // expect 14: an option is given twice; give each option once (after takes several refs)
 // expect 15: num_returns, dynamic and streaming need a task that produces several values

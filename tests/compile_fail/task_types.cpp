@@ -3,7 +3,7 @@
 // expect 1: generator<T> needs T to be an object type, neither const nor a reference; to yield references, yield std::reference_wrapper
 // expect 2: generator<T> needs T to be an object type, neither const nor a reference; to yield references, yield std::reference_wrapper
 // expect 3: generator<T> needs T to be an object type, neither const nor a reference; to yield references, yield std::reference_wrapper
-// expect 4: generator<T> needs a movable T
+// expect 4: generator<T> needs a movable T; yield std::unique_ptr<T>
 // expect 5: generator<T> cannot yield arrays; yield std::array
 // expect 6: tuple_generator<Ts...> takes 1 to 63 types
 // expect 7: tuple_generator<Ts...> takes 1 to 63 types
@@ -13,8 +13,8 @@
 // expect 11: deleted
 // expect 12: deleted
 // expect 13: tuple_generator<Ts...> needs object types, neither const nor references
-// expect 14: values of this type want an alignment above 64 bytes
-// expect 15: a parameter of this coroutine wants an alignment above 64 bytes
+// expect 14: values of this type require an alignment above 64 bytes, and compilers cannot align them so in a coroutine; use a std::unique_ptr
+// expect 15: a parameter of this coroutine requires an alignment above 64 bytes, and compilers cannot align it so in a coroutine; pass it by reference, or as a std::unique_ptr
 #include <dyngen/dyngen.hpp>
 
 #include <array>

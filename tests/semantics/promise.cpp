@@ -54,6 +54,7 @@ TEST_CASE("a promise is fulfilled once", "[await][S-AWAIT-3]") {
       CHECK_THROWS_AS(p.set_value(1), dg::error);
     }
     CHECK(support::holds<dg::broken_promise>(r));
+    CHECK(support::message_of([&] { r.get(); }).find("promise #") != std::string::npos);
   }
   {
     dg::promise<int> p;

@@ -196,6 +196,7 @@ TEST_CASE("a value that cannot be copied and has two refs gives shared_value, an
           "[handles][ref][S-DETAIL-3]") {
   auto r = dg::put(move_only(6));
   auto other = r;
+  CHECK(message_of([&] { (void)std::move(r).get(); }).find("this value (value #") != std::string::npos);
   CHECK_THROWS_AS(std::move(r).get(), dg::shared_value);
   REQUIRE(r.valid());
   CHECK(r.get().value == 6);

@@ -86,7 +86,8 @@ struct coroutine_promise : frame_promise {
 };
 
 [[noreturn]] inline void throw_awaited_already() {
-  throw error("dyngen: co_await of a task that was moved from, or has been awaited already");
+  throw error("dyngen: co_await of a task<R> that was moved from, or has been awaited already; "
+              "await each task<R> once");
 }
 
 /// How many direct calls a thread nests; further coroutines run in the loop.

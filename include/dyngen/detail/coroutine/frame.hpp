@@ -63,16 +63,16 @@ constexpr bool is_placed_well() {
 template <class... Parameters>
 constexpr bool check_parameters() {
   static_assert((is_placed_well<Parameters>() && ...),
-                "dyngen: a parameter of this coroutine wants an alignment above 64 bytes, and compilers do not place it so; "
-                "pass it by reference, or as a std::unique_ptr");
+                "dyngen: a parameter of this coroutine requires an alignment above 64 bytes, and compilers cannot "
+                "align it so in a coroutine; pass it by reference, or as a std::unique_ptr");
   return true;
 }
 template <class T>
 constexpr bool check_values() {
   if constexpr (std::is_object_v<T>)
     static_assert(alignof(T) <= frame_alignment,
-                  "dyngen: values of this type want an alignment above 64 bytes, and compilers do not place them so in a "
-                  "coroutine; use a std::unique_ptr");
+                  "dyngen: values of this type require an alignment above 64 bytes, and compilers cannot align them so "
+                  "in a coroutine; use a std::unique_ptr");
   return true;
 }
 

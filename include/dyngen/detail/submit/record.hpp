@@ -76,7 +76,7 @@ class coroutine_body {
     if (!coroutine_) {
       task.note_started();
       coroutine_.emplace(make(call));
-      if (!coroutine_->can_start()) return nothing_to_run();
+      if (!coroutine_->can_start()) return nothing_to_run(task);
       task.make_sink(sink_);
       promise& p = own_promise();
       sink_->leaf = p.self;
@@ -134,9 +134,10 @@ class coroutine_body {
 
   /// The callable returned a coroutine object that was moved from, or has ended. A sequence then has no values. A
   /// task<R> fails, since it has no result to give.
-  static step nothing_to_run() {
+  static step nothing_to_run(shared_state& task) {
     if constexpr (!requires(promise& p) { p.sink(); })
-      throw error("dyngen: the callable returned a task that was moved from, or has been awaited");
+      throw error("dyngen: the callable of task " + task.label() +
+                  " returned a task<R> that was moved from, or has been awaited; return one that was not used before");
     return step::ended;
   }
 

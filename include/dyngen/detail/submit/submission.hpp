@@ -106,10 +106,11 @@ class submission {
       static_assert(!ask::max_concurrency, "dyngen: max_concurrency is for make_actor; a task has no methods; remove the option");
       static_assert(ask::retries || !ask::retry_if, "dyngen: retry_if does nothing by itself; add max_retries{n}");
       static_assert(!ask::retries || std::is_copy_constructible_v<callable>,
-                    "dyngen: with max_retries each attempt has its own copy of the callable, and this one cannot be copied");
+                    "dyngen: with max_retries each attempt has its own copy of the callable, and this one cannot be "
+                    "copied; keep its move-only members in a std::shared_ptr, or remove max_retries");
       static_assert(result::is_invocable || !ask::retries,
                     "dyngen: with max_retries a task's arguments are passed as const lvalues, again for each attempt; f cannot "
-                    "be called with these");
+                    "be called with these; let f take them by value or by const reference");
       constexpr bool builds_actor = [] {
         if constexpr (is_actor_call<callable>)
           return callable::call_kind == actor_call::kind::builder;
@@ -291,7 +292,8 @@ class submission {
     static_assert(!ask::fixed_n || ask::n != at_run_time,
                   "dyngen: the number of a tuple's values is known at compile time; write num_returns<N>{}, not num_returns{n}");
     static_assert(!ask::fixed_n || ask::n == at_run_time || ask::n == Size,
-                  "dyngen: num_returns<N>: N is not the number of elements of the tuple that the task returns");
+                  "dyngen: num_returns<N>: N is not the number of elements of the tuple that the task returns; set N "
+                  "to that number");
   }
 
   template <class Record, class... Ts, class... CallArgs>

@@ -62,7 +62,8 @@ inline std::uint64_t wanted_number(slot& s) noexcept {
 
 [[noreturn]] inline void throw_self_wait(shared_state& task) {
   throw error("dyngen: a task cannot wait for itself: task " + task.label() +
-              " waits for a value that only it could still produce; its code is on this thread's stack");
+              " waits for a value that only it could still produce; its code is on this thread's stack; "
+              "wait for the value in another task, by co_await");
 }
 
 /// Deadlock check. Returns the task that would make a wait for `task` on this thread endless: `task` itself if its code
