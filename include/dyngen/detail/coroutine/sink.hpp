@@ -60,6 +60,7 @@ struct sink_base {
   const atomic<std::uint32_t>* const flags;    ///< of the task
   const atomic<bool>* const host_cancels;      ///< the host cancels all of its tasks
   const task_host* const host;                 ///< of the task
+  atomic<std::uintptr_t>* window_limit = nullptr;  ///< of a stream or list (segmented_buffer.hpp)
   thread_wait* awaited = nullptr;       ///< what the innermost one waits for
   child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
   thread_wait* child_end = nullptr;     ///< cancelled, it waits for one of them
@@ -165,6 +166,9 @@ DYNGEN_NOINLINE inline void sink_base::frame_threw(std::coroutine_handle<> frame
 
 DYNGEN_NOINLINE inline void frame_owner::destroy(sink_base* report_to) noexcept {
   frame_promise* const mine = std::exchange(frame_, nullptr);
+  // A co_yield looks whether its frame is being destroyed only if the window is closed.
+  if (sink_base* const driver = mine->driver_if_begun(); driver != nullptr && driver->window_limit != nullptr)
+    driver->window_limit->store(0, seq_cst);
   frame_promise* innermost = mine;
   while (innermost->inner != nullptr) innermost = innermost->inner;
   for (frame_promise* next = innermost; next != nullptr;) {
@@ -201,14 +205,16 @@ class scratch {
 /// What a co_yield should do before it constructs anything, if it may not simply go on.
 enum class permission { construct, charge, replay, skip, suspend };
 
-/// Where the values of a generator<T> go. As long as there are places in its window, and nobody asks for attention, a
-/// co_yield fills the next one; everything else is done by ask(), place() and commit().
+/// Where the values of a generator<T> go. As long as its window is open, a co_yield fills the next place in it;
+/// everything else is done by ask(), place() and commit().
 template <class T>
 class sink : public sink_base {
  public:
   sink(fixed_buffer& b, task_record& t) noexcept : sink_base(t), fixed_(&b) {}
   sink(segmented_buffer<T>& b, task_record& t, stream_budget<T>* budget) noexcept
-      : sink_base(t), window_(&b.window()), segmented_(&b), budget_(budget) {}
+      : sink_base(t), window_(&b.window()), segmented_(&b), budget_(budget) {
+    window_limit = &window_->limit;
+  }
   /// For iteration in place, by drive_in_place().
   sink() = default;
   sink(const sink&) = delete;
@@ -221,7 +227,7 @@ class sink : public sink_base {
     if (fixed_ != nullptr) return;
     single_place = nullptr;
     window_->suspends = false;
-    window_->open(stop_at - window_->made());
+    open_window();
   }
   /// Runs the coroutine to its next value, which goes to `place`, and is the caller's.
   step drive_in_place(T* place) {
@@ -232,6 +238,7 @@ class sink : public sink_base {
   /// coroutine that has yielded, so a generator, which does not free its frame.
   void begin_single_steps() noexcept {
     window_->suspends = true;
+    window_->close();
     stop_at = 0;
     why = step::paused;  // and stays so while that is all that happens
   }
@@ -254,7 +261,6 @@ class sink : public sink_base {
       // The value is there, but somebody asks for attention.
       if (!cancelled()) {
         window_->commit_unwatched();
-        window_->end = window_->next;
       } else {
         why = step::cancelled;
         destroy_reporting(*window_->next, *task);
@@ -264,21 +270,16 @@ class sink : public sink_base {
   }
 
   /// May a co_yield go on without asking?
-  bool is_open() const noexcept {
-    // relaxed: a late look is as good as the other thread having asked later.
-    return window_->next != window_->end && (flags->load(relaxed) & state_word::attention) == 0 && !time_is_up();
-  }
+  bool is_open() const noexcept { return window_->is_open() && !time_is_up(); }
   T* next_place() const noexcept { return window_->next; }
   /// The value at next_place() is constructed. Returns whether to suspend.
   DYNGEN_ALWAYS_INLINE bool commit_next() noexcept {
-    value_window<T>& window = *window_;
-    window.commit();
-    if (window.waiters->any()) [[unlikely]]
-      window.notify();
-    return window.next == window.end && (window.suspends || window.made() >= stop_at);
+    window_->commit();
+    return !window_->goes_on() && suspends_after_value();
   }
 
-  /// If not null, each value goes there, and the coroutine suspends after it; who resumed it does the rest.
+  /// If not null, the window is closed, each value goes there, and the coroutine suspends after it; the code that
+  /// resumed it does the rest.
   T* single_place = nullptr;
 
   permission ask() noexcept {
@@ -298,8 +299,8 @@ class sink : public sink_base {
       fixed_->template commit<T>();
       return fixed_->made() >= stop_at || time_is_up();
     }
-    window_->open(window_->suspends ? 1 : stop_at - window_->made());  // place() may have made room for more
-    return commit_next() || time_is_up();
+    window_->commit();
+    return suspends_after_value() || time_is_up();
   }
 
   /// The value at place() is constructed, and may have to wait there for its budget. Returns whether to suspend. Throws
@@ -327,9 +328,19 @@ class sink : public sink_base {
   }
 
  private:
-  bool leave_single_place() noexcept {
-    window_->end = window_->next;
-    return std::exchange(single_place, nullptr) != nullptr;
+  bool leave_single_place() noexcept { return std::exchange(single_place, nullptr) != nullptr; }
+  void open_window() noexcept {
+    window_->open(stop_at - window_->made(), [this]() noexcept {
+      return (flags->load(seq_cst) & state_word::attention) != 0;  // [A1]
+    });
+  }
+  /// A value was published, and the window is closed, or is full: fires the waiter, and opens the window again if the
+  /// coroutine goes on. Returns whether to suspend.
+  DYNGEN_NOINLINE bool suspends_after_value() noexcept {
+    window_->notify();
+    if (window_->suspends || window_->made() >= stop_at) return true;
+    open_window();
+    return false;
   }
   permission attend() noexcept {
     if (cancelled()) {

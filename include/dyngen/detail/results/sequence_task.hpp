@@ -197,6 +197,7 @@ class sequence_task : public task_record, public credited_stream {
       cancel();
     } else {
       const phase was = state_word::phase_of(state().set(state_word::detached));
+      close_window();  // [A1]
       if (was == phase::parked || was == phase::kept)  // one that waits for its arguments goes on waiting
         make_ready();
     }
@@ -220,8 +221,9 @@ class sequence_task : public task_record, public credited_stream {
     return {&buffer_.waiters, [](const void* self, std::uint32_t) noexcept {
               return static_cast<sequence_task*>(const_cast<void*>(self))->item_there();
             }, static_cast<const sequence_task*>(this), 0, [](const void* self) noexcept {
+              auto& me = *const_cast<sequence_task*>(static_cast<const sequence_task*>(self));
+              me.close_window();  // [A1][W1]
               // A producer that is not running yet sees the waiter when it is: its start comes after this look.
-              const auto& me = *static_cast<const sequence_task*>(self);
               if (state_word::phase_of(me.state().load()) == phase::running && !me.buffer_.producer_fences())
                 asymmetric_fence_heavy();  // [W1]
             }, this};
@@ -307,6 +309,7 @@ class sequence_task : public task_record, public credited_stream {
     look_after_ = cost_.begin_at_reader(made());
     return keep();
   }
+  void close_window() noexcept final { buffer_.window().close(); }
   // The reader gives room back only now and then; any thread may do so, from what the reader has said that it took.
   void leaves_reader() noexcept final { (void)add_credits(); }
 

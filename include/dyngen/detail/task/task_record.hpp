@@ -301,6 +301,8 @@ class task_record : public shared_state, public work_item {
   /// For a stream that its reader has run on this thread up to the wanted value: keeps it for the reader. Returns false
   /// if it may not be kept.
   virtual bool keep_for_reader() noexcept { return false; }
+  /// Makes the producer of a stream or list look at its flags (segmented_buffer.hpp). From any thread.
+  virtual void close_window() noexcept {}
   /// Called when a stream that is kept for its reader is about to run without the reader.
   virtual void leaves_reader() noexcept {}
 
@@ -415,6 +417,7 @@ inline void task_record::start(admission how) noexcept {
 
 inline bool task_record::cancel() noexcept {
   const std::uint32_t before = state_.set(state_word::cancelled);
+  close_window();  // [A1]
   if (state_word::phase_of(before) == phase::ended || (before & state_word::thrown) != 0) return false;
   // [X2] seq_cst, both; [X1] makes the whole source visible.
   if (task_extras* const extras = extras_.load(seq_cst))

@@ -14,6 +14,13 @@
 //      the consumer's acquire load. It is also the publisher's write of [W1]: on the light side until the values have
 //      proved expensive, which a waiting thread sees in `fences`.
 //
+// The producer fills its window, a part of the block, without a look at anything but the window's `limit`, one word.
+// Any thread that wants the producer's attention closes the window.
+// [A1] A thread sets a flag that asks for attention, or registers a waiter (seq_cst), then closes the window (seq_cst).
+//      The producer opens the window (seq_cst), then looks at the flags and at the list of waiters (seq_cst). Either
+//      the producer sees what was set, and closes the window itself, or the other thread closes it later.
+//      For [W1] the producer reads `limit` in place of the list: after each value it has published.
+//
 // A slot begins with the stage `value`: no thread reads it before the value is published.
 //
 // The consumer's position is the number of values it has taken. Slots of the cursor's block count as released by it, all
@@ -62,7 +69,9 @@ static_assert(alignof(segment) == alignof(slot_group) && sizeof(segment) % align
 template <class T>
 struct value_window {
   T* next = nullptr;
-  T* end = nullptr;         ///< end of the values that may be filled
+  /// Address of the end of the values that may be filled; 0: closed. A word without a type, so that code which does not
+  /// know T can close the window.
+  atomic<std::uintptr_t> limit{0};
   T* block_end = nullptr;   ///< end of the values in the block
   bool suspends = false;    ///< the producer suspends after it has filled the last one
   bool plain = false;       ///< commits are release stores: waiting threads execute the heavy fence
@@ -79,10 +88,21 @@ struct value_window {
   }
   // relaxed: only the producer writes it, and only the producer calls this.
   std::uint64_t made() const noexcept { return published.load(relaxed); }
-  void open(std::uint64_t most) noexcept {
+  /// `asks`: does any flag ask for attention?
+  template <class Asks>
+  void open(std::uint64_t most, Asks asks) noexcept {
     const auto there = static_cast<std::uint64_t>(block_end - next);
-    end = next + (most < there ? most : there);
+    limit.store(address_of(next + (most < there ? most : there)), seq_cst);  // [A1]
+    if (asks() || waiters->any()) close();                                  // [A1]
   }
+  /// From any thread.
+  void close() noexcept { limit.store(0, seq_cst); }  // [A1][W1]
+  /// May the next value be filled?
+  // relaxed: a late look is as good as the other thread having closed it later.
+  bool is_open() const noexcept { return address_of(next) < limit.load(relaxed); }
+  /// The same after a commit.
+  bool goes_on() const noexcept { return address_of(next) < limit.load(seq_cst); }  // [W1]
+  static std::uintptr_t address_of(const T* place) noexcept { return reinterpret_cast<std::uintptr_t>(place); }
   void commit() noexcept {
     ++next;
     if (plain) [[likely]]
@@ -321,7 +341,8 @@ class segmented_buffer {
     (tail_ == nullptr ? first_ : tail_->next) = s;
     tail_ = s;
     capacity_ = capacity;
-    window_.next = window_.end = static_cast<T*>(s->head.value_at(0));
+    window_.close();  // its limit is an address in the block before
+    window_.next = static_cast<T*>(s->head.value_at(0));
     window_.block_end = window_.next + capacity;
   }
 
