@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace dg = dyngen;
 
@@ -54,6 +55,24 @@ number yield(number n) {
   dg::ref_stream<number> stream = dg::on(producer).options(dg::unbounded).submit(produce, n);
   count([&] { producer.run_all(); });
   return stream.next_value().value();
+}
+
+// The same under num_returns{n}.
+number yield_fixed(number n) {
+  dg::manual_executor producer;
+  const std::vector<dg::ref<number>> refs = dg::on(producer).options(dg::num_returns{n}).submit(produce, n);
+  count([&] { producer.run_all(); });
+  return refs.back().get();
+}
+
+// One step of a generator that is iterated in place, and its work.
+number in_place(number n) {
+  dg::generator<number> values = produce(n);
+  number sum = 0;
+  count([&] {
+    for (const number value : values) sum += value;
+  });
+  return sum;
 }
 
 // One step of values(), the value being stored.
@@ -190,6 +209,28 @@ number when_all(number n) {
   return sum;
 }
 
+/// As fib: a tree of n calls.
+dg::task<number> tree(number n) {
+  if (n <= 2) co_return n;
+  const auto [a, b] = co_await dg::when_all(tree((n - 1) / 2), tree(n - 1 - (n - 1) / 2));
+  co_return a + b + 1;
+}
+
+// A call in a tree of calls, two by two by when_all, on a worker from which no thread steals. The last call of an even
+// number has none below it.
+number fork_join(number n) {
+  dg::thread_pool pool(1);
+  number calls = 0;
+  std::latch done(1);
+  const dg::ref<void> counted_there = pool.submit([&] {
+    dg::detail::context().slice_over = &dg::detail::no_time_slice;  // as above
+    count([&] { calls = pool.submit(tree, n).get(); });
+    done.count_down();
+  });
+  done.wait();  // and does not help
+  return calls;
+}
+
 dg::task<number> await_refs(dg::ref<number> value, number n) {
   number sum = 0;
   for (number i = 0; i < n; ++i) sum += co_await value;
@@ -241,6 +282,8 @@ int main(int argc, char** argv) {
   dg::detail::reader_patience = 3'600'000;  // callgrind is so slow that the monitor would treat readers as idle
   const std::map<std::string, number (*)(number)> steps = {
       {"yield", yield},
+      {"yield_fixed", yield_fixed},
+      {"in_place", in_place},
       {"take", take},
       {"take_ref", take_ref},
       {"take_in_turn", take_in_turn},
@@ -250,6 +293,7 @@ int main(int argc, char** argv) {
       {"submit_get_inline", submit_get_inline},
       {"await_child", await_child},
       {"when_all", when_all},
+      {"fork_join", fork_join},
       {"await_ready", await_ready},
       {"promise", promise},
   };

@@ -188,16 +188,15 @@ class [[nodiscard("a generator does nothing until it is iterated; to run it as a
     template <class Construct>
     DYNGEN_ALWAYS_INLINE detail::suspend_if store(Construct construct) {
       detail::sink<T>& to = this->sink();
+      if (void* const place = to.single_place) {
+        construct(place);
+        return detail::suspend_if(true);
+      }
       if (to.is_open()) [[likely]] {
         construct(to.next_place());
         return detail::suspend_if(to.commit_next());
       }
-      if (this->being_destroyed()) return detail::suspend_if(true);
-      if (T* const place = to.single_place) {
-        construct(place);
-        return detail::suspend_if(true);
-      }
-      return detail::suspend_if(store_unusually(to, construct));
+      return detail::suspend_if(this->being_destroyed() || store_unusually(to, construct));
     }
 
     /// Called if the sink cannot take the next value at once: the value has no place yet, is charged to a budget, or

@@ -61,6 +61,8 @@ struct sink_base {
   const atomic<bool>* const host_cancels;      ///< the host cancels all of its tasks
   const task_host* const host;                 ///< of the task
   atomic<std::uintptr_t>* window_limit = nullptr;  ///< of a stream or list (segmented_buffer.hpp)
+  /// If not null, each value goes there, and the coroutine suspends after it; the code that resumed it does the rest.
+  void* single_place = nullptr;
   thread_wait* awaited = nullptr;       ///< what the innermost one waits for
   child_tasks* children = nullptr;      ///< of the innermost coroutine that has some
   thread_wait* child_end = nullptr;     ///< cancelled, it waits for one of them
@@ -166,9 +168,11 @@ DYNGEN_NOINLINE inline void sink_base::frame_threw(std::coroutine_handle<> frame
 
 DYNGEN_NOINLINE inline void frame_owner::destroy(sink_base* report_to) noexcept {
   frame_promise* const mine = std::exchange(frame_, nullptr);
-  // A co_yield looks whether its frame is being destroyed only if the window is closed.
-  if (sink_base* const driver = mine->driver_if_begun(); driver != nullptr && driver->window_limit != nullptr)
-    driver->window_limit->store(0, seq_cst);
+  // A co_yield looks whether its frame is being destroyed only if it has no place for the value. The coroutine around
+  // these frames may go on, and then needs its single place again.
+  sink_base* const driver = mine->driver_if_begun();
+  void* const single_place = driver != nullptr ? std::exchange(driver->single_place, nullptr) : nullptr;
+  if (driver != nullptr && driver->window_limit != nullptr) driver->window_limit->store(0, seq_cst);
   frame_promise* innermost = mine;
   while (innermost->inner != nullptr) innermost = innermost->inner;
   for (frame_promise* next = innermost; next != nullptr;) {
@@ -180,6 +184,7 @@ DYNGEN_NOINLINE inline void frame_owner::destroy(sink_base* report_to) noexcept 
     report_destruction(destroy_frame(*next), report_to);
     next = outer;
   }
+  if (single_place != nullptr) driver->single_place = single_place;
 }
 
 /// Constructs a T at `place` from one value, without the warnings that its user has or has not asked for elsewhere.
@@ -277,10 +282,6 @@ class sink : public sink_base {
     window_->commit();
     return !window_->goes_on() && suspends_after_value();
   }
-
-  /// If not null, the window is closed, each value goes there, and the coroutine suspends after it; the code that
-  /// resumed it does the rest.
-  T* single_place = nullptr;
 
   permission ask() noexcept {
     if ((flags->load(relaxed) & state_word::attention) != 0) return attend();  // relaxed: as above
