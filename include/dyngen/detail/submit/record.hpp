@@ -1,203 +1,26 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The concrete task, made of three parts: a base that stores the values, a bound call, and a body that runs the call. A
-// body runs a plain function in one step, a coroutine in several. One allocation holds the record, the callable and its
-// arguments, and, if the number of values is known, their slots.
+// The concrete task, made of three parts: a base that stores the values, a bound call, and a body that runs the call
+// (bodies.hpp). One allocation holds the record, the callable and its arguments, and, if the number of values is known,
+// their slots.
 
 #include <dyngen/detail/actor/actor_executor.hpp>
-#include <dyngen/detail/base/intrusive_ptr.hpp>
-#include <dyngen/detail/results/fixed_task.hpp>
-#include <dyngen/detail/results/sequence_task.hpp>
-#include <dyngen/detail/submit/arguments.hpp>
+#include <dyngen/detail/base/memory.hpp>
+#include <dyngen/detail/coroutine/sink.hpp>
+#include <dyngen/detail/submit/dependency_waiters.hpp>
+#include <dyngen/detail/task/task_record.hpp>
+#include <dyngen/detail/value/slot_operations.hpp>
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <new>
 #include <optional>
-#include <ranges>
-#include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
 namespace dyngen::detail {
-
-// --- bodies ---
-
-/// A plain function with one result, or none.
-template <class Bound, class R>
-class function_body {
- public:
-  template <class Task>
-  step resume(Task& task, Bound& call, std::uint64_t) {
-    if constexpr (std::is_void_v<R>) {
-      call();
-    } else {
-      ::new (task.buffer().place()) R(call());
-      task.buffer().template commit<R>();
-    }
-    return step::ended;
-  }
-  std::exception_ptr close() noexcept { return nullptr; }
-};
-
-/// A plain function that returns a tuple or pair: its elements are the values.
-template <class Bound, class Tuple>
-class tuple_body {
- public:
-  template <class Task>
-  step resume(Task& task, Bound& call, std::uint64_t) {
-    Tuple values(call());
-    std::uint64_t position = 0;
-    std::apply([&](auto&... v) { (store(task.buffer(), v, position++), ...); }, values);
-    return step::ended;
-  }
-  std::exception_ptr close() noexcept { return nullptr; }
-
- private:
-  template <class V>
-  static void store(fixed_buffer& buffer, V& value, std::uint64_t position) {
-    if (position < buffer.made()) return;  // an earlier attempt has stored this value
-    ::new (buffer.place()) V(std::move(value));
-    buffer.commit<V>();
-  }
-};
-
-/// A coroutine. `Coroutine` is the type of the coroutine object that runs: what the call returns, or a generator of the
-/// elements of what it returns.
-template <class Bound, class Coroutine>
-class coroutine_body {
- public:
-  template <class Task>
-  step resume(Task& task, Bound& call, std::uint64_t stop_at) {
-    if (!coroutine_) {
-      task.note_started();
-      coroutine_.emplace(make(call));
-      if (!coroutine_->can_start()) return nothing_to_run(task);
-      task.make_sink(sink_);
-      promise& p = own_promise();
-      sink_->leaf = p.self;
-      p.run_by(*sink_, outcome_);
-      sink_->replay = task.stored_before();
-      if constexpr (has_result) outcome_.place = task.buffer().place();
-    }
-    sink_->stop_at = stop_at;
-    sink_->slice_over = context().slice_over;
-    if constexpr (requires { sink_->store_pending(); }) {
-      if (sink_->store_pending()) return step::paused;
-      sink_->open();
-    }
-    return after(task, sink_->drive());
-  }
-
-  template <class Task>
-  step after(Task& task, step last) {
-    if (last == step::ended) {
-      if (outcome_.thrown) {
-        task.note_thrown(outcome_.thrown);
-      } else {
-        if constexpr (has_result)
-          if (std::exchange(outcome_.has_result, false))
-            task.template commit<std::remove_reference_t<decltype(outcome_.result())>>();
-        if (sink_->replay != 0) return step::too_few;
-      }
-    }
-    return last;
-  }
-
-  thread_wait* awaited() const noexcept { return sink_ ? sink_->awaited : nullptr; }
-  /// The number of values that earlier attempts have stored and this attempt has not yet repeated.
-  std::uint64_t replay() const noexcept { return sink_ ? sink_->replay : 0; }
-  childrens_end end_children() noexcept { return sink_ ? sink_->end_children() : childrens_end(); }
-
-  std::exception_ptr close() noexcept {
-    coroutine_.reset();
-    if constexpr (has_result) outcome_.clear();
-    outcome_.thrown = nullptr;
-    std::exception_ptr thrown;
-    if (sink_) thrown = std::move(sink_->destroyed_with);
-    if constexpr (requires { sink_->drop_pending(); })
-      if (sink_) sink_->drop_pending();
-    sink_.reset();
-    return thrown;
-  }
-
- private:
-  using promise = typename Coroutine::promise_type;
-  using outcome = typename promise::outcome_type;
-  static constexpr bool has_result = requires(outcome& o) { o.result(); };
-
-  promise& own_promise() const noexcept { return static_cast<promise&>(*coroutine_->frame_.get()); }
-
-  /// The callable returned a coroutine object that was moved from, or has ended. A sequence then has no values. A
-  /// task<R> fails, since it has no result to give.
-  static step nothing_to_run(shared_state& task) {
-    if constexpr (!requires(promise& p) { p.sink(); })
-      throw error("dyngen: the callable of task " + task.label() +
-                  " returned a task<R> that was moved from, or has been awaited; return one that was not used before");
-    return step::ended;
-  }
-
-  static Coroutine make(Bound& call) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(call())>, Coroutine>)
-      return call();
-    else
-      return promise::all_of(call());
-  }
-
-  std::optional<typename promise::sink_type> sink_;
-  outcome outcome_;
-  std::optional<Coroutine> coroutine_;
-};
-
-// --- the record ---
-
-/// A waiter for a dependency that is not ready: a node in the waiter list of that value. While it is not claimed, it has
-/// a reference to the record [W4].
-struct dependency_waiter : waiter {
-  void* all = nullptr;  ///< the waiters of which this is one
-  task_record* task = nullptr;
-  waiter_list* list = nullptr;
-  slot* target = nullptr;
-  bool from_outside = false;  ///< the value comes from no task of the same host
-
-  dependency_waiter() noexcept { claimed.store(1, relaxed); }  // relaxed: not shared yet
-};
-
-/// The waiters of a record. They have memory of their own, because a list may have them longer than the record exists.
-template <std::size_t Count>
-class dependency_waiters {
- public:
-  std::array<dependency_waiter, Count> all;
-
-  /// Throws std::bad_alloc.
-  static intrusive_ptr<dependency_waiters> create() {
-    void* const memory = allocate(memory_kind::waiter, sizeof(dependency_waiters));
-    return {*::new (memory) dependency_waiters(), adopt_reference{}};
-  }
-  // relaxed: the caller has a reference already.
-  void add_references(std::uint32_t n) noexcept { references_.fetch_add(n, relaxed); }
-  void drop_references() noexcept {
-    // acq_rel: the last drop comes after all that the others did.
-    if (references_.fetch_sub(1, acq_rel) != 1) return;
-    this->~dependency_waiters();
-    deallocate(memory_kind::waiter, this, sizeof(dependency_waiters));
-  }
-
- private:
-  dependency_waiters() = default;
-  ~dependency_waiters() = default;
-  atomic<std::uint32_t> references_{1};  ///< of the record, and of each list that has one of the waiters
-};
-/// A task without dependencies has none.
-template <>
-class dependency_waiters<0> {
- public:
-  static dependency_waiters create() noexcept { return {}; }
-};
 
 template <class Base, class Bound, class Body>
 class record final : public Base {

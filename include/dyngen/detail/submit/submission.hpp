@@ -5,7 +5,11 @@
 // the task to its executor; it runs none of the task's code, except under inline_executor.
 
 #include <dyngen/detail/coroutine/result_kinds.hpp>
+#include <dyngen/detail/results/fixed_task.hpp>
+#include <dyngen/detail/results/sequence_task.hpp>
 #include <dyngen/detail/results/stream_access.hpp>
+#include <dyngen/detail/submit/arguments.hpp>
+#include <dyngen/detail/submit/bodies.hpp>
 #include <dyngen/detail/submit/record.hpp>
 #include <dyngen/detail/submit/requested_options.hpp>
 #include <dyngen/detail/value/ref_access.hpp>
