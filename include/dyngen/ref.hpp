@@ -369,15 +369,9 @@ struct put_function {
   }
 };
 
-template <class R>
-concept any_ref = is_ref<std::remove_cvref_t<R>>;
-
 /// A range whose elements are refs.
 template <class R>
 concept range_of_refs = std::ranges::input_range<R> && any_ref<std::ranges::range_reference_t<R>>;
-
-template <class T>
-using not_void = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 struct get_function {
   /// Blocks until the ref is ready. Returns `r.get()`, a `const T&`, for an lvalue, and `std::move(r).get()`, a T, for

@@ -18,11 +18,11 @@ MAY_INCLUDE = {
     'value': 'base',
     'task': 'base value',
     'coroutine': 'base value task',
-    'await': 'base value task coroutine pool',
     'results': 'base value task coroutine',
     'pool': 'base value task',
     'actor': 'base value task',
     'submit': 'base value task coroutine results actor',
+    'await': 'base value task coroutine results pool submit',
     'inspect': 'base value task pool',
 }
 BY_ALL = ['version.hpp', 'detail/base/compiler.hpp']

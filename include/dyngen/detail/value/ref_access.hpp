@@ -7,6 +7,8 @@
 #include <dyngen/error.hpp>
 
 #include <string>
+#include <type_traits>
+#include <variant>
 
 namespace dyngen {
 
@@ -34,6 +36,12 @@ template <class T>
 inline constexpr bool is_ref = false;
 template <class T>
 inline constexpr bool is_ref<ref<T>> = true;
+template <class R>
+concept any_ref = is_ref<std::remove_cvref_t<R>>;
+
+/// The type of the result where a ref<T> is one of several: T, or std::monostate if T is void.
+template <class T>
+using not_void = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 /// Throws empty_ref. `what` is the kind of the handle.
 [[noreturn]] inline void throw_empty(const char* what) {
