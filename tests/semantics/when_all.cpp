@@ -69,6 +69,36 @@ TEST_CASE("when_all gives each operand's result in its place, by its value categ
   CHECK(run_on_pool(nested) == 2 + 2 + 10 + 100 + 2 + 1000);
 }
 
+TEST_CASE("what when_all returns can be kept, given to another function, and returned as a task", "[when_all][S-AWAIT-1]") {
+  support::watchdog dog("kept when_all");
+  const auto two = [] { return dg::when_all(gives(1), gives(2)); };
+  const auto as_task = [&]() -> dg::task<std::tuple<int, int>> { return two(); };
+  const auto awaits_both = [&]() -> dg::task<int> {
+    auto kept = two();
+    auto moved = std::move(kept);
+    const auto [a, b] = co_await std::move(moved);
+    const auto [c, d] = co_await as_task();
+    co_return a + b + c + d;
+  };
+  CHECK(run_on_pool(awaits_both) == 6);
+  // A callable that returns it is a task of the results.
+  dg::thread_pool p(1);
+  dg::ref<std::tuple<int, int>> both = p.submit(two);
+  CHECK(both.get() == std::tuple(1, 2));
+  // It is awaited once.
+  const auto twice = [&]() -> dg::task<int> {
+    auto kept = two();
+    (void)co_await std::move(kept);
+    try {
+      (void)co_await std::move(kept);
+    } catch (const dg::error& e) {
+      co_return std::string(e.what()).find("await each") != std::string::npos ? 1 : 2;
+    }
+    co_return 3;
+  };
+  CHECK(run_on_pool(twice) == 1);
+}
+
 TEST_CASE("when_all takes ranges of every kind", "[when_all][S-AWAIT-1]") {
   support::watchdog dog("ranges of when_all");
   auto body = []() -> dg::task<std::vector<int>> {

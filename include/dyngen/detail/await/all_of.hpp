@@ -42,7 +42,7 @@ class [[nodiscard("when_all does nothing until it is awaited: co_await when_all(
   /// For a function that returns it as a task, which it becomes when it is awaited.
   operator task<value_type>() && { return await_as_task(std::move(*this)); }
 
-  all_of& run_in(frame_promise& parent) noexcept {
+  all_of& run_in(frame_promise& parent) {
     awaited_children::run_in(parent);
     return *this;
   }
@@ -130,13 +130,8 @@ class all_awaiter {
 
 template <class Parts>
 struct awaiting<all_of<Parts>> {
-  static all_awaiter<Parts> make(frame_promise& p, all_of<Parts>&& all) noexcept { return all_awaiter<Parts>(all.run_in(p)); }
+  static all_awaiter<Parts> make(frame_promise& p, all_of<Parts>&& all) { return all_awaiter<Parts>(all.run_in(p)); }
 };
-
-template <class A>
-inline constexpr bool is_all_of = false;
-template <class Parts>
-inline constexpr bool is_all_of<all_of<Parts>> = true;
 
 /// An operand of when_all as one that has a part: another when_all becomes a task.
 template <class A>

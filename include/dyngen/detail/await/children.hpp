@@ -103,7 +103,12 @@ class awaited_children : public child_tasks {
   /// if the parent would wait for itself.
   virtual bool begin_wait(suspension& wait) = 0;
 
-  void run_in(frame_promise& parent) noexcept { parent_ = &parent; }
+  /// Throws error if it has been awaited already.
+  void run_in(frame_promise& parent) {
+    if (parent_ != nullptr) [[unlikely]]
+      throw_awaited_already();
+    parent_ = &parent;
+  }
 
   // --- for await_ready() ---
 

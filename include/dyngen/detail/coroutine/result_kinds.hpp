@@ -32,6 +32,22 @@ inline constexpr bool is_task = false;
 template <class R>
 inline constexpr bool is_task<task<R>> = true;
 
+/// What when_all returns (all_of.hpp). A callable that returns it runs as the task that it converts to.
+template <class Parts>
+class all_of;
+template <class R>
+inline constexpr bool is_all_of = false;
+template <class Parts>
+inline constexpr bool is_all_of<all_of<Parts>> = true;
+template <class R>
+struct as_coroutine {
+  using type = R;
+};
+template <class Parts>
+struct as_coroutine<all_of<Parts>> {
+  using type = task<typename all_of<Parts>::value_type>;
+};
+
 template <class R>
 inline constexpr bool is_tuple_generator = false;
 template <class... Ts>

@@ -4,6 +4,7 @@
 // function runs in one step. A coroutine runs in several: each call of resume() continues it until it suspends or ends.
 
 #include <dyngen/detail/base/thread_context.hpp>
+#include <dyngen/detail/coroutine/result_kinds.hpp>
 #include <dyngen/detail/coroutine/sink.hpp>
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/task_record.hpp>
@@ -136,7 +137,8 @@ class coroutine_body {
   }
 
   static Coroutine make(Bound& call) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(call())>, Coroutine>)
+    using returned = std::remove_cvref_t<decltype(call())>;
+    if constexpr (std::is_same_v<returned, Coroutine> || is_all_of<returned>)
       return call();
     else
       return promise::all_of(call());

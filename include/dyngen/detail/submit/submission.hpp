@@ -99,10 +99,10 @@ class submission {
   template <class F, class... Args>
   auto operator()(F&& f, Args&&... args) const {
     using callable = std::decay_t<F>;
-    static_assert(!is_generator<callable> && !is_tuple_generator<callable> && !is_task<callable>,
+    static_assert(!is_generator<callable> && !is_tuple_generator<callable> && !is_task<callable> && !is_all_of<callable>,
                   "dyngen: submit was given a coroutine object in place of a callable; write submit(split, array, 10), "
                   "not submit(split(array, 10))");
-    if constexpr (is_generator<callable> || is_tuple_generator<callable> || is_task<callable>) {
+    if constexpr (is_generator<callable> || is_tuple_generator<callable> || is_task<callable> || is_all_of<callable>) {
       return nothing_submitted();
     } else {
       using stored = typename stored_arguments<callable, std::index_sequence_for<Args...>, Args...>::type;
@@ -142,7 +142,7 @@ class submission {
       } else {
         if constexpr (may_be_null<std::remove_cvref_t<F>>) detail::reject_null(f);
         if constexpr ((may_be_empty<std::decay_t<Args>> || ...)) (detail::reject_empty(args), ...);
-        return classify<std::remove_cv_t<R>, callable, stored>(std::forward<F>(f), std::forward<Args>(args)...);
+        return classify<typename as_coroutine<std::remove_cv_t<R>>::type, callable, stored>(std::forward<F>(f), std::forward<Args>(args)...);
       }
     }
   }
