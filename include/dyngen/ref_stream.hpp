@@ -321,13 +321,14 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     /// Destroys the value and blocks for the next one. After the last value throws the task's exception, if there is
     /// one. Throws also as ref_stream::next_value().
     DYNGEN_ALWAYS_INLINE iterator& operator++() {
-      if constexpr (std::is_trivially_destructible_v<T>) {
-        if (T* const next = task_->take_behind(at_.value)) [[likely]] {
-          at_.value = next;
-          return *this;
-        }
+      if constexpr (!std::is_trivially_destructible_v<T>) {
+        if (at_.value != nullptr) [[likely]]
+          destroy_value();
       }
-      advance();
+      if (T* const next = task_->take_behind(at_.value)) [[likely]]
+        at_.value = next;
+      else
+        advance();
       return *this;
     }
     /// Destroys the value and blocks for the next one. Throws as ref_stream::next_value().
@@ -336,9 +337,9 @@ class ref_stream<T>::values_range : public std::ranges::view_base {
     friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_.value == nullptr; }
 
    private:
+    /// The current value, if there is one, is destroyed, and the next one is not in the row.
     DYNGEN_NOINLINE void advance() {
       if (at_.value == nullptr) return arrive();
-      destroy_value();
       task& t = *task_;
       keep kept;
       struct release_unless_kept {
