@@ -57,6 +57,14 @@ class workers final : public detail::task_host {
   /// What the monitor of a pool does when readers have not asked for a value for a long time.
   void release_kept() { kept_.release_all(); }
   /// What the monitor does to idle streams: called after `reader_patience` has passed, by one thread at a time.
+  /// Releases what is unused, as the monitor does, again and again until `over` is set.
+  template <class Event>
+  void watch_until(const Event& over) {
+    while (!over.is_set()) {
+      release_unused();
+      yield();
+    }
+  }
   void release_unused() {
     now_ += std::chrono::milliseconds(detail::reader_patience.load(detail::relaxed));
     (void)kept_.release_unused(now_);

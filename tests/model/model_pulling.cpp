@@ -207,13 +207,7 @@ struct owes_room : model::tasks_model<owes_room<Taken, HandsOver>, 1, HandsOver 
     stream.emplace(this->on_workers().options(backpressure{room}).submit(count_to, last, std::ref(passed)));
   }
   void other(unsigned number) {
-    if (number == 1) {
-      while (!over.is_set()) {
-        this->executor->release_unused();
-        model::yield();
-      }
-      return;
-    }
+    if (number == 1) return this->executor->watch_until(over);
     if (number == 0) {
       for (int i = 0; i != static_cast<int>(Taken); ++i) MODEL_CHECK(stream->next()->get() == i);
       handed_over.set();

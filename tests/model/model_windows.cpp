@@ -89,13 +89,7 @@ struct owes_room_in_a_row : model::tasks_model<owes_room_in_a_row<Taken>, 1, 2> 
     stream.emplace(this->on_workers().options(backpressure{room}).submit(counts, &shared, values));
   }
   void other(unsigned number) {
-    if (number == 1) {
-      while (!over.is_set()) {
-        this->executor->release_unused();
-        model::yield();
-      }
-      return;
-    }
+    if (number == 1) return this->executor->watch_until(over);
     int expected = 0;
     for (const int each : stream->values()) {
       MODEL_CHECK(each == expected++);

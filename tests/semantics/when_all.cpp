@@ -92,7 +92,7 @@ TEST_CASE("what when_all returns can be kept, given to another function, and ret
     try {
       (void)co_await std::move(kept);
     } catch (const dg::error& e) {
-      co_return std::string(e.what()).find("await each") != std::string::npos ? 1 : 2;
+      co_return std::string(e.what()).find("when_all that has been awaited already") != std::string::npos ? 1 : 2;
     }
     co_return 3;
   };

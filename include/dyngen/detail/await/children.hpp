@@ -30,6 +30,7 @@
 #include <dyngen/detail/task/blocking_wait.hpp>
 #include <dyngen/detail/task/task_host.hpp>
 #include <dyngen/detail/value/slot.hpp>
+#include <dyngen/error.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -106,7 +107,7 @@ class awaited_children : public child_tasks {
   /// Throws error if it has been awaited already.
   void run_in(frame_promise& parent) {
     if (parent_ != nullptr) [[unlikely]]
-      throw_awaited_already();
+      throw_awaited_twice();
     parent_ = &parent;
   }
 
@@ -164,6 +165,10 @@ class awaited_children : public child_tasks {
 
  private:
   enum class stage : unsigned char { begins, runs_children, waits, fails };
+
+  [[noreturn]] DYNGEN_NOINLINE static void throw_awaited_twice() {
+    throw error("dyngen: co_await of a when_all that has been awaited already; await each once, and call when_all again");
+  }
 
   /// Exists once the parent has suspended, or has something to wait for.
   struct pending {

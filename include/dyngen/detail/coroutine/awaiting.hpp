@@ -189,21 +189,16 @@ class nested_coroutine {
 /// What awaiters of stored things are made of.
 class suspension {
  public:
-  explicit suspension(frame_promise& promise) noexcept : promise_(&promise) {}
-  suspension() = default;  ///< set_promise() follows
+  explicit suspension(frame_promise& promise) noexcept : promise_(promise) {}
   suspension(const suspension&) = delete;
   suspension& operator=(const suspension&) = delete;
   ~suspension() { end(); }
 
-  void set_promise(frame_promise& promise) noexcept { promise_ = &promise; }
-  frame_promise& promise() const noexcept { return *promise_; }
-  sink_base& driver() const noexcept { return *promise_->driver(); }
-
   /// Must the coroutine suspend before it looks at anything, since it is being destroyed or was cancelled?
-  bool must_stop() const noexcept { return is_destroyed() || promise_->driver()->cancelled(); }
-  bool is_destroyed() const noexcept { return promise_->destruction != nullptr; }
+  bool must_stop() const noexcept { return is_destroyed() || promise_.driver()->cancelled(); }
+  bool is_destroyed() const noexcept { return promise_.destruction != nullptr; }
   /// The task whose coroutine this is; null when it is iterated in place.
-  task_record* task() const noexcept { return promise_->driver()->task; }
+  task_record* task() const noexcept { return promise_.driver()->task; }
 
   /// Waits for `needed` of the points, which only tasks of the same host bring if `own_host`. False if they are there:
   /// in a coroutine of no task after having blocked this thread. Throws std::bad_alloc.
@@ -219,7 +214,7 @@ class suspension {
       return false;
     }
     task()->note_awaits_own_host(own_host);
-    promise_->driver()->awaited = wait_;
+    promise_.driver()->awaited = wait_;
     return true;
   }
   bool begin(slot& s) {
@@ -230,15 +225,15 @@ class suspension {
   }
 
   /// Is the task's time slice over, so that it makes way for others before it goes on?
-  bool time_is_up() const noexcept { return promise_->driver()->time_is_up() && task() != nullptr; }
+  bool time_is_up() const noexcept { return promise_.driver()->time_is_up() && task() != nullptr; }
   /// What is awaited is there: false if the coroutine suspends all the same, as its time slice is over.
   bool goes_on() noexcept { return !(makes_way_ = time_is_up()); }
 
   /// For await_suspend.
   void suspend() noexcept {
-    if (promise_->being_destroyed()) return;
-    sink_base& driver = *promise_->driver();
-    driver.leaf = promise_->self;
+    if (promise_.being_destroyed()) return;
+    sink_base& driver = *promise_.driver();
+    driver.leaf = promise_.self;
     if (wait_ != nullptr)
       driver.why = step::awaiting;
     else if (makes_way_)
@@ -250,12 +245,12 @@ class suspension {
   void end() noexcept {
     if (wait_ == nullptr) return;
     task()->note_awaits_own_host(false);
-    promise_->driver()->awaited = nullptr;
+    promise_.driver()->awaited = nullptr;
     std::exchange(wait_, nullptr)->leave();
   }
 
  private:
-  frame_promise* promise_ = nullptr;
+  frame_promise& promise_;
   thread_wait* wait_ = nullptr;
   bool makes_way_ = false;
 };

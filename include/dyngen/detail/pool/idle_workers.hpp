@@ -71,7 +71,7 @@ public:
   /// Call it after a push, or when work may be left. Wakes one thread if one sleeps, fewer than `width` are active, and
   /// none searches. Returns whether it did. From any thread.
   bool notify() noexcept {
-    // [A1] A failed look is the whole of it, for a caller that pushes often.
+    // [A1] This load is all that a push costs if no thread is parked.
     return parked_of(word_.load(seq_cst)) != 0 && wake_one_parked();
   }
 
