@@ -118,8 +118,8 @@ class awaited_children : public child_tasks {
     if (parent_->destruction != nullptr) return nullptr;
     sink_base& driver = *parent_->driver();
     worker_queue* const queue = here.queue;
-    if (queue == nullptr || driver.host != &queue->host || !may_go_on(driver) || here.direct_calls >= most_direct_calls ||
-        --queue->until_look == 0) [[unlikely]]
+    const bool is_ours = queue != nullptr && driver.host == &queue->host;
+    if (!is_ours || !may_go_on(driver) || here.direct_calls >= most_direct_calls) [[unlikely]]
       return nullptr;
     enlist(driver);
     return queue;
@@ -326,22 +326,14 @@ class awaited_children : public child_tasks {
   void stop() noexcept {
     sink_base& driver = *parent_->driver();
     driver.leaf = nullptr;
-    const bool makes_way = others_come_first(driver);
     if (driver.awaited != nullptr)
       driver.why = step::awaiting;
     else if (driver.cancelled())
       driver.why = step::cancelled;
-    else if (makes_way || (*pending_).polls || !may_go_on(driver))
+    else if ((*pending_).polls || !may_go_on(driver))
       driver.why = step::rescheduled;
     else
       driver.why = step::hop;
-  }
-  /// See [F] in work_search.hpp.
-  static bool others_come_first(const sink_base& driver) noexcept {
-    thread_context& here = context();
-    if (here.queue == nullptr || here.queue->until_look != 0) return false;
-    here.queue->until_look = worker_queue::look_period;
-    return driver.task != nullptr && here.role->wants_others_to_run();
   }
 
   frame_promise* parent_ = nullptr;

@@ -51,8 +51,6 @@ class worker_hooks {
   virtual void end_blocking() noexcept = 0;
   /// Runs one queued task of the pool. Returns false if there is none.
   virtual bool run_one() noexcept = 0;
-  /// Called now and then by a task that is about to start children: true if other tasks are to run first.
-  virtual bool wants_others_to_run() noexcept = 0;
   /// True if run_one() only ends tasks and runs none of their code; then waits with a time limit call it too.
   virtual bool only_ends_tasks() const noexcept { return false; }
 

@@ -52,11 +52,6 @@ class pool_threads : public pool_shutdown {
       return_all_credits();
       return true;
     }
-    bool wants_others_to_run() noexcept override {
-      if (!threads().injected_.maybe_nonempty()) return false;
-      own.injected_is_next = true;  // [F]
-      return true;
-    }
   };
 
   explicit pool_threads(pool_settings s) : pool_shutdown(std::move(s)) {}

@@ -14,9 +14,9 @@
 //      worker may block, with tasks in its deque, for as long as this worker finds work. Therefore, of 61 picks, one
 //      takes the oldest task of the injection queue, one the oldest task of another worker (each of them in turn), and
 //      one the oldest task of the worker's own deque, even if it is the only worker. Each such pick advances every
-//      later task of that queue by one. Children that run inside their parent have a count of their own: with 60
-//      children for each task, a common count would skip two of the three picks for ever. Every 61st time that tasks
-//      on a worker start children, the parent is requeued if the injection queue holds work.
+//      later task of that queue by one. Children that run inside their parent are no picks: the parent makes way when
+//      its time slice is over (monitor.hpp). To requeue it after so many children was tried: each time all coroutines
+//      around it suspended, and the children that it had offered became tasks.
 // [C6] Children and the closer. A worker that takes the link of a child counts the child as pending, then empties the
 //      link's cell (release). The closer sums the counts, finds no link in any cell (acquire), then sums again. So it
 //      does not overlook a child that is no longer offered and not yet a task. It also looks again whether a task was
@@ -53,7 +53,7 @@ class work_search : public task_host, public listed_pool {
   }
 
  protected:
-  static constexpr std::uint32_t look_period = worker_queue::look_period;  ///< [F]
+  static constexpr std::uint32_t look_period = 61;  ///< [F]
 
   explicit work_search(pool_settings s) : task_host(s.trace.get()), settings_(std::move(s)), idle_workers_(settings_.width) {}
   ~work_search() = default;
@@ -159,7 +159,7 @@ class work_search : public task_host, public listed_pool {
   /// At three of 61 picks, returns the oldest task of the injection queue, of another worker, or of the own deque [F].
   /// Otherwise, or if there is none, returns null.
   task_record* next_old_task(worker& w) noexcept {
-    const std::uint32_t pick = std::exchange(w.own.injected_is_next, false) ? 0 : ++w.own.picks % look_period;
+    const std::uint32_t pick = ++w.own.picks % look_period;
     if (pick == 0) return static_cast<task_record*>(injected_.try_pop(in_place_of_others()).item);
     if (pick == look_period / 3) return steal_from(another(w), w);
     if (pick == look_period * 2 / 3) return task_of(w, w.deque.steal(child_claims{*this}));

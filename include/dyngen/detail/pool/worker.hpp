@@ -40,7 +40,6 @@ struct worker : worker_hooks, worker_queue {
   /// Only the worker's thread uses these.
   struct own_state {
     std::uint32_t picks = 0;           ///< tasks picked so far [F]
-    bool injected_is_next = false;     ///< the next pick comes from the injection queue
     bool starts_child = false;         ///< it is making a task of an offered child, whose parent has not ended
     bool reports = false;              ///< it is calling the user's hook
     worker* last_looked_at = nullptr;  ///< the worker that another() returned last
